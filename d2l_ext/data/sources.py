@@ -1,0 +1,129 @@
+"""Where sentence pairs come from: the bundled corpus, D2L's fra-eng, or a file of the user's."""
+
+import hashlib
+import io
+import os
+import tempfile
+import urllib.request
+import zipfile
+from pathlib import Path
+
+BUNDLED = Path(__file__).with_name("corpus.tsv")
+
+# D2L's copy of the English-French sentences of Tatoeba that manythings.org offers (CC BY 2.0),
+# with the hash that D2L 1.0 states for it.
+FRA_ENG_URL = "https://d2l-data.s3-accelerate.amazonaws.com/fra-eng.zip"
+FRA_ENG_SHA1 = "94646ad1522d915e7b0f9296181140edcf86a4f5"
+FRA_ENG_MEMBER = "fra-eng/fra.txt"
+TIMEOUT_SECONDS = 30
+
+
+def load_pairs(source="bundled", data_dir=None):
+    """The list of (source sentence, target sentence) of `source`, in file order.
+
+    `source` is one of
+
+    - ``"bundled"``: the English-French corpus that comes with the package,
+    - ``"fra-eng"``: D2L's data set; it is downloaded once and kept in `data_dir` (by default the
+      user's cache folder), and its hash is checked each time it is read,
+    - the path of a UTF-8 text file with a pair on each line: two columns separated by a tab, or
+      three, of which the third (Tatoeba's licence) is dropped. Blank lines are skipped.
+
+    Raises ValueError for a file that is not like this, naming the file and the line;
+    FileNotFoundError where there is no such file; ConnectionError if the download fails, saying
+    what to do instead.
+    """
+    if source == "bundled":
+        return _parse(BUNDLED.read_bytes(), BUNDLED.name)
+    if source == "fra-eng":
+        return _parse(_fra_eng_text(data_dir), f"fra-eng.zip: {FRA_ENG_MEMBER}")
+    return _parse(_existing(source).read_bytes(), os.fspath(source))
+
+
+def _existing(source):
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(
+            f"source must be 'bundled', 'fra-eng' or the path of a file, but is {source!r}"
+        )
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"source must be 'bundled', 'fra-eng' or the path of a file, but {source!s} is no file"
+        )
+    return path
+
+
+def _parse(data, name):
+    """The pairs in the bytes `data` of the file called `name`."""
+    # Only a line feed ends a line: str.splitlines would also split at characters such as U+2028,
+    # which occur inside sentences. A byte order mark is not part of the first sentence.
+    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    pairs = [_parse_line(line, name, number) for number, line in enumerate(lines, start=1)]
+    pairs = [pair for pair in pairs if pair is not None]
+    if not pairs:
+        raise ValueError(f"{name} must have at least one sentence pair, but has none")
+    return pairs
+
+
+def _parse_line(line, name, number):
+    """(source, target) of one line, or None for a blank one."""
+    try:
+        text = line.decode("utf-8").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{name}, line {number}: must be UTF-8, but byte {error.start + 1} of the line is not"
+        ) from None
+    if not text.strip():
+        return None
+    columns = text.split("\t")
+    if len(columns) not in (2, 3):
+        raise ValueError(
+            f"{name}, line {number}: must have 2 or 3 columns separated by tabs, "
+            f"but has {len(columns)}"
+        )
+    for column, side in zip(columns, ("first", "second"), strict=False):
+        if not column.strip():
+            raise ValueError(f"{name}, line {number}: the {side} column must not be empty")
+    return columns[0], columns[1]
+
+
+def _fra_eng_text(data_dir):
+    """The bytes of fra.txt in D2L's fra-eng.zip, which is downloaded if there is no good copy."""
+    path = Path(data_dir or _cache_dir()) / "fra-eng.zip"
+    data = path.read_bytes() if path.is_file() else b""
+    if not _is_fra_eng(data):
+        data = _download(FRA_ENG_URL)
+        _write(path, data)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return archive.read(FRA_ENG_MEMBER)
+
+
+def _is_fra_eng(data):
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest() == FRA_ENG_SHA1
+
+
+def _cache_dir():
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "d2l_ext"
+
+
+def _download(url):
+    advice = (
+        "get an English-French fra.txt (two or three columns separated by tabs) another way and "
+        "give its path as the source, or use the source 'bundled', which needs no network"
+    )
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
+            data = response.read()
+    except OSError as error:
+        raise ConnectionError(f"fra-eng: {url} cannot be read ({error}); {advice}") from error
+    if not _is_fra_eng(data):
+        raise ConnectionError(f"fra-eng: {url} has not the SHA-1 {FRA_ENG_SHA1}; {advice}")
+    return data
+
+
+def _write(path, data):
+    """Write through a temporary name, so that nobody ever sees half a file under `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(data)
+    os.replace(file.name, path)

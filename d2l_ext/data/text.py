@@ -1,0 +1,36 @@
+"""Text to tokens, with the meaning that D2L 1.0 gives them in its machine translation section.
+
+The rules are those of ``MTFraEng._preprocess`` and ``MTFraEng._tokenize``, for one sentence
+instead of a whole file: a sentence is lower-cased, its punctuation is set apart, and it is split
+on spaces. Nothing else is done: ``j'ai`` is one token.
+"""
+
+import re
+
+EOS = "<eos>"
+
+_NON_BREAKING = str.maketrans({"\u202f": " ", "\xa0": " "})
+_GLUED_PUNCTUATION = re.compile(r"(?<=[^ ])([,.!?])")
+
+
+def preprocess(text):
+    """Lower-case `text` and put a space before each ``,.!?`` that has none.
+
+    Non-breaking spaces (French has them before ``!`` and ``?``) become plain ones. Tabs and line
+    ends are kept, so that a sentence, a line and a file can all be given.
+    """
+    return _GLUED_PUNCTUATION.sub(r" \1", text.translate(_NON_BREAKING).lower())
+
+
+def tokenize(sentence):
+    """Split a preprocessed sentence on spaces and append ``<eos>``; returns a list of tokens.
+
+    Several spaces count as one. Raises ValueError for an empty sentence, which would have nothing
+    to translate, and for one with a tab or a line end, which is a line of a file, not a sentence.
+    """
+    if "\t" in sentence or "\n" in sentence:
+        raise ValueError(f"sentence must have no tab and no line end, but is {sentence!r}")
+    tokens = [token for token in sentence.split(" ") if token]
+    if not tokens:
+        raise ValueError(f"sentence must have at least one word, but is {sentence!r}")
+    return [*tokens, EOS]
