@@ -1,0 +1,226 @@
+"""Checks of arguments and their messages, the same in every framework.
+
+A column describes an array to these functions as a `Seen`: its shape, the name of its dtype and,
+in eager code, a function that returns its values as NumPy. In traced code there are no values, and
+only shapes and dtypes are checked. Every failure is a ValueError that names the argument, what it was and what it may be.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Seen(NamedTuple):
+    """What a check may know of an array; ``values`` is None where the code is being traced."""
+
+    shape: tuple
+    dtype: str
+    values: Callable[[], np.ndarray] | None = None
+
+
+def rank(name, x, axes):
+    """Check that an array has one axis per name in ``axes``."""
+    if len(x.shape) != len(axes):
+        raise ValueError(f"{name}: got shape {_show(x.shape)}, must be ({', '.join(axes)})")
+
+
+def attention_inputs(queries, keys, values, same_size=False):
+    """Check the three inputs of attention pooling.
+
+    Args:
+        queries: (batch, num_queries, query_size).
+        keys: (batch, num_keys, key_size).
+        values: (batch, num_keys, value_size).
+        same_size: whether queries and keys must be vectors of one size.
+    """
+    rank("queries", queries, ("batch", "num_queries", "query_size"))
+    rank("keys", keys, ("batch", "num_keys", "key_size"))
+    rank("values", values, ("batch", "num_keys", "value_size"))
+    for name, x in (("queries", queries), ("keys", keys), ("values", values)):
+        floating(name, x)
+    if keys.shape[0] != queries.shape[0]:
+        raise ValueError(
+            f"keys: got batch size {keys.shape[0]}, must be that of queries, {queries.shape[0]}"
+        )
+    if values.shape[:2] != keys.shape[:2]:
+        raise ValueError(
+            f"values: got shape {_show(values.shape)}, must start with that of keys,"
+            f" {_show(keys.shape[:2])}"
+        )
+    if same_size and queries.shape[2] != keys.shape[2]:
+        raise ValueError(
+            f"keys: got vectors of size {keys.shape[2]}, must be that of queries,"
+            f" {queries.shape[2]}"
+        )
+
+
+def floating(name, x):
+    """Check that an array holds real numbers (complex ones occur in the reference only)."""
+    if not x.dtype.startswith(("float", "bfloat", "complex")):
+        raise ValueError(f"{name}: got dtype {x.dtype}, must be a floating dtype")
+
+
+def lengths(name, lens, limit, *shapes):
+    """Check valid lengths.
+
+    Args:
+        name: the argument's name.
+        lens: the lengths.
+        limit: the largest length that may occur.
+        *shapes: the shapes that ``lens`` may have.
+    """
+    if lens.shape not in shapes:
+        allowed = " or ".join(_show(shape) for shape in shapes)
+        raise ValueError(f"{name}: got shape {_show(lens.shape)}, must be {allowed}")
+    if not lens.dtype.startswith(("int", "uint", "float", "bfloat")):
+        raise ValueError(f"{name}: got dtype {lens.dtype}, must be an integer dtype")
+    if lens.values is None:
+        return
+    found = np.asarray(lens.values(), np.float64)
+    for bad, allowed in (
+        (~np.isfinite(found) | (found != np.round(found)), "a whole number"),
+        ((found < 0) | (found > limit), f"between 0 and {limit}"),
+    ):
+        if bad.any():
+            raise ValueError(f"{name}: got {found[bad][0]:g}, must be {allowed}")
+
+
+def _mask(x, shape):
+    """Check that a mask is boolean and broadcasts to the scores' shape."""
+    if x.dtype != "bool":
+        raise ValueError(f"mask: got dtype {x.dtype}, must be bool (True means attend)")
+    fits = len(x.shape) <= len(shape) and all(
+        have in (1, want)
+        for have, want in zip(reversed(x.shape), reversed(shape), strict=False)
+    )
+    if not fits:
+        raise ValueError(f"mask: got shape {_show(x.shape)}, must broadcast to {_show(shape)}")
+
+
+def masks(shape, valid_lens=None, mask=None):
+    """Check valid lengths and a mask, either of which may be None, for scores of a shape."""
+    if valid_lens is not None:
+        if len(shape) != 3:
+            raise ValueError(
+                "valid_lens: need scores (batch, num_queries, num_keys),"
+                f" got scores of shape {_show(shape)}"
+            )
+        lengths("valid_lens", valid_lens, shape[-1], shape[:1], shape[:2])
+    if mask is not None:
+        _mask(mask, shape)
+
+
+def tokens(name, x, vocab_size=None):
+    """Check token ids (batch, num_steps), each below the vocabulary's size."""
+    rank(name, x, ("batch", "num_steps"))
+    if not x.dtype.startswith(("int", "uint")):
+        raise ValueError(f"{name}: got dtype {x.dtype}, must be an integer dtype")
+    if x.values is None or vocab_size is None or 0 in x.shape:
+        return
+    ids = x.values()
+    for extreme in (ids.min(), ids.max()):
+        if not 0 <= extreme < vocab_size:
+            raise ValueError(f"{name}: got token {extreme}, must be between 0 and {vocab_size - 1}")
+
+
+def recurrent_inputs(inputs, states, valid_lens, num_inputs, num_hiddens, num_layers, dropout=0):
+    """Check the inputs of a `GRU` or `LSTM`.
+
+    Args:
+        inputs: (num_steps, batch, num_inputs).
+        states: a list of (num_layers, batch, num_hiddens): none, H, or H and C.
+        valid_lens: (batch,) or None.
+        num_inputs, num_hiddens, num_layers, dropout: the module's configuration.
+    """
+    rank("inputs", inputs, ("num_steps", "batch", "num_inputs"))
+    floating("inputs", inputs)
+    _size("inputs", inputs, 2, num_inputs)
+    num_steps, batch = inputs.shape[:2]
+    for state in states:
+        if state.shape != (num_layers, batch, num_hiddens):
+            wanted = _show((num_layers, batch, num_hiddens))
+            raise ValueError(f"H_c: got shape {_show(state.shape)}, must be {wanted}")
+    if valid_lens is not None:
+        lengths("valid_lens", valid_lens, num_steps, (batch,))
+
+
+def loss_inputs(Y_hat, Y):
+    """Check logits (batch, num_steps, vocab_size) and labels (batch, num_steps)."""
+    rank("Y_hat", Y_hat, ("batch", "num_steps", "vocab_size"))
+    floating("Y_hat", Y_hat)
+    tokens("Y", Y, Y_hat.shape[2])
+    if Y.shape != Y_hat.shape[:2]:
+        raise ValueError(f"Y: got shape {_show(Y.shape)}, must be {_show(Y_hat.shape[:2])}")
+
+
+def _size(name, x, axis, wanted):
+    """Check the size of one axis."""
+    if x.shape[axis] != wanted:
+        raise ValueError(
+            f"{name}: got shape {_show(x.shape)}, must have size {wanted} on axis {axis}"
+        )
+
+
+def sequence_mask_inputs(X, valid_lens):
+    """Check sequences (batch, num_steps, ...) and their lengths (batch,)."""
+    if len(X.shape) < 2:
+        raise ValueError(f"X: got shape {_show(X.shape)}, must be (batch, num_steps, ...)")
+    lengths("valid_lens", valid_lens, X.shape[1], X.shape[:1])
+
+
+def encoder_inputs(X, valid_lens, vocab_size):
+    """Check source ids (batch, num_steps) and their lengths (batch,), which may be None."""
+    tokens("X", X, vocab_size)
+    if valid_lens is not None:
+        lengths("valid_lens", valid_lens, X.shape[1], X.shape[:1])
+
+
+def encoder_decoder_inputs(enc_X, dec_X, teacher_forcing):
+    """Check what an encoder and a decoder must agree on."""
+    if dec_X.shape[0] != enc_X.shape[0]:
+        raise ValueError(
+            f"dec_X: got batch size {dec_X.shape[0]}, must be that of enc_X, {enc_X.shape[0]}"
+        )
+    if teacher_forcing is not None and teacher_forcing.shape != dec_X.shape[1:2]:
+        raise ValueError(
+            f"teacher_forcing: got shape {_show(teacher_forcing.shape)},"
+            f" must be {_show(dec_X.shape[1:2])}"
+        )
+
+
+def decoder_inputs(X, enc_outputs_batch, vocab_size):
+    """Check target ids (batch, num_steps) against the batch size of the decoder's state."""
+    tokens("X", X, vocab_size)
+    if X.shape[0] != enc_outputs_batch:
+        raise ValueError(
+            f"X: got batch size {X.shape[0]}, must be that of the state, {enc_outputs_batch}"
+        )
+
+
+def choice(name, value, allowed):
+    """Check that a value is one of a few."""
+    if value not in allowed:
+        raise ValueError(f"{name}: got {value!r}, must be one of {', '.join(map(repr, allowed))}")
+
+
+def positive(name, value):
+    """Check that a number is positive."""
+    if not value > 0:
+        raise ValueError(f"{name}: got {value}, must be positive")
+
+
+def rate(dropout):
+    """Check a dropout rate."""
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout: got {dropout}, must be at least 0 and less than 1")
+
+
+def multiple(name, value, of):
+    """Check that a size is a positive multiple of another."""
+    if value < 1 or of < 1 or value % of:
+        raise ValueError(f"{name}: got {value}, must be a positive multiple of {of}")
+
+
+def _show(shape):
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"

@@ -1,0 +1,436 @@
+"""The common interface: what a backend provides to code that must not know the framework.
+
+The trainer loop, the harness, the notebooks and the command line use nothing else. NumPy arrays go
+in and come out; what is between is the framework's. The maths is in the columns, once for each
+framework; this file holds what is the same for all of them, and each column's ``backend.py``
+subclasses `Backend`, `Model`, `Trainer` and `Decoding` with a few short hooks (names starting with
+an underscore).
+
+Rules:
+
+* Parameters have PyTorch's state-dict names, layouts and gate order, whatever the framework.
+* Floating inputs of a model are cast to its dtype, integers and booleans are left alone.
+* Tuples, lists and None nest.
+* Dropout acts only with ``training=True``. Its masks are drawn in NumPy (`randomness`), unless the
+  framework's own generator is asked for with ``dropout="own"``.
+"""
+
+import importlib
+import importlib.util
+import math
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from d2l_ext import checks, randomness
+
+COLUMNS = ("torch", "mxnet", "jax", "tensorflow")
+BACKENDS = (*COLUMNS, "reference")
+_NEEDS = {
+    "torch": ("torch",),
+    "mxnet": ("mxnet",),
+    "jax": ("jax", "flax"),
+    "tensorflow": ("tensorflow", "keras"),
+    "reference": (),
+}
+
+# Adam's constants (Kingma and Ba, 2015): beta1, beta2 and epsilon, outside the square root.
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+def backend(name):
+    """Return a framework's backend.
+
+    Args:
+        name: "torch", "mxnet", "jax", "tensorflow" or "reference" (plain NumPy, no trainer).
+
+    Raises:
+        ValueError: unknown name.
+        ImportError: the framework is not installed; the message names the extra to install.
+    """
+    checks.choice("backend", name, BACKENDS)
+    missing = _missing(name)
+    if missing:
+        raise ImportError(
+            f"the {name} backend needs {' and '.join(missing)}:"
+            f" install it with  pip install 'd2l-ext[{name}]'"
+        )
+    return importlib.import_module(f"d2l_ext.{name}.backend").BACKEND
+
+
+def installed():
+    """Return the names of the frameworks that are installed, in the columns' order."""
+    return tuple(name for name in COLUMNS if not _missing(name))
+
+
+def _missing(name):
+    return [package for package in _NEEDS[name] if importlib.util.find_spec(package) is None]
+
+
+def nest(function, *values):
+    """Apply a function to corresponding leaves of nested tuples and lists; None stays None."""
+    first = values[0]
+    if first is None:
+        return None
+    if isinstance(first, (tuple, list)):
+        return type(first)(nest(function, *items) for items in zip(*values, strict=True))
+    return function(*values)
+
+
+def leaves(value):
+    """List the leaves of nested tuples and lists, without the None."""
+    if value is None:
+        return []
+    if isinstance(value, (tuple, list)):
+        return [leaf for item in value for leaf in leaves(item)]
+    return [value]
+
+
+def stacked(weights):
+    """Make one array of each list of arrays that have one shape (steps, or blocks)."""
+    if not isinstance(weights, (tuple, list)):
+        return weights
+    items = [stacked(item) for item in weights]
+    if all(isinstance(x, np.ndarray) for x in items) and len({x.shape for x in items}) == 1:
+        return np.stack(items)
+    return items
+
+
+class Backend(ABC):
+    """A framework behind the common interface.
+
+    Attributes:
+        name: "torch", "mxnet", "jax", "tensorflow" or "reference".
+        version: the framework's version.
+        api: the column, a module with the public classes and functions.
+        dtypes: names of the floating dtypes that its models take.
+    """
+
+    name: str
+    version: str
+    dtypes = ("float32", "float64")
+
+    @property
+    def api(self):
+        """The column: ``backend("jax").api`` is ``d2l_ext.jax``."""
+        return importlib.import_module(f"d2l_ext.{self.name}")
+
+    def array(self, x):
+        """Turn NumPy into framework arrays, dtype kept; tuples, lists and None nest."""
+        return nest(lambda leaf: self._array(np.asarray(leaf)), x)
+
+    def numpy(self, y):
+        """Turn framework arrays into NumPy, dtype kept; tuples, lists and None nest."""
+        return nest(self._numpy, y)
+
+    def model(self, module, *inputs, seed=0, dtype="float32"):
+        """Make a chapter module ready, with the common initial parameters.
+
+        Args:
+            module: a module of this column.
+            *inputs: example inputs (NumPy), from which the sizes of lazy weights follow.
+            seed: seed of the initial parameters and of dropout.
+            dtype: one of ``dtypes``.
+
+        Raises:
+            ValueError: a dtype that the framework does not have on the CPU, or bad inputs.
+        """
+        checks.choice(f"dtype ({self.name})", dtype, self.dtypes)
+        return self._model(self, module, inputs, seed, dtype)
+
+    def trainer(self, model, lr, max_norm=None, pad=None, **options):
+        """Return a `Trainer` that minimises the masked loss of a model."""
+        return self._trainer(model, lr, max_norm, pad, **options)
+
+    @abstractmethod
+    def vjp(self, function, inputs, cotangent):
+        """Vector-Jacobian product of a function of framework arrays.
+
+        Args:
+            function: called with framework arrays, returns framework arrays, nested.
+            inputs: NumPy arrays, nested; floating ones are differentiated.
+            cotangent: NumPy arrays that mirror the outputs; None is zero.
+
+        Returns:
+            The outputs and the input gradients, as NumPy; integer inputs get None.
+        """
+
+    @abstractmethod
+    def _array(self, x): ...
+
+    @abstractmethod
+    def _numpy(self, y): ...
+
+
+class Model(ABC):
+    """A module with its parameters: NumPy in, NumPy out."""
+
+    def __init__(self, backend, module, inputs, seed, dtype):
+        self.backend, self.module, self.seed, self.dtype = backend, module, seed, dtype
+        self._layers = {}
+        self._weights = None
+        self._build(self.cast(inputs))
+        self.load_parameters(randomness.initial_parameters(self.shapes(), seed))
+
+    def __call__(self, *inputs, training=False, dropout=None):
+        """Run the module.
+
+        Args:
+            *inputs: NumPy arrays, nested.
+            training: whether dropout acts.
+            dropout: as in `masks`.
+
+        Returns:
+            The outputs as NumPy.
+        """
+        masks = self.masks(inputs, dropout) if training else None
+        outputs, weights = self._forward("forward", self.cast(inputs), training, masks)
+        self._weights = stacked(self.backend.numpy(weights))
+        return self.backend.numpy(outputs)
+
+    def call(self, method, *inputs):
+        """Call any other public method of the module, in evaluation mode."""
+        outputs, _ = self._forward(method, self.cast(inputs), False, None)
+        return self.backend.numpy(outputs)
+
+    @property
+    def attention_weights(self):
+        """The last call's weights as NumPy.
+
+        (batch, queries, keys) for one attention; heads (batch * heads, queries, keys); recurrent
+        decoders (steps, batch, 1, keys); Transformers nest one array per block.
+        """
+        return self._weights
+
+    def shapes(self):
+        """Return ``{canonical name: shape}``."""
+        return {name: value.shape for name, value in self._read().items()}
+
+    def parameters(self):
+        """Return ``{canonical name: ndarray}``; the arrays are copies."""
+        return self._read()
+
+    def load_parameters(self, params):
+        """Set all parameters.
+
+        Raises:
+            ValueError: a missing, unknown or misshapen name; all of them are listed, and nothing
+                is changed.
+        """
+        self._write({k: v.astype(self.dtype) for k, v in self.matched(params).items()})
+
+    def matched(self, params):
+        """Return canonical arrays as they are, or raise a ValueError that lists what is wrong."""
+        wanted = self.shapes()
+        params = {name: np.asarray(value) for name, value in params.items()}
+        wrong = [f"{name} is missing" for name in wanted if name not in params]
+        wrong += [f"{name} is unknown" for name in params if name not in wanted]
+        wrong += [
+            f"{name} has shape {params[name].shape}, must be {shape}"
+            for name, shape in wanted.items()
+            if name in params and params[name].shape != tuple(shape)
+        ]
+        if wrong:
+            raise ValueError("parameters: " + "; ".join(wrong))
+        return params
+
+    def vjp(self, inputs, cotangent, training=False, dropout=None):
+        """Vector-Jacobian product of the module.
+
+        Args:
+            inputs: a tuple of NumPy arrays, nested.
+            cotangent: NumPy arrays that mirror the outputs; None is zero.
+            training: whether dropout acts.
+            dropout: as in `masks`.
+
+        Returns:
+            The outputs; ``{name: gradient}``, zeros for unused parameters; the input gradients,
+            nested like the inputs, None for integers.
+        """
+        masks = self.masks(inputs, dropout) if training else None
+        return self._vjp(self.cast(inputs), self._cast_numpy(cotangent), training, masks)
+
+    def masks(self, inputs, dropout=None, step=0):
+        """Return the dropout masks of one forward pass.
+
+        Args:
+            inputs: NumPy arrays, nested.
+            dropout: None draws the masks from (seed, step, path); a dictionary ``{path: mask}`` is
+                used as it is; "own" leaves dropout to the framework's own generator.
+            step: the training step.
+
+        Returns:
+            ``{canonical path: float32 array}``, or None for the framework's own generator.
+        """
+        if dropout is None:
+            return randomness.dropout_masks(self.dropout_layers(*inputs), self.seed, step)
+        if isinstance(dropout, str):
+            checks.choice("dropout", dropout, ("own",))
+            return None
+        return dropout
+
+    def dropout_layers(self, *inputs):
+        """Return ``{canonical path: (rate, mask shape)}`` of the layers that act on such inputs."""
+        key = str(nest(lambda x: np.asarray(x).shape, list(inputs)))
+        if key not in self._layers:
+            self._layers[key] = self._dropout_layers(self.cast(inputs))
+        return self._layers[key]
+
+    def cast(self, inputs):
+        """Turn NumPy inputs into framework arrays of the model's dtype."""
+        return self.backend.array(self._cast_numpy(inputs))
+
+    def _cast_numpy(self, values):
+        def leaf(x):
+            x = np.asarray(x)
+            return x.astype(self.dtype) if np.issubdtype(x.dtype, np.inexact) else x
+
+        return nest(leaf, values)
+
+    def decoding(self, *inputs, keep_weights=False):
+        """Encode a batch and return a `Decoding` that produces its translations step by step.
+
+        Args:
+            *inputs: what the encoder takes: source ids (batch, num_steps) and valid lengths.
+            keep_weights: whether each step's attention weights are kept.
+        """
+        return self.backend._decoding(self, inputs, keep_weights)
+
+    @abstractmethod
+    def _build(self, inputs):
+        """Create all weights, in the model's dtype."""
+
+    @abstractmethod
+    def _read(self): ...
+
+    @abstractmethod
+    def _write(self, params): ...
+
+    @abstractmethod
+    def _forward(self, method, inputs, training, masks):
+        """Return framework outputs and the module's attention weights (or None)."""
+
+    @abstractmethod
+    def _vjp(self, inputs, cotangent, training, masks):
+        """As `vjp`; inputs are framework arrays, the cotangent and the results NumPy."""
+
+    @abstractmethod
+    def _dropout_layers(self, inputs): ...
+
+
+class Trainer(ABC):
+    """Adam on the masked loss, with clipping by global norm.
+
+    The step (loss, backward, clipping, update) runs in the framework. With g the gradient, scaled
+    by max_norm / ||g|| where the norm over all parameters exceeds max_norm, and t from 1:
+
+        m = beta1 m + (1 - beta1) g        v = beta2 v + (1 - beta2) g^2
+        p = p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
+
+    Args:
+        model: a `Model` of an `EncoderDecoder`.
+        lr: learning rate; the attribute may be changed between steps.
+        max_norm: largest global norm of the gradient, or None for no clipping.
+        pad: the target id that does not count in the loss; None counts every label.
+    """
+
+    def __init__(self, model, lr, max_norm=None, pad=None):
+        if not (math.isfinite(lr) and lr > 0):
+            raise ValueError(f"lr: got {lr}, must be a positive number")
+        if max_norm is not None and not max_norm > 0:
+            raise ValueError(f"max_norm: got {max_norm}, must be a positive number or None")
+        self.model, self.lr, self.max_norm, self.pad = model, lr, max_norm, pad
+        self.num_steps = 0
+
+    def step(self, batch, dropout=None):
+        """Do one training step.
+
+        Args:
+            batch: the model's inputs and, last, the labels (batch, num_steps), as NumPy; D2L's
+                order is ``(src, tgt_in, src_valid_len, tgt_out)``.
+            dropout: as in `Model.masks`; by default drawn from (model seed, step, path).
+
+        Returns:
+            The loss before the update, a float.
+        """
+        *inputs, labels = batch
+        masks = self.model.masks(inputs, dropout, self.num_steps)
+        t = self.num_steps + 1
+        loss = self._step(
+            self.model.cast(inputs), self.model.cast(labels), masks, 1 - BETA1**t, 1 - BETA2**t
+        )
+        self.num_steps = t
+        return float(loss)
+
+    def loss(self, batch):
+        """Return the masked loss of a batch in evaluation mode; nothing is updated."""
+        *inputs, labels = batch
+        return float(self._loss(self.model.cast(inputs), self.model.cast(labels)))
+
+    def state(self):
+        """Return ``{"num_steps": int, "m": {name: array}, "v": {name: array}}``."""
+        m, v = self._moments()
+        return {"num_steps": self.num_steps, "m": m, "v": v}
+
+    def load_state(self, state):
+        """Set the optimiser's state; names and shapes are checked as for parameters."""
+        m, v = self.model.matched(state["m"]), self.model.matched(state["v"])
+        self._set_moments(*({k: x.astype(self.model.dtype) for k, x in d.items()} for d in (m, v)))
+        self.num_steps = int(state["num_steps"])
+
+    @abstractmethod
+    def _step(self, inputs, labels, masks, correction1, correction2): ...
+
+    @abstractmethod
+    def _loss(self, inputs, labels): ...
+
+    @abstractmethod
+    def _moments(self): ...
+
+    @abstractmethod
+    def _set_moments(self, m, v): ...
+
+
+class Decoding(ABC):
+    """A batch that is being decoded; the decoder's state stays in the framework.
+
+    Only token ids and the best few log-probabilities cross to the host. Rows are sentences, or
+    sentences times beams after `reorder`.
+    """
+
+    def __init__(self, model, inputs, keep_weights):
+        self.model, self.keep_weights = model, keep_weights
+        self._weights = None
+        self._state = self._start(model.cast(inputs))
+
+    def step(self, tokens, k=1):
+        """Feed one token per row.
+
+        Args:
+            tokens: ids (rows,), NumPy.
+            k: how many of the best next tokens to return, at most the vocabulary's size.
+
+        Returns:
+            Log-probabilities (rows, k), in descending order, and ids (rows, k), as NumPy.
+        """
+        tokens = self.model.backend.array(np.asarray(tokens)[:, None])
+        log_probs, ids, self._weights, self._state = self._advance(tokens, self._state, k)
+        return self.model.backend.numpy(log_probs), self.model.backend.numpy(ids)
+
+    def reorder(self, rows):
+        """Continue with these rows (indices; repeating and leaving out are allowed)."""
+        self._state = self._select(self._state, self.model.backend.array(np.asarray(rows)))
+
+    @property
+    def attention_weights(self):
+        """Weights of the last step, as the decoder gives them, if they are kept."""
+        return self.model.backend.numpy(self._weights) if self.keep_weights else None
+
+    @abstractmethod
+    def _start(self, inputs): ...
+
+    @abstractmethod
+    def _advance(self, tokens, state, k): ...
+
+    @abstractmethod
+    def _select(self, state, rows): ...

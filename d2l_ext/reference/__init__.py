@@ -1,0 +1,57 @@
+"""The reference column: the chapters in plain NumPy, the oracle of the other four."""
+
+from d2l_ext.reference.bahdanau import (
+    AttentionDecoder,
+    LSTMAttentionDecoder,
+    LuongDecoder,
+    Seq2SeqAttentionDecoder,
+)
+from d2l_ext.reference.masking import causal_mask, masked_softmax, padding_mask, sequence_mask
+from d2l_ext.reference.recurrent import GRU, LSTM
+from d2l_ext.reference.scoring import (
+    AdditiveAttention,
+    BilinearAttention,
+    CosineAttention,
+    DotProductAttention,
+    GaussianAttention,
+    attention,
+)
+from d2l_ext.reference.seq2seq import (
+    BidirectionalEncoder,
+    Decoder,
+    Encoder,
+    EncoderDecoder,
+    LSTMDecoder,
+    LSTMEncoder,
+    Seq2SeqDecoder,
+    Seq2SeqEncoder,
+    masked_loss,
+)
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "AdditiveAttention",
+    "AttentionDecoder",
+    "BidirectionalEncoder",
+    "BilinearAttention",
+    "CosineAttention",
+    "Decoder",
+    "DotProductAttention",
+    "Encoder",
+    "EncoderDecoder",
+    "GaussianAttention",
+    "LSTMAttentionDecoder",
+    "LSTMDecoder",
+    "LSTMEncoder",
+    "LuongDecoder",
+    "Seq2SeqAttentionDecoder",
+    "Seq2SeqDecoder",
+    "Seq2SeqEncoder",
+    "attention",
+    "causal_mask",
+    "masked_loss",
+    "masked_softmax",
+    "padding_mask",
+    "sequence_mask",
+]

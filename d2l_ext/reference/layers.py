@@ -1,0 +1,128 @@
+"""The few building blocks of the reference: a module with parameters, linear map, dropout.
+
+The reference is the oracle: plain NumPy, written to be read against the formulas, and never fast.
+Every function also takes complex arrays, with branches on the real part only. That makes exact
+gradients cheap to have: f(x + ih).imag / h with h = 1e-30 is the derivative of f to rounding, since
+no difference is taken (Squire and Trapp, 1998).
+"""
+
+import numpy as np
+
+from d2l_ext import checks
+from d2l_ext.config import Configured
+
+
+def seen(x):
+    """Describe an array to `checks`; None stays None."""
+    if x is None:
+        return None
+    x = np.asarray(x)
+    return checks.Seen(x.shape, x.dtype.name, lambda: x)
+
+
+def sigmoid(x):
+    """1 / (1 + exp(-x)), written with tanh so that no exponential overflows."""
+    return 0.5 * (1 + np.tanh(0.5 * x))
+
+
+def relu(x):
+    """max(x, 0), by the real part."""
+    return np.where(x.real > 0, x, np.zeros_like(x))
+
+
+class Module(Configured):
+    """An object with named parameters, whose attributes that are modules are its children."""
+
+    training = False
+    _names = ()
+
+    def parameter(self, name, shape, dtype=np.float64):
+        """Create a parameter as an attribute; its values come later."""
+        setattr(self, name, np.zeros(shape, dtype))
+        self._names = (*self._names, name)
+
+    def __call__(self, *inputs, **options):
+        """Run ``forward``."""
+        return self.forward(*inputs, **options)
+
+    def children(self):
+        """Yield ``(name, module)`` of the attributes that are modules, in order of assignment.
+
+        A dictionary of modules counts as a child of its own, as `torch.nn.Sequential` would.
+        """
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, dict) and name != "config":
+                yield from ((f"{name}.{key}", child) for key, child in value.items())
+
+    def modules(self, prefix=""):
+        """Yield ``(path, module)`` for this module and all below it."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.modules(f"{prefix}.{name}" if prefix else name)
+
+    def slots(self):
+        """Yield ``(canonical name, owner, attribute)`` of every parameter."""
+        for path, module in self.modules():
+            for name in module._names:
+                yield f"{path}.{name}" if path else name, module, name
+
+    def train(self, mode=True):
+        """Turn dropout on or off, here and below."""
+        for _, module in self.modules():
+            module.training = mode
+
+
+class Linear(Module):
+    """y = x W^T + b, with W (num_outputs, num_inputs) created on the first call."""
+
+    def __init__(self, num_outputs, bias=True):
+        self.num_outputs = num_outputs
+        self.weight = self.bias = None
+        if bias:
+            self.parameter("bias", (num_outputs,))
+
+    def forward(self, X):
+        """Map (..., num_inputs) to (..., num_outputs)."""
+        if self.weight is None:
+            self.parameter("weight", (self.num_outputs, X.shape[-1]), X.dtype)
+        Y = X @ self.weight.T
+        return Y if self.bias is None else Y + self.bias
+
+
+class Embedding(Module):
+    """Rows of a table (vocab_size, embed_size), by token id."""
+
+    def __init__(self, vocab_size, embed_size):
+        self.parameter("weight", (vocab_size, embed_size))
+
+    def forward(self, X):
+        """Map ids (...) to vectors (..., embed_size)."""
+        return self.weight[X]
+
+
+class Dropout(Module):
+    """Inverted dropout: in training, units are zeroed at a rate and the rest is scaled up.
+
+    The masks come from outside (`d2l_ext.randomness.dropout_masks`), one per forward pass, with
+    time as an axis where the layer acts inside a loop.
+    """
+
+    def __init__(self, rate):
+        checks.rate(rate)
+        self.rate = rate
+        self.given = None  # the mask of the next forward pass
+        self.asked = None  # the shape that the last forward pass wanted
+
+    def mask(self, shape):
+        """Return the mask of this forward pass, or None where dropout does not act."""
+        if not self.training or self.rate == 0:
+            return None
+        self.asked = tuple(shape)
+        return np.ones(shape) if self.given is None else self.given
+
+    def forward(self, X):
+        """Return X times its mask."""
+        mask = self.mask(X.shape)
+        return X if mask is None else X * mask

@@ -1,0 +1,245 @@
+"""GRU and LSTM, in PyTorch's parametrisation: two bias vectors, gates r, z, n and i, f, g, o.
+
+Padding after the end of a sequence changes no state: outputs there are zero, and the final state
+is that of the last real step.
+"""
+
+import numpy as np
+
+from d2l_ext import checks
+from d2l_ext.interface import leaves
+from d2l_ext.reference.layers import Dropout, Module, seen, sigmoid
+
+
+def gru_step(gates, state, weight_hh, bias_hh):
+    """One step of a gated recurrent unit (Cho et al., 2014, with the reset gate after W_hn).
+
+    r = s(x_r + W_hr h + b_hr)    z = s(x_z + W_hz h + b_hz)
+    n = tanh(x_n + r * (W_hn h + b_hn))    h' = (1 - z) * n + z * h
+
+    Args:
+        gates: the input's part W_ih x + b_ih, (batch, 3 * num_hiddens), in the order r, z, n.
+        state: ``(h,)``, h (batch, num_hiddens).
+        weight_hh: (3 * num_hiddens, num_hiddens).
+        bias_hh: (3 * num_hiddens,).
+
+    Returns:
+        The new ``(h,)``.
+    """
+    (h,) = state
+    x_r, x_z, x_n = np.split(gates, 3, axis=-1)
+    h_r, h_z, h_n = np.split(h @ weight_hh.T + bias_hh, 3, axis=-1)
+    r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+    n = np.tanh(x_n + r * h_n)
+    return ((1 - z) * n + z * h,)
+
+
+def lstm_step(gates, state, weight_hh, bias_hh):
+    """One step of a long short-term memory (Hochreiter and Schmidhuber, 1997, with forget gate).
+
+    i, f, o = s(x + W_h h + b_h), each its own part    g = tanh(x_g + W_hg h + b_hg)
+    c' = f * c + i * g    h' = o * tanh(c')
+
+    Args:
+        gates: the input's part W_ih x + b_ih, (batch, 4 * num_hiddens), in the order i, f, g, o.
+        state: ``(h, c)``, each (batch, num_hiddens).
+        weight_hh: (4 * num_hiddens, num_hiddens).
+        bias_hh: (4 * num_hiddens,).
+
+    Returns:
+        The new ``(h, c)``.
+    """
+    h, c = state
+    i, f, g, o = np.split(gates + h @ weight_hh.T + bias_hh, 4, axis=-1)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+class Stack(Module):
+    """Recurrent layers one on the other, with dropout between them; the parameters of `nn.GRU`.
+
+    Subclasses give the step, the number of gates and the number of state arrays.
+    """
+
+    step = None
+    num_gates = None
+    num_states = None
+    directions = ("",)
+
+    def __init__(self, num_inputs, num_hiddens, num_layers, dropout=0):
+        self.num_inputs, self.num_hiddens, self.num_layers = num_inputs, num_hiddens, num_layers
+        rows = self.num_gates * num_hiddens
+        for layer in range(num_layers):
+            size = num_hiddens * len(self.directions) if layer else num_inputs
+            for direction in self.directions:
+                self.parameter(f"weight_ih_l{layer}{direction}", (rows, size))
+                self.parameter(f"weight_hh_l{layer}{direction}", (rows, num_hiddens))
+                self.parameter(f"bias_ih_l{layer}{direction}", (rows,))
+                self.parameter(f"bias_hh_l{layer}{direction}", (rows,))
+            if layer:
+                setattr(self, f"dropout_l{layer}", Dropout(dropout))
+
+    def weights(self, layer, direction=""):
+        """Return W_ih, W_hh, b_ih, b_hh of a layer."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return [getattr(self, f"{name}_l{layer}{direction}") for name in names]
+
+    def masks(self, num_steps, batch):
+        """Return the dropout mask of each layer's input, or None; the first layer has none.
+
+        Shape (num_steps, batch, num_hiddens times the number of directions).
+        """
+        shape = (num_steps, batch, self.num_hiddens * len(self.directions))
+        return [
+            getattr(self, f"dropout_l{layer}").mask(shape) if layer else None
+            for layer in range(self.num_layers)
+        ]
+
+    def initial(self, batch, dtype):
+        """Return zero states, one tuple of arrays (batch, num_hiddens) per layer."""
+        zeros = np.zeros((batch, self.num_hiddens), dtype)
+        return [(zeros,) * self.num_states] * (self.num_layers * len(self.directions))
+
+    def advance(self, x, states, masks):
+        """One step of all layers.
+
+        Args:
+            x: (batch, num_inputs).
+            states: per layer, a tuple of arrays (batch, num_hiddens).
+            masks: per layer, the dropout mask of its input (batch, num_hiddens), or None.
+
+        Returns:
+            The new states; the step's output is ``states[-1][0]``.
+        """
+        new = []
+        for layer, state in enumerate(states):
+            x = x if masks[layer] is None else x * masks[layer]
+            weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer)
+            new.append(type(self).step(x @ weight_ih.T + bias_ih, state, weight_hh, bias_hh))
+            x = new[-1][0]
+        return new
+
+    def forward(self, X, states=None, valid_lens=None):
+        """Run over whole sequences, layer by layer.
+
+        Args:
+            X: (num_steps, batch, num_inputs).
+            states: initial states as in `initial`, or None for zeros.
+            valid_lens: (batch,) or None.
+
+        Returns:
+            Outputs (num_steps, batch, num_hiddens), zero after the end, and the final states.
+        """
+        num_steps, batch = X.shape[:2]
+        states = iter(self.initial(batch, X.dtype) if states is None else states)
+        alive = alive_steps(valid_lens, num_steps)
+        finals = []
+        for layer, mask in enumerate(self.masks(num_steps, batch)):
+            X = X if mask is None else X * mask
+            outputs = []
+            for direction in self.directions:
+                output, final = self.scan(X, next(states), alive, layer, direction)
+                outputs.append(output)
+                finals.append(final)
+            X = np.concatenate(outputs, axis=-1)
+        return X, finals
+
+    def scan(self, X, state, alive, layer, direction):
+        """Run one layer over all steps, from the last to the first if the direction is reverse."""
+        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer, direction)
+        steps = range(len(X)) if direction == "" else reversed(range(len(X)))
+        outputs = [None] * len(X)
+        for t in steps:
+            new = type(self).step(X[t] @ weight_ih.T + bias_ih, state, weight_hh, bias_hh)
+            if alive is not None:  # a sequence that has ended keeps its state
+                new = tuple(np.where(alive[t], n, o) for n, o in zip(new, state, strict=True))
+            state = new
+            outputs[t] = state[0] if alive is None else state[0] * alive[t]
+        return np.stack(outputs), state
+
+
+def alive_steps(valid_lens, num_steps):
+    """Return which steps are real, boolean (num_steps, batch, 1), or None if all are."""
+    if valid_lens is None:
+        return None
+    return (np.arange(num_steps)[:, None] < np.asarray(valid_lens))[:, :, None]
+
+
+class GRUStack(Stack):
+    """Layers of gated recurrent units."""
+
+    step, num_gates, num_states = gru_step, 3, 1
+
+
+class BidirectionalGRUStack(GRUStack):
+    """Layers that read the sequence in both directions and put their outputs side by side.
+
+    States are listed layer by layer, forward before reverse.
+    """
+
+    directions = ("", "_reverse")
+
+
+class LSTMStack(Stack):
+    """Layers of long short-term memory."""
+
+    step, num_gates, num_states = lstm_step, 4, 2
+
+
+def join(states):
+    """Stack the layers' states: one array (num_layers, batch, num_hiddens), or a tuple of two."""
+    joined = tuple(np.stack(arrays) for arrays in zip(*states, strict=True))
+    return joined if len(joined) > 1 else joined[0]
+
+
+def split(state):
+    """Undo `join`."""
+    arrays = state if isinstance(state, (tuple, list)) else (state,)
+    return list(zip(*arrays, strict=True))
+
+
+class _Recurrent(Module):
+    """What `GRU` and `LSTM` share."""
+
+    stack = None
+
+    def __init__(self, num_inputs, num_hiddens, num_layers, dropout=0):
+        self.rnn = self.stack(num_inputs, num_hiddens, num_layers, dropout)
+
+    def check(self, inputs, H_c=None, valid_lens=None):
+        """Raise a ValueError where the inputs do not fit."""
+        checks.recurrent_inputs(
+            seen(inputs),
+            [seen(H) for H in leaves(H_c)],
+            seen(valid_lens),
+            **self.config,
+        )
+
+    def forward(self, inputs, H_c=None, valid_lens=None):
+        """Run over whole sequences.
+
+        Args:
+            inputs: (num_steps, batch, num_inputs).
+            H_c: initial state (num_layers, batch, num_hiddens); for an LSTM a tuple of two; None
+                is zeros.
+            valid_lens: (batch,): outputs after the end are zero and the state is the last real one.
+
+        Returns:
+            Outputs (num_steps, batch, num_hiddens) and the final state, like H_c.
+        """
+        self.check(inputs, H_c, valid_lens)
+        states = None if H_c is None else split(H_c)
+        outputs, states = self.rnn(inputs, states, valid_lens)
+        return outputs, join(states)
+
+
+class GRU(_Recurrent):
+    """Stacked gated recurrent units, as `torch.nn.GRU`."""
+
+    stack = GRUStack
+
+
+class LSTM(_Recurrent):
+    """Stacked long short-term memory, as `torch.nn.LSTM`."""
+
+    stack = LSTMStack

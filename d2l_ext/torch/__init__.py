@@ -1,0 +1,57 @@
+"""The PyTorch column: D2L's attention chapters as `torch.nn` modules."""
+
+from d2l_ext.torch.bahdanau import (
+    AttentionDecoder,
+    LSTMAttentionDecoder,
+    LuongDecoder,
+    Seq2SeqAttentionDecoder,
+)
+from d2l_ext.torch.masking import causal_mask, masked_softmax, padding_mask, sequence_mask
+from d2l_ext.torch.recurrent import GRU, LSTM
+from d2l_ext.torch.scoring import (
+    AdditiveAttention,
+    BilinearAttention,
+    CosineAttention,
+    DotProductAttention,
+    GaussianAttention,
+    attention,
+)
+from d2l_ext.torch.seq2seq import (
+    BidirectionalEncoder,
+    Decoder,
+    Encoder,
+    EncoderDecoder,
+    LSTMDecoder,
+    LSTMEncoder,
+    Seq2SeqDecoder,
+    Seq2SeqEncoder,
+    masked_loss,
+)
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "AdditiveAttention",
+    "AttentionDecoder",
+    "BidirectionalEncoder",
+    "BilinearAttention",
+    "CosineAttention",
+    "Decoder",
+    "DotProductAttention",
+    "Encoder",
+    "EncoderDecoder",
+    "GaussianAttention",
+    "LSTMAttentionDecoder",
+    "LSTMDecoder",
+    "LSTMEncoder",
+    "LuongDecoder",
+    "Seq2SeqAttentionDecoder",
+    "Seq2SeqDecoder",
+    "Seq2SeqEncoder",
+    "attention",
+    "causal_mask",
+    "masked_loss",
+    "masked_softmax",
+    "padding_mask",
+    "sequence_mask",
+]

@@ -1,0 +1,194 @@
+"""PyTorch behind the common interface."""
+
+import warnings
+
+import numpy as np
+import torch
+
+from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer, leaves, nest
+from d2l_ext.torch.layers import Dropout
+from d2l_ext.torch.seq2seq import masked_loss
+
+
+class TorchModel(Model):
+    """A `torch.nn.Module` with the common initial parameters."""
+
+    def _build(self, inputs):
+        self.module.to(getattr(torch, self.dtype))
+        if inputs:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Lazy modules", UserWarning)
+                self.module.eval()(*inputs)  # creates the lazy weights
+            self.module.to(getattr(torch, self.dtype))
+
+    def _read(self):
+        return {k: v.detach().cpu().numpy().copy() for k, v in self.module.state_dict().items()}
+
+    def _write(self, params):
+        self.module.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in params.items()})
+
+    def prepare(self, training, masks, keep_weights):
+        """Set the mode and the dropout masks of the next forward pass."""
+        self.module.train(training)
+        for path, module in self.module.named_modules():
+            if isinstance(module, Dropout):
+                given = None if masks is None else masks.get(path)
+                module.given = None if given is None else self.backend.array(given).to(self._dtype)
+            if hasattr(module, "keep_weights"):
+                module.keep_weights = keep_weights
+
+    @property
+    def _dtype(self):
+        return getattr(torch, self.dtype)
+
+    def _forward(self, method, inputs, training, masks):
+        self.prepare(training, masks, keep_weights=True)
+        with torch.no_grad():
+            outputs = getattr(self.module, method)(*inputs)
+        return outputs, getattr(self.module, "attention_weights", None)
+
+    def _dropout_layers(self, inputs):
+        layers = {p: m for p, m in self.module.named_modules() if isinstance(m, Dropout)}
+        for layer in layers.values():
+            layer.asked = None
+        self._forward("forward", inputs, True, None)
+        return {p: (m.rate, m.asked) for p, m in layers.items() if m.asked is not None}
+
+    def _vjp(self, inputs, cotangent, training, masks):
+        self.prepare(training, masks, keep_weights=True)
+        params = dict(self.module.named_parameters())
+        outputs, gradients, input_gradients = _vjp(
+            self.module, inputs, cotangent, list(params.values())
+        )
+        named = dict(zip(params, gradients, strict=True))
+        return outputs, {k: g.numpy() for k, g in named.items()}, input_gradients
+
+
+def _vjp(function, inputs, cotangent, params=()):
+    inputs = nest(lambda x: x.requires_grad_() if x.is_floating_point() else x, inputs)
+    outputs = function(*inputs)
+    pairs = list(_pairs(outputs, cotangent))
+    wrt = [*params, *(x for x in leaves(inputs) if x.requires_grad)]
+    gradients = torch.autograd.grad(
+        [y for y, _ in pairs],
+        wrt,
+        [torch.from_numpy(np.asarray(c, dtype=y.detach().numpy().dtype)) for y, c in pairs],
+        allow_unused=True,
+        materialize_grads=True,
+    )
+    rest = iter(gradients[len(params) :])
+    input_gradients = nest(lambda x: next(rest).numpy() if x.requires_grad else None, inputs)
+    return BACKEND.numpy(outputs), gradients[: len(params)], input_gradients
+
+
+def _pairs(outputs, cotangent):
+    """Yield the outputs that depend on something differentiable, with their cotangents."""
+    if outputs is None or cotangent is None:
+        return
+    if isinstance(outputs, (tuple, list)):
+        for output, c in zip(outputs, cotangent, strict=True):
+            yield from _pairs(output, c)
+    elif outputs.requires_grad:
+        yield outputs, cotangent
+
+
+class TorchTrainer(Trainer):
+    """The training step, eager or compiled.
+
+    Args:
+        compile: whether `torch.compile` compiles forward and loss; off by default.
+    """
+
+    def __init__(self, model, lr, max_norm=None, pad=None, compile=False):
+        super().__init__(model, lr, max_norm, pad)
+        self._params = dict(model.module.named_parameters())
+        self._m = {k: torch.zeros_like(p) for k, p in self._params.items()}
+        self._v = {k: torch.zeros_like(p) for k, p in self._params.items()}
+        self._loss_of = torch.compile(self._compute) if compile else self._compute
+
+    def _compute(self, inputs, labels):
+        return masked_loss(self.model.module(*inputs), labels, self.pad)
+
+    def _step(self, inputs, labels, masks, correction1, correction2):
+        self.model.prepare(True, masks, keep_weights=False)
+        params = list(self._params.values())
+        loss = self._loss_of(inputs, labels)
+        gradients = list(torch.autograd.grad(loss, params, allow_unused=True, materialize_grads=True))
+        with torch.no_grad():
+            self._clip(gradients)
+            self._update(params, gradients, correction1, correction2)
+        return loss.detach()
+
+    def _clip(self, gradients):
+        """Scale by max_norm / norm where the global norm exceeds max_norm."""
+        if self.max_norm is None:
+            return
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        if norm > self.max_norm:
+            torch._foreach_mul_(gradients, self.max_norm / norm)
+
+    def _update(self, params, gradients, correction1, correction2):
+        """Adam, in place, for all parameters at once."""
+        m, v = list(self._m.values()), list(self._v.values())
+        torch._foreach_lerp_(m, gradients, 1 - BETA1)
+        torch._foreach_mul_(v, BETA2)
+        torch._foreach_addcmul_(v, gradients, gradients, 1 - BETA2)
+        root = torch._foreach_sqrt(torch._foreach_div(v, correction2))
+        torch._foreach_add_(root, EPSILON)
+        torch._foreach_addcdiv_(params, m, root, -self.lr / correction1)
+
+    def _loss(self, inputs, labels):
+        self.model.prepare(False, None, keep_weights=False)
+        with torch.no_grad():
+            return self._compute(inputs, labels)
+
+    def _moments(self):
+        return tuple(
+            {k: x.numpy().copy() for k, x in moment.items()} for moment in (self._m, self._v)
+        )
+
+    def _set_moments(self, m, v):
+        self._m = {k: torch.from_numpy(m[k].copy()) for k in self._params}
+        self._v = {k: torch.from_numpy(v[k].copy()) for k in self._params}
+
+
+class TorchDecoding(Decoding):
+    """Decoding in PyTorch."""
+
+    def _start(self, inputs):
+        self.model.prepare(False, None, self.keep_weights)
+        module, lens = self.model.module, inputs[1] if len(inputs) > 1 else None
+        with torch.no_grad():
+            return module.decoder.init_state(module.encoder(*inputs), lens)
+
+    def _advance(self, tokens, state, k):
+        decoder = self.model.module.decoder
+        with torch.no_grad():
+            logits, state = decoder(tokens, state)
+            log_probs, ids = logits[:, 0].log_softmax(dim=-1).topk(k, dim=-1)
+        return log_probs, ids, getattr(decoder, "attention_weights", None), state
+
+    def _select(self, state, rows):
+        return self.model.module.decoder.select(state, rows)
+
+
+class TorchBackend(Backend):
+    """PyTorch."""
+
+    name, version = "torch", torch.__version__
+    dtypes = ("float32", "float64", "bfloat16", "float16")
+    _model, _trainer, _decoding = TorchModel, TorchTrainer, TorchDecoding
+
+    def vjp(self, function, inputs, cotangent):
+        """As `Backend.vjp`."""
+        outputs, _, gradients = _vjp(function, self.array(inputs), cotangent)
+        return outputs, gradients
+
+    def _array(self, x):
+        return torch.from_numpy(x.copy())
+
+    def _numpy(self, y):
+        return y.detach().cpu().numpy()
+
+
+BACKEND = TorchBackend()

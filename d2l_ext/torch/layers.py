@@ -1,0 +1,55 @@
+"""What every file of this column uses: how checks see a tensor, and dropout with given masks."""
+
+import torch
+from torch import nn
+
+from d2l_ext import checks
+from d2l_ext.config import Configured
+
+
+def seen(x):
+    """Describe a tensor to `checks`; None stays None."""
+    if x is None:
+        return None
+    traced = torch.compiler.is_compiling()
+    dtype = str(x.dtype).removeprefix("torch.")
+    return checks.Seen(
+        tuple(x.shape), dtype, None if traced else lambda: x.detach().cpu().numpy()
+    )
+
+
+class Dropout(Configured, nn.Module):
+    """Inverted dropout: in training, units are zeroed at a rate and the rest is scaled up.
+
+    Masks may come from outside (`d2l_ext.randomness.dropout_masks`), one per forward pass, with
+    time as an axis where the layer acts inside a loop, so that all frameworks drop the same units.
+    Without one, PyTorch's generator draws it.
+    """
+
+    def __init__(self, rate):
+        super().__init__()
+        checks.rate(rate)
+        self.rate = rate
+        self.given = None  # the mask of the next forward pass
+        self.asked = None  # the shape that the last forward pass wanted
+
+    def mask(self, shape, like):
+        """Return the mask of this forward pass, or None where dropout does not act.
+
+        Args:
+            shape: the mask's shape.
+            like: a tensor whose dtype and device the mask gets.
+        """
+        if not self.training or self.rate == 0:
+            return None
+        self.asked = tuple(shape)
+        if self.given is not None:
+            return self.given
+        return torch.empty(shape, dtype=like.dtype, device=like.device).bernoulli_(
+            1 - self.rate
+        ) / (1 - self.rate)
+
+    def forward(self, X):
+        """Return X times its mask."""
+        mask = self.mask(X.shape, X)
+        return X if mask is None else X * mask
