@@ -154,6 +154,24 @@ def loss_inputs(Y_hat, Y):
         raise ValueError(f"Y: got shape {_show(Y.shape)}, must be {_show(Y_hat.shape[:2])}")
 
 
+def positions(X, offset, num_hiddens, dropout, max_len):
+    """Check the input (batch, num_steps, num_hiddens) of a positional encoding.
+
+    Args:
+        X: the input.
+        offset: position of the first step, or None where it is not known while tracing.
+        num_hiddens, dropout, max_len: the module's configuration.
+    """
+    rank("X", X, ("batch", "num_steps", "num_hiddens"))
+    floating("X", X)
+    _size("X", X, 2, num_hiddens)
+    if offset is not None and not 0 <= offset <= max_len - X.shape[1]:
+        raise ValueError(
+            f"X: got {X.shape[1]} steps from position {offset},"
+            f" must lie between 0 and max_len={max_len}"
+        )
+
+
 def _size(name, x, axis, wanted):
     """Check the size of one axis."""
     if x.shape[axis] != wanted:

@@ -6,7 +6,10 @@ gradients cheap to have: f(x + ih).imag / h with h = 1e-30 is the derivative of 
 no difference is taken (Squire and Trapp, 1998).
 """
 
+import math
+
 import numpy as np
+from scipy import special
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
@@ -28,6 +31,32 @@ def sigmoid(x):
 def relu(x):
     """max(x, 0), by the real part."""
     return np.where(x.real > 0, x, np.zeros_like(x))
+
+
+def erf(x):
+    """Error function; for complex x its first-order expansion around the real part.
+
+    That is exact for a complex step, whose imaginary part is 1e-30.
+    """
+    if np.iscomplexobj(x):
+        slope = 2 / math.sqrt(math.pi) * np.exp(-x.real * x.real)
+        return (erf(x.real) + 1j * (x.imag * slope)).astype(x.dtype)
+    return _long_erf(x) if x.dtype == np.longdouble else special.erf(x)
+
+
+def _long_erf(x):
+    """2 / sqrt(pi) exp(-x^2) sum_n 2^n x^(2n + 1) / (2n + 1)!!, for SciPy has no long double."""
+    x = np.clip(x, -7, 7)  # beyond, erf is 1 to rounding
+    term = total = x
+    for n in range(1, 200):
+        term = term * (2 * x * x) / (2 * n + 1)
+        total = total + term
+    return 2 / np.sqrt(np.arctan(np.longdouble(1)) * 4) * np.exp(-x * x) * total
+
+
+def gelu(x):
+    """x Phi(x), with the normal distribution function Phi exact, not its tanh approximation."""
+    return 0.5 * x * (1 + erf(x / math.sqrt(2)))
 
 
 class Module(Configured):
@@ -102,11 +131,28 @@ class Embedding(Module):
         return self.weight[X]
 
 
+class LayerNorm(Module):
+    """(x - mean) / sqrt(variance + eps) * weight + bias, over the last axis (Ba et al., 2016)."""
+
+    def __init__(self, size, eps=1e-5):
+        self.eps = eps
+        self.parameter("weight", (size,))
+        self.parameter("bias", (size,))
+
+    def forward(self, X):
+        """Normalise (..., size)."""
+        centred = X - X.mean(axis=-1, keepdims=True)
+        variance = (centred * centred).mean(axis=-1, keepdims=True)
+        return centred / np.sqrt(variance + self.eps) * self.weight + self.bias
+
+
 class Dropout(Module):
     """Inverted dropout: in training, units are zeroed at a rate and the rest is scaled up.
 
     The masks come from outside (`d2l_ext.randomness.dropout_masks`), one per forward pass, with
-    time as an axis where the layer acts inside a loop.
+    time as an axis where the layer acts inside a loop. A layer that is called several times in one
+    pass (a decoder that is fed its own tokens) uses the same mask each time, cut to the call's
+    shape; the last call's shape is the largest.
     """
 
     def __init__(self, rate):
@@ -120,7 +166,7 @@ class Dropout(Module):
         if not self.training or self.rate == 0:
             return None
         self.asked = tuple(shape)
-        return np.ones(shape) if self.given is None else self.given
+        return np.ones(shape) if self.given is None else self.given[tuple(map(slice, shape))]
 
     def forward(self, X):
         """Return X times its mask."""

@@ -23,7 +23,9 @@ class Dropout(Configured, nn.Module):
 
     Masks may come from outside (`d2l_ext.randomness.dropout_masks`), one per forward pass, with
     time as an axis where the layer acts inside a loop, so that all frameworks drop the same units.
-    Without one, PyTorch's generator draws it.
+    A layer that is called several times in one pass (a decoder that is fed its own tokens) uses the
+    same mask each time, cut to the call's shape; the last call's shape is the largest. Without a
+    given mask, PyTorch's generator draws one.
     """
 
     def __init__(self, rate):
@@ -44,7 +46,7 @@ class Dropout(Configured, nn.Module):
             return None
         self.asked = tuple(shape)
         if self.given is not None:
-            return self.given
+            return self.given[tuple(map(slice, shape))]
         return torch.empty(shape, dtype=like.dtype, device=like.device).bernoulli_(
             1 - self.rate
         ) / (1 - self.rate)
