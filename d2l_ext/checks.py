@@ -91,8 +91,7 @@ def _mask(x, shape):
     if x.dtype != "bool":
         raise ValueError(f"mask: got dtype {x.dtype}, must be bool (True means attend)")
     fits = len(x.shape) <= len(shape) and all(
-        have in (1, want)
-        for have, want in zip(reversed(x.shape), reversed(shape), strict=False)
+        have in (1, want) for have, want in zip(reversed(x.shape), reversed(shape), strict=False)
     )
     if not fits:
         raise ValueError(f"mask: got shape {_show(x.shape)}, must broadcast to {_show(shape)}")

@@ -95,7 +95,8 @@ class LSTMAttentionDecoder(Seq2SeqAttentionDecoder):
 class LuongDecoder(AttentionDecoder):
     """Luong's global attention (2015): the new hidden state is the query.
 
-    s_t = GRU(y_{t-1}, s_{t-1})    c_t = sum_i a(s_t, h_i) h_i    logits = W tanh(W_c [c_t; s_t]) + b
+    s_t = GRU(y_{t-1}, s_{t-1})    c_t = sum_i a(s_t, h_i) h_i
+    logits = W tanh(W_c [c_t; s_t]) + b
 
     Without the paper's input feeding, the recurrence does not depend on the attention, so that all
     steps attend in one product.

@@ -55,7 +55,7 @@ def _long_erf(x):
 
 
 def gelu(x):
-    """x Phi(x), with the normal distribution function Phi exact, not its tanh approximation."""
+    """X Phi(x), with the normal distribution function Phi exact, not its tanh approximation."""
     return 0.5 * x * (1 + erf(x / math.sqrt(2)))
 
 

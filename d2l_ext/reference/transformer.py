@@ -183,7 +183,9 @@ class TransformerDecoderBlock(Module):
             caches[self.i] = (keys, values)
             # Step t of X stands at position + t and sees the keys up to there.
             steps = int(position) + np.arange(x.shape[1])
-            return self.attention1.attend(x, keys, values, steps[:, None] >= np.arange(keys.shape[1]))
+            return self.attention1.attend(
+                x, keys, values, steps[:, None] >= np.arange(keys.shape[1])
+            )
 
         def attend_to_encoder(x):
             return self.attention2.attend(x, *projected[self.i], enc_mask)

@@ -7,6 +7,8 @@ from d2l_ext.torch.bahdanau import (
     Seq2SeqAttentionDecoder,
 )
 from d2l_ext.torch.masking import causal_mask, masked_softmax, padding_mask, sequence_mask
+from d2l_ext.torch.multihead import MultiHeadAttention
+from d2l_ext.torch.positional import LearnedPositionalEncoding, PositionalEncoding
 from d2l_ext.torch.recurrent import GRU, LSTM
 from d2l_ext.torch.scoring import (
     AdditiveAttention,
@@ -27,10 +29,19 @@ from d2l_ext.torch.seq2seq import (
     Seq2SeqEncoder,
     masked_loss,
 )
+from d2l_ext.torch.transformer import (
+    AddNorm,
+    PositionWiseFFN,
+    TransformerDecoder,
+    TransformerDecoderBlock,
+    TransformerEncoder,
+    TransformerEncoderBlock,
+)
 
 __all__ = [
     "GRU",
     "LSTM",
+    "AddNorm",
     "AdditiveAttention",
     "AttentionDecoder",
     "BidirectionalEncoder",
@@ -44,10 +55,18 @@ __all__ = [
     "LSTMAttentionDecoder",
     "LSTMDecoder",
     "LSTMEncoder",
+    "LearnedPositionalEncoding",
     "LuongDecoder",
+    "MultiHeadAttention",
+    "PositionWiseFFN",
+    "PositionalEncoding",
     "Seq2SeqAttentionDecoder",
     "Seq2SeqDecoder",
     "Seq2SeqEncoder",
+    "TransformerDecoder",
+    "TransformerDecoderBlock",
+    "TransformerEncoder",
+    "TransformerEncoderBlock",
     "attention",
     "causal_mask",
     "masked_loss",

@@ -113,7 +113,9 @@ class TorchTrainer(Trainer):
         self.model.prepare(True, masks, keep_weights=False)
         params = list(self._params.values())
         loss = self._loss_of(inputs, labels)
-        gradients = list(torch.autograd.grad(loss, params, allow_unused=True, materialize_grads=True))
+        gradients = list(
+            torch.autograd.grad(loss, params, allow_unused=True, materialize_grads=True)
+        )
         with torch.no_grad():
             self._clip(gradients)
             self._update(params, gradients, correction1, correction2)

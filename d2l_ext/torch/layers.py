@@ -13,9 +13,7 @@ def seen(x):
         return None
     traced = torch.compiler.is_compiling()
     dtype = str(x.dtype).removeprefix("torch.")
-    return checks.Seen(
-        tuple(x.shape), dtype, None if traced else lambda: x.detach().cpu().numpy()
-    )
+    return checks.Seen(tuple(x.shape), dtype, None if traced else lambda: x.detach().cpu().numpy())
 
 
 class Dropout(Configured, nn.Module):

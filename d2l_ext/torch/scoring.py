@@ -77,7 +77,9 @@ class Attention(Configured, nn.Module):
         """
         self.check(queries, keys, values, valid_lens, mask)
         scores = self.score(queries, self.prepare_keys(keys))
-        output, weights = pool(scores, values, attend(keys.shape[1], valid_lens, mask), self.dropout)
+        output, weights = pool(
+            scores, values, attend(keys.shape[1], valid_lens, mask), self.dropout
+        )
         self.attention_weights = weights.detach() if self.keep_weights else None
         return output
 
