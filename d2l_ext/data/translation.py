@@ -1,5 +1,7 @@
 """Sentence pairs to padded arrays of token indices, with the meaning of D2L 1.0's ``MTFraEng``."""
 
+import math
+
 import numpy as np
 
 from d2l_ext.data.text import EOS, preprocess, tokenize
@@ -57,6 +59,11 @@ class TranslationData:
     def train_size(self):
         """The number of training pairs."""
         return self.num_train
+
+    @property
+    def num_batches(self):
+        """The number of training batches in an epoch."""
+        return math.ceil(self.num_train / self.batch_size)
 
     @property
     def pad(self):
