@@ -403,6 +403,11 @@ class Decoding(ABC):
         self._weights = None
         self._state = self._start(model.cast(inputs))
 
+    @property
+    def vocab_size(self):
+        """The number of tokens that `step` chooses from."""
+        return self.model.module.decoder.config["vocab_size"]
+
     def step(self, tokens, k=1):
         """Feed one token per row.
 
@@ -411,10 +416,25 @@ class Decoding(ABC):
             k: how many of the best next tokens to return, at most the vocabulary's size.
 
         Returns:
-            Log-probabilities (rows, k), in descending order, and ids (rows, k), as NumPy.
+            Log-probabilities (rows, k), in descending order, and ids (rows, k), as NumPy. Of tokens
+            that are equally likely, the lower id comes first.
+
+        Raises:
+            FloatingPointError: a log-probability is NaN, because a parameter is not finite.
         """
         tokens = self.model.backend.array(np.asarray(tokens)[:, None])
-        log_probs, ids, self._weights, self._state = self._advance(tokens, self._state, k)
+        before = self._state
+        log_probs, ids = self._best(tokens, before, min(k + 1, self.vocab_size))
+        # Frameworks order ties as they like. One that crosses the limit needs all that take part.
+        if k < ids.shape[1] < self.vocab_size and (log_probs[:, k - 1] == log_probs[:, k]).any():
+            log_probs, ids = self._best(tokens, before, self.vocab_size)
+        if np.isnan(log_probs).any():
+            raise FloatingPointError("the model's log-probabilities are NaN")
+        order = np.lexsort((ids, -log_probs))[:, :k]
+        return (np.take_along_axis(array, order, axis=1) for array in (log_probs, ids))
+
+    def _best(self, tokens, state, k):
+        log_probs, ids, self._weights, self._state = self._advance(tokens, state, k)
         return self.model.backend.numpy(log_probs), self.model.backend.numpy(ids)
 
     def reorder(self, rows):

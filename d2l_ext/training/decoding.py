@@ -1,0 +1,446 @@
+"""Decoding, once for every model: greedy, sampling, beam search; and sentences to sentences.
+
+The framework computes the next tokens' log-probabilities and hands over the best few of each row
+(`Model.decoding`). Everything else, the choice of a token, random numbers, hypotheses, happens
+here, in NumPy, so that it is the same whatever framework computes. All three ways stop when every
+sentence has reached `<eos>`, at the latest after `max_steps` tokens, and prefer the lower id where
+two tokens are equally likely.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from d2l_ext import checks, randomness
+from d2l_ext.data.text import preprocess, tokenize
+
+
+@dataclasses.dataclass
+class Decoded:
+    """Decoded sentences; each attribute is a list with one entry per sentence.
+
+    Attributes:
+        tokens: a list of ids, without `<eos>`.
+        token_log_probs: log-probabilities (steps,) of these tokens and, if it was reached, `<eos>`.
+        margins: (steps,), how much of a logit was missing for another choice, see the functions.
+        attention_weights: over the source, (steps, num_keys), for a Transformer (num_blks,
+            num_heads, steps, num_keys), or None if they were not kept.
+    """
+
+    tokens: list
+    token_log_probs: list
+    margins: list
+    attention_weights: list
+
+    @property
+    def log_probs(self):
+        """The sentences' log-probabilities (batch,)."""
+        return np.array([steps.sum(dtype=np.float64) for steps in self.token_log_probs])
+
+
+def greedy(model, src, valid_lens=None, *, bos, eos, max_steps, keep_weights=False):
+    """Take the most likely token at every step.
+
+    Args:
+        model: a `Model` of an `EncoderDecoder`.
+        src: source ids (batch, num_steps).
+        valid_lens: their lengths (batch,), or None.
+        bos, eos: ids of the target's `<bos>` and `<eos>`.
+        max_steps: most tokens that a translation may have, `<eos>` included.
+        keep_weights: whether attention weights are returned.
+
+    Returns:
+        `Decoded`; the margin of a step is the best logit minus the second.
+    """
+
+    def choose(step, log_probs, ids):
+        return np.zeros(len(ids), int), _gap(log_probs)
+
+    decoding = model.decoding(src, valid_lens, keep_weights=keep_weights)
+    return _decode(decoding, len(src), choose, 2, bos, eos, max_steps)
+
+
+def sample(
+    model,
+    src,
+    valid_lens=None,
+    *,
+    bos,
+    eos,
+    max_steps,
+    temperature=1.0,
+    top_k=None,
+    seed=0,
+    sentences=None,
+    keep_weights=False,
+):
+    """Draw every token from the model's distribution, softmax(logits / temperature).
+
+    One uniform random number is drawn in NumPy for each (seed, sentence, step), whatever the
+    framework and whatever the other sentences of the batch.
+
+    Args:
+        model, src, valid_lens, bos, eos, max_steps, keep_weights: as in `greedy`.
+        temperature: below 1 sharpens the distribution, above 1 flattens it.
+        top_k: draw from the k most likely tokens only; None for all.
+        seed: an integer.
+        sentences: the sentences' numbers (batch,), by default from 0.
+
+    Returns:
+        `Decoded`; log-probabilities are the model's own, at temperature 1. The margin of a step is
+        the distance of the random number from the nearest probability at which the choice changes.
+    """
+    checks.positive("temperature", temperature)
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k: got {top_k}, must be at least 1 or None")
+    sentences = range(len(src)) if sentences is None else sentences
+
+    def choose(step, log_probs, ids):
+        uniform = [randomness.generator(seed, "sample", s, step).random() for s in sentences]
+        return _draw(log_probs / temperature, ids, np.array(uniform))
+
+    decoding = model.decoding(src, valid_lens, keep_weights=keep_weights)
+    return _decode(decoding, len(src), choose, top_k, bos, eos, max_steps)
+
+
+def _draw(scores, ids, uniform):
+    """Return the place (rows,) of the tokens drawn, and by how much each was drawn.
+
+    The probabilities are added up by id, not by size: so two that are nearly equal do not change
+    places with the rounding.
+    """
+    by_id = np.argsort(ids, axis=1)
+    p = np.exp(scores - scores.max(axis=1, keepdims=True), dtype=np.float64)
+    cumulative = np.take_along_axis(p, by_id, axis=1).cumsum(axis=1)
+    cumulative /= cumulative[:, -1:]
+    drawn = (uniform[:, None] >= cumulative[:, :-1]).sum(axis=1)
+    margins = np.abs(cumulative[:, :-1] - uniform[:, None]).min(axis=1, initial=1)
+    return by_id[np.arange(len(ids)), drawn], margins
+
+
+def _gap(log_probs):
+    """Return the best minus the second of each row; infinite if there is only one."""
+    if log_probs.shape[1] < 2:
+        return np.full(len(log_probs), np.inf)
+    return log_probs[:, 0] - log_probs[:, 1]
+
+
+def _decode(decoding, batch, choose, k, bos, eos, max_steps):
+    """Feed each sentence's chosen token back until all have ended."""
+    k = _at_most(k, decoding, max_steps)
+    rows, tokens = np.arange(batch), np.full(batch, bos)
+    ended = np.zeros(batch, bool)
+    paths = _Paths(batch)
+    for step in range(max_steps):
+        log_probs, ids = decoding.step(tokens, k)
+        place, margins = choose(step, log_probs, ids)
+        tokens = np.where(ended, eos, ids[rows, place])
+        paths.append(tokens, log_probs[rows, place], margins, decoding.attention_weights)
+        ended |= tokens == eos
+        if ended.all():
+            break
+    return _joined([paths.path(row, eos) for row in rows])
+
+
+def _at_most(k, decoding, max_steps):
+    """Limit k to the size of the vocabulary (None is all of it)."""
+    if max_steps < 1:
+        raise ValueError(f"max_steps: got {max_steps}, must be at least 1")
+    return decoding.vocab_size if k is None else min(k, decoding.vocab_size)
+
+
+class _Paths:
+    """What was chosen so far, row by row."""
+
+    def __init__(self, rows):
+        self._tokens = np.empty((rows, 0), int)
+        self._log_probs = np.empty((rows, 0))
+        self._margins = np.empty((rows, 0))
+        self._weights = None  # (rows, ..., steps, num_keys)
+
+    def append(self, tokens, log_probs, margins, weights):
+        """Add a step: arrays (rows,), and the attention weights as the decoder gives them."""
+        self._tokens = np.column_stack((self._tokens, tokens))
+        self._log_probs = np.column_stack((self._log_probs, log_probs))
+        self._margins = np.column_stack((self._margins, margins))
+        if weights is not None:
+            weights = _over_source(weights, len(tokens))
+            before = [] if self._weights is None else [self._weights]
+            self._weights = np.concatenate([*before, weights], axis=-2)
+
+    def select(self, rows):
+        """Go on with these rows."""
+        self._tokens, self._log_probs = self._tokens[rows], self._log_probs[rows]
+        self._margins = self._margins[rows]
+        self._weights = None if self._weights is None else self._weights[rows]
+
+    def path(self, row, eos):
+        """Return (tokens, log-probabilities, margins, weights) of a row, up to its `<eos>`."""
+        tokens = self._tokens[row].tolist()
+        steps = tokens.index(eos) + 1 if eos in tokens else len(tokens)
+        return (
+            [token for token in tokens[:steps] if token != eos],
+            self._log_probs[row, :steps],
+            self._margins[row, :steps],
+            None if self._weights is None else self._weights[row][..., :steps, :],
+        )
+
+
+def _over_source(weights, rows):
+    """Return one step's weights over the source, (rows, ..., 1, num_keys).
+
+    Recurrent decoders give a list of one (rows, 1, num_keys). Transformer decoders give two lists,
+    self-attention and attention over the source, of (rows * num_heads, 1, num_keys) per block.
+    """
+    if not isinstance(weights[0], (list, tuple)):
+        return weights[0]
+    blocks = np.stack(weights[1], axis=1)  # (rows * num_heads, num_blks, 1, num_keys)
+    return blocks.reshape(rows, -1, *blocks.shape[1:]).swapaxes(1, 2)
+
+
+def _joined(paths):
+    tokens, log_probs, margins, weights = (list(column) for column in zip(*paths, strict=True))
+    return Decoded(tokens, log_probs, margins, None if weights[0] is None else weights)
+
+
+def beam_search(
+    model,
+    src,
+    valid_lens=None,
+    *,
+    bos,
+    eos,
+    max_steps,
+    beam=4,
+    length_penalty=0.6,
+    keep_weights=False,
+):
+    r"""Keep the `beam` most likely beginnings of each sentence, and return the best translation.
+
+    A beginning that reaches `<eos>` is a complete translation and keeps its place in the beam. The
+    search for a sentence ends when its beam has only complete translations, when none of the others
+    can still win, or after `max_steps` tokens. Complete translations, and what is unfinished after
+    `max_steps`, are compared by (Wu et al., 2016)
+
+    .. math:: \log P(Y \mid X) / ((5 + |Y|) / 6)^\alpha,
+
+    where :math:`|Y|` counts the tokens with `<eos>` and alpha is `length_penalty`. With a beam of 1
+    this is `greedy`; with one as wide as the space it is exhaustive search.
+
+    Args:
+        model, src, valid_lens, bos, eos, max_steps, keep_weights: as in `greedy`.
+        beam: number of hypotheses per sentence.
+        length_penalty: alpha, at least 0; 0 compares log-probabilities.
+
+    Returns:
+        `Decoded`. The margin of a step is by how much log-probability the worst hypothesis that was
+        kept was better than the best one that was not, and there is one margin more: by how much
+        the best score was better than the second.
+    """
+    if beam < 1:
+        raise ValueError(f"beam: got {beam}, must be at least 1")
+    if not 0 <= length_penalty < np.inf:
+        raise ValueError(f"length_penalty: got {length_penalty}, must be at least 0")
+    decoding = model.decoding(src, valid_lens, keep_weights=keep_weights)
+    k = _at_most(beam + 1, decoding, max_steps)
+    search = _Search(len(src), beam, eos, max_steps, length_penalty)
+    decoding.reorder(np.repeat(np.arange(len(src)), beam))
+    tokens = np.full(len(src) * beam, bos)
+    while not search.is_over:
+        log_probs, ids = decoding.step(tokens, k)
+        rows, tokens = search.advance(log_probs, ids, decoding.attention_weights)
+        decoding.reorder(rows)
+    return _joined(search.best())
+
+
+class _Search:
+    """The hypotheses of a beam search: rows are sentences times beams, empty places score -inf."""
+
+    def __init__(self, batch, beam, eos, max_steps, alpha):
+        self._beam, self._eos, self._max_steps, self._alpha = beam, eos, max_steps, alpha
+        self._scores = np.full((batch, beam), -np.inf)  # log-probability of the open hypotheses
+        self._scores[:, 0] = 0
+        self._complete = [[] for _ in range(batch)]  # of (score, path)
+        self._margins = [[] for _ in range(batch)]
+        self._paths = _Paths(batch * beam)
+        self._step = 0
+
+    @property
+    def is_over(self):
+        """Whether no sentence has an open hypothesis."""
+        return not np.isfinite(self._scores).any()
+
+    def advance(self, log_probs, ids, weights):
+        """Choose among all continuations; return the rows to go on with and the tokens to feed."""
+        batch, beam, k = len(self._scores), self._beam, ids.shape[1]
+        self._step += 1
+        candidates = self._scores[:, :, None] + log_probs.reshape(batch, beam, k)
+        candidates = candidates.reshape(batch, beam * k)
+        best = np.argsort(-candidates, axis=1, kind="stable")
+        scores = np.take_along_axis(candidates, best, axis=1)  # (batch, beam * k), descending
+
+        places = best[:, :beam] + beam * k * np.arange(batch)[:, None]  # into log_probs and ids
+        places = places.ravel()
+        rows, tokens = places // k, ids.ravel()[places]
+        self._paths.select(rows)
+        weights = _chosen(weights, rows)
+        self._paths.append(tokens, log_probs.ravel()[places], np.zeros(len(rows)), weights)
+        self._scores = scores[:, :beam].copy()
+        for sentence in range(batch):
+            self._close(sentence, scores[sentence], tokens)
+        return rows, np.where(np.isfinite(self._scores.ravel()), tokens, self._eos)
+
+    def _close(self, sentence, scores, tokens):
+        """Take the complete hypotheses out of the open ones of a sentence."""
+        open_scores = self._scores[sentence]
+        places = self._beam - len(self._complete[sentence])
+        open_scores[places:] = -np.inf
+        if not np.isfinite(open_scores).any():
+            return
+        self._margins[sentence].append(_difference(scores, places))
+        for place in range(places):
+            row = sentence * self._beam + place
+            last = tokens[row] == self._eos or self._step == self._max_steps
+            if last and np.isfinite(open_scores[place]):
+                score = open_scores[place] / self._penalty(self._step)
+                path = self._paths.path(row, self._eos)
+                self._complete[sentence].append((score, path))
+                open_scores[place] = -np.inf
+        # Log-probabilities only fall, so that no score can exceed this one.
+        limit = open_scores.max() / self._penalty(self._max_steps)
+        if max((score for score, _ in self._complete[sentence]), default=-np.inf) > limit:
+            open_scores[:] = -np.inf
+
+    def _penalty(self, length):
+        return ((5 + length) / 6) ** self._alpha
+
+    def best(self):
+        """Return each sentence's best path, with the margins of its search."""
+        return [
+            self._winner(complete, margins)
+            for complete, margins in zip(self._complete, self._margins, strict=True)
+        ]
+
+    def _winner(self, complete, margins):
+        ranked = sorted(complete, key=lambda scored: -scored[0])
+        tokens, log_probs, _, weights = ranked[0][1]
+        final = _difference(np.array([score for score, _ in ranked]), 1)
+        return tokens, log_probs, np.array([*margins, final]), weights
+
+
+def _difference(descending, place):
+    """Return by how much the entry before a place is larger than the entry at it."""
+    if place >= len(descending) or not np.isfinite(descending[place]):
+        return np.inf
+    return descending[place - 1] - descending[place]
+
+
+def _chosen(weights, rows):
+    """Return a step's attention weights over the source of the chosen rows, one per row."""
+    return None if weights is None else [_over_source(weights, len(rows))[rows]]
+
+
+METHODS = {"greedy": greedy, "sample": sample, "beam": beam_search}
+
+
+@dataclasses.dataclass
+class Translation:
+    """A translated sentence.
+
+    Attributes:
+        source: the source's tokens, with `<eos>`; what the attention weights are over.
+        tokens: the translation's tokens, without `<eos>`.
+        ids: their ids.
+        log_prob: log-probability of the translation, with `<eos>`.
+        token_log_probs, margins, attention_weights: as in `Decoded`; there is one step more than
+            tokens where `<eos>` was reached.
+    """
+
+    source: list
+    tokens: list
+    ids: list
+    log_prob: float
+    token_log_probs: np.ndarray
+    margins: np.ndarray
+    attention_weights: np.ndarray | None
+
+    @property
+    def text(self):
+        """The translation as one string, tokens separated by spaces."""
+        return " ".join(self.tokens)
+
+
+def translate(model, data, sentences, method="greedy", **options):
+    """Translate sentences; returns a list of strings. Arguments as in `translations`."""
+    return [t.text for t in translations(model, data, sentences, method, **options)]
+
+
+def translations(
+    model, data, sentences, method="greedy", batch_size=128, max_steps=None, **options
+):
+    """Translate sentences.
+
+    Sentences are prepared as for training; of one with more than ``data.num_steps`` tokens the
+    rest is left out. Sentences of similar length are decoded together.
+
+    Args:
+        model: a `Model` of an `EncoderDecoder`.
+        data: has the two vocabularies and `num_steps`: `TranslationData` or `BucketedData`.
+        sentences: a list of strings.
+        method: "greedy", "sample" or "beam".
+        batch_size: how many sentences are decoded at a time.
+        max_steps: most tokens of a translation, with `<eos>`; by default ``data.num_steps``.
+        **options: those of the method.
+
+    Returns:
+        A list of `Translation`, in the order of the sentences.
+
+    Raises:
+        ValueError: a sentence without a word, or an option that the method does not have.
+    """
+    checks.choice("method", method, tuple(METHODS))
+    sources = [tokenize(preprocess(sentence)) for sentence in sentences]
+    order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
+    done = {}
+    for start in range(0, len(order), batch_size):
+        numbers = order[start : start + batch_size]
+        if method == "sample":
+            options["sentences"] = numbers
+        src, valid_lens = _source_arrays([sources[i] for i in numbers], data)
+        decoded = METHODS[method](
+            model,
+            src,
+            valid_lens,
+            bos=data.bos,
+            eos=data.eos,
+            max_steps=max_steps or data.num_steps,
+            **options,
+        )
+        for row, number in enumerate(numbers):
+            done[number] = _translation(sources[number], valid_lens[row], decoded, row, data)
+    return [done[number] for number in range(len(sources))]
+
+
+def _source_arrays(sources, data):
+    """Return ids (batch, num_steps) and lengths (batch,), padded to as few sizes as in training."""
+    longest = min(max(map(len, sources)), data.num_steps)
+    sizes = getattr(data, "buckets", (data.num_steps,))
+    num_steps = min(size for size in sizes if size >= longest)
+    src = np.full((len(sources), num_steps), data.src_vocab["<pad>"])
+    for row, source in zip(src, sources, strict=True):
+        ids = data.src_vocab[source[:num_steps]]
+        row[: len(ids)] = ids
+    return src, np.array([min(len(source), num_steps) for source in sources])
+
+
+def _translation(source, valid_len, decoded, row, data):
+    weights = decoded.attention_weights
+    return Translation(
+        source=source[:valid_len],
+        tokens=data.tgt_vocab.to_tokens(decoded.tokens[row]),
+        ids=decoded.tokens[row],
+        log_prob=float(decoded.log_probs[row]),
+        token_log_probs=decoded.token_log_probs[row],
+        margins=decoded.margins[row],
+        attention_weights=None if weights is None else weights[row][..., :valid_len],
+    )

@@ -1,0 +1,165 @@
+"""The training loop, written once: batches, steps of the framework's trainer, losses."""
+
+import dataclasses
+import math
+import sys
+import time
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from d2l_ext import randomness
+
+
+@dataclasses.dataclass
+class History:
+    """What happened in a call of `fit`.
+
+    Attributes:
+        losses: the loss of each step, before its update.
+        tokens: number of target tokens that counted in the losses.
+        seconds: time spent in the training steps.
+    """
+
+    losses: list = dataclasses.field(default_factory=list)
+    tokens: int = 0
+    seconds: float = 0.0
+
+    @property
+    def tokens_per_second(self):
+        """Target tokens trained on per second; 0 before the first step."""
+        return self.tokens / self.seconds if self.seconds else 0.0
+
+    def add(self, loss, tokens, seconds):
+        """Record one step."""
+        self.losses.append(loss)
+        self.tokens += tokens
+        self.seconds += seconds
+
+
+def fit(
+    trainer,
+    data,
+    num_epochs,
+    seed=0,
+    dropout=None,
+    teacher_forcing_ratio=1.0,
+    on_step=None,
+    progress=None,
+    on_epoch=None,
+    schedule=None,
+):
+    """Train, `num_epochs` times through the data.
+
+    Epochs are counted from the trainer's first step: a trainer whose state was loaded goes on
+    where it stopped, also in the middle of an epoch, and does exactly what it would have done
+    without the stop. Everything random depends on the seeds and the number of the step alone.
+
+    Args:
+        trainer: a `Trainer`.
+        data: has ``batches(seed, epoch)``, which yields (src, tgt_in, src_valid_len, tgt_out), and
+            ``num_batches``, their number in an epoch.
+        num_epochs: how often each pair is seen, in all.
+        seed: of the order of the batches and of the coins of teacher forcing.
+        dropout: None for masks drawn in NumPy, "own" for the framework's generator.
+        teacher_forcing_ratio: probability, at each step of the target, of being fed the true token
+            instead of the model's own.
+        on_step: called as ``on_step(step, loss)``; steps count from 1.
+        progress: whether to show a bar; None shows one on a terminal.
+        on_epoch: called as ``on_epoch(epoch, history)`` after each epoch, counted from 1; returns
+            True to stop.
+        schedule: ``schedule(step)`` is the learning rate of a step, counted from 1.
+
+    Returns:
+        A `History` of the steps done in this call.
+
+    Raises:
+        FloatingPointError: the loss is not finite.
+        ValueError: a ratio that is not between 0 and 1, or a negative number of epochs.
+    """
+    if not 0 <= teacher_forcing_ratio <= 1:
+        raise ValueError(
+            f"teacher_forcing_ratio: got {teacher_forcing_ratio}, must be between 0 and 1"
+        )
+    if num_epochs < 0:
+        raise ValueError(f"num_epochs: got {num_epochs}, must be at least 0")
+    history = History()
+    with _bar(progress, num_epochs * data.num_batches, trainer.num_steps) as show:
+        for epoch in range(trainer.num_steps // data.num_batches, num_epochs):
+            for batch in _remaining(data, seed, epoch, trainer.num_steps):
+                if schedule is not None:
+                    trainer.lr = schedule(trainer.num_steps + 1)
+                batch = _with_coins(batch, teacher_forcing_ratio, seed, trainer.num_steps)
+                _step(trainer, batch, dropout, history)
+                show(epoch, history)
+                if on_step is not None:
+                    on_step(trainer.num_steps, history.losses[-1])
+            if on_epoch is not None and on_epoch(epoch + 1, history):
+                break
+    return history
+
+
+def _remaining(data, seed, epoch, num_steps):
+    """Yield the batches of an epoch that have not been trained on."""
+    done = num_steps - epoch * data.num_batches
+    for number, batch in enumerate(data.batches(seed, epoch)):
+        if number >= done:
+            yield batch
+
+
+def _with_coins(batch, ratio, seed, step):
+    """Add the coins of teacher forcing as the model's fourth input, unless all would be True."""
+    if ratio == 1:
+        return batch
+    *inputs, labels = batch
+    return *inputs, randomness.teacher_coins(labels.shape[1], ratio, seed, step), labels
+
+
+def _step(trainer, batch, dropout, history):
+    labels = batch[-1]
+    start = time.perf_counter()
+    loss = trainer.step(batch, dropout)
+    tokens = labels.size if trainer.pad is None else int(np.count_nonzero(labels != trainer.pad))
+    history.add(loss, tokens, time.perf_counter() - start)
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"the loss is {loss} at step {trainer.num_steps}: try a lower learning rate"
+            f" (it is {trainer.lr:g}) or a smaller max_norm (it is {trainer.max_norm})"
+        )
+
+
+class _bar:
+    """A progress bar with loss, tokens per second and time left; nothing if there is none."""
+
+    def __init__(self, wanted, total, done):
+        console = Console(stderr=True)
+        shown = sys.stderr.isatty() if wanted is None else wanted
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[speed]:,.0f} tokens/s"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not shown,
+        )
+        self._task = self._progress.add_task(
+            "", total=total, completed=done, epoch=1, loss=math.nan, speed=0
+        )
+
+    def __enter__(self):
+        self._progress.start()
+        return self._show
+
+    def __exit__(self, *_):
+        self._progress.stop()
+
+    def _show(self, epoch, history):
+        self._progress.update(
+            self._task,
+            advance=1,
+            epoch=epoch + 1,
+            loss=history.losses[-1],
+            speed=history.tokens_per_second,
+        )

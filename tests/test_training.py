@@ -1,0 +1,129 @@
+"""The training loop: the same run from the same seed, exact continuation, clear errors."""
+
+import numpy as np
+import pytest
+
+from d2l_ext.data import TranslationData
+from d2l_ext.training.loop import fit
+
+PAIRS = [
+    ("I see a cat.", "Je vois un chat."),
+    ("He sees it.", "Il le voit."),
+    ("I go.", "Je pars."),
+    ("We see a big cat.", "Nous voyons un grand chat."),
+    ("She goes home.", "Elle rentre."),
+    ("It is late.", "Il est tard."),
+    ("Is it late?", "Est-il tard ?"),
+]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return TranslationData(PAIRS, num_steps=6, num_train=7, num_val=0, batch_size=3, min_freq=1)
+
+
+def make_trainer(backend, data, lr=0.01, dropout=0.2, dtype="float64", max_norm=1):
+    api = backend.api
+    module = api.EncoderDecoder(
+        api.Seq2SeqEncoder(len(data.src_vocab), 4, 5, 2, dropout),
+        api.Seq2SeqAttentionDecoder(len(data.tgt_vocab), 4, 5, 2, dropout),
+    )
+    example = [a[:2] for a in (data.src, data.tgt_in, data.src_valid_len)]
+    model = backend.model(module, *example, seed=3, dtype=dtype)
+    return backend.trainer(model, lr, max_norm, pad=data.pad)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def test_the_loss_falls(backend, data):
+    trainer = make_trainer(backend, data, lr=0.03, dropout=0)
+    seen = []
+    history = fit(trainer, data, 15, on_step=lambda step, loss: seen.append((step, loss)))
+    assert len(history.losses) == 15 * data.num_batches == trainer.num_steps
+    assert seen == list(enumerate(history.losses, start=1))
+    assert np.mean(history.losses[-3:]) < 0.5 * np.mean(history.losses[:3])
+    real = int((data.tgt_out[:7] != data.pad).sum())
+    assert history.tokens == 15 * real and history.tokens_per_second > 0
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.5])
+def test_a_run_that_was_stopped_goes_on_exactly(backend, data, ratio):
+    options = {"seed": 1, "teacher_forcing_ratio": ratio}
+    whole = make_trainer(backend, data)
+    losses = fit(whole, data, 3, **options).losses
+
+    class Stop(Exception):
+        pass
+
+    def stop(step, loss):
+        if step == 4:  # in the middle of the second epoch
+            raise Stop
+
+    first = make_trainer(backend, data)
+    with pytest.raises(Stop):
+        fit(first, data, 3, **options, on_step=stop)
+    second = make_trainer(backend, data)
+    second.model.load_parameters(first.model.parameters())
+    second.load_state(first.state())
+    assert fit(second, data, 3, **options).losses == losses[4:]
+    assert same(second.model.parameters(), whole.model.parameters())
+    assert fit(second, data, 3, **options).losses == []
+
+
+def test_the_coins_of_teacher_forcing_matter(backend, data):
+    runs = [
+        fit(make_trainer(backend, data), data, 1, teacher_forcing_ratio=ratio).losses
+        for ratio in (1.0, 0.0)
+    ]
+    assert runs[0][0] != runs[1][0]
+
+
+def test_schedule_and_early_stop(torch_backend, data):
+    trainer = make_trainer(torch_backend, data)
+    rates = []
+    fit(
+        trainer,
+        data,
+        5,
+        schedule=lambda step: 0.1 / step,
+        on_step=lambda step, loss: rates.append(trainer.lr),
+        on_epoch=lambda epoch, history: epoch == 2,
+    )
+    assert rates == [0.1 / step for step in range(1, 2 * data.num_batches + 1)]
+
+
+def test_a_loss_that_is_not_finite(backend, data):
+    trainer = make_trainer(backend, data, lr=0.5)
+    params = trainer.model.parameters()
+    params["decoder.dense.bias"][:] = np.inf
+    trainer.model.load_parameters(params)
+    with pytest.raises(
+        FloatingPointError, match=r"step 1: try a lower learning rate \(it is 0\.5\)"
+    ):
+        fit(trainer, data, 1)
+
+
+def test_bad_arguments(torch_backend, data):
+    trainer = make_trainer(torch_backend, data)
+    with pytest.raises(ValueError, match=r"teacher_forcing_ratio: got 1\.5"):
+        fit(trainer, data, 1, teacher_forcing_ratio=1.5)
+    with pytest.raises(ValueError, match="num_epochs: got -1"):
+        fit(trainer, data, -1)
+
+
+def test_the_bar_is_shown_on_request_only(torch_backend, data, capsys):
+    fit(make_trainer(torch_backend, data), data, 1)
+    assert capsys.readouterr() == ("", "")
+    fit(make_trainer(torch_backend, data), data, 1, progress=True)
+    out, err = capsys.readouterr()
+    assert out == "" and "tokens/s" in err and "3/3" in err
+
+
+@pytest.fixture(scope="module")
+def torch_backend():
+    pytest.importorskip("torch")
+    import d2l_ext
+
+    return d2l_ext.backend("torch")
