@@ -34,7 +34,7 @@ def _recording(init):
 
 
 def describe(module):
-    """Return ``{"class": name, "config": arguments}``, modules among the arguments described too."""
+    """Return ``{"class": name, "config": arguments}``, arguments that are modules described too."""
     config = {
         name: describe(value) if hasattr(value, "config") else value
         for name, value in module.config.items()
@@ -49,8 +49,8 @@ def build(api, description):
         ValueError: the column has no such class, or its constructor does not take the arguments.
     """
     name = description["class"]
-    cls = getattr(api, name, None)
-    if not (isinstance(name, str) and name in api.__all__ and isinstance(cls, type)):
+    cls = getattr(api, name) if name in api.__all__ else None
+    if not isinstance(cls, type):
         raise ValueError(f"class: got {name!r}, which is no class of {api.__name__}")
     arguments = {
         key: build(api, value) if isinstance(value, dict) and "class" in value else value

@@ -34,6 +34,10 @@ class AttentionDecoder(Decoder):
         """Return the number of sentences of a state."""
         return state[0].shape[0]
 
+    def complete(self, state):
+        """Prepare the keys if the state has D2L's three entries only."""
+        return state if len(state) > 3 else [*state, self.attention.prepare_keys(state[0])]
+
     def select(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, enc_valid_lens, keys = state
@@ -61,13 +65,13 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
 
         Args:
             X: (batch, num_steps).
-            state: as returned by `init_state` or by the last call.
+            state: as returned by `init_state` or by the last call, or D2L's three entries.
 
         Returns:
             Logits (batch, num_steps, vocab_size) and the new state.
         """
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = state
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
         batch, num_keys = enc_outputs.shape[:2]
         mask = attend(num_keys, enc_valid_lens)
         embs = self.embedding(np.asarray(X).T)  # (num_steps, batch, embed_size)
@@ -114,7 +118,7 @@ class LuongDecoder(AttentionDecoder):
     def forward(self, X, state):
         """Decode ids; as `Seq2SeqAttentionDecoder`."""
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = state
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
         outputs, states = self.rnn(self.embedding(np.asarray(X).T), split(hidden_state))
         queries = np.swapaxes(outputs, 0, 1)  # (batch, num_steps, num_hiddens)
         scores = self.attention.score(queries, keys)

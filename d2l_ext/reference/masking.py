@@ -20,7 +20,6 @@ def sequence_mask(X, valid_lens, value=0):
     Returns:
         A new array like X.
     """
-    X = np.asarray(X)
     checks.sequence_mask_inputs(seen(X), seen(valid_lens))
     keep = np.arange(X.shape[1]) < np.asarray(valid_lens)[:, None]  # (batch, num_steps)
     return np.where(keep.reshape(keep.shape + (1,) * (X.ndim - 2)), X, np.asarray(value, X.dtype))

@@ -44,6 +44,10 @@ class AttentionDecoder(Decoder):
         check_masks((outputs.shape[0], 1, outputs.shape[1]), enc_valid_lens)
         return [outputs, hidden_state, enc_valid_lens, self.attention.prepare_keys(outputs)]
 
+    def complete(self, state):
+        """Prepare the keys if the state has D2L's three entries only."""
+        return state if len(state) > 3 else [*state, self.attention.prepare_keys(state[0])]
+
     def select(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, enc_valid_lens, keys = state
@@ -72,13 +76,13 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
 
         Args:
             X: (batch, num_steps).
-            state: as returned by `init_state` or by the last call.
+            state: as returned by `init_state` or by the last call, or D2L's three entries.
 
         Returns:
             Logits (batch, num_steps, vocab_size) and the new state.
         """
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = state
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
         batch, num_keys, num_hiddens = enc_outputs.shape
         mask = attend(num_keys, enc_valid_lens)
         embs = self.embedding(X.T)  # (num_steps, batch, embed_size)
@@ -131,7 +135,7 @@ class LuongDecoder(AttentionDecoder):
     def forward(self, X, state):
         """Decode ids; as `Seq2SeqAttentionDecoder`."""
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = state
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
         outputs, states = self.rnn(self.embedding(X.T), split(hidden_state))
         queries = outputs.swapaxes(0, 1)  # (batch, num_steps, num_hiddens)
         scores = self.attention.score(queries, keys)
