@@ -22,7 +22,7 @@ QUOTAS = {
     sentences.negated_actions: 150,
     sentences.habits: 45,
     sentences.nothing_and_nobody: 50,
-    sentences.acts: 225,
+    sentences.acts: 340,
     sentences.negated_acts: 45,
     sentences.possessions: 75,
     sentences.clitics: 180,

@@ -47,8 +47,8 @@ def article(phrase):
 def be(subject, past=False):
     """The form of "be": am, are, is, was or were."""
     if past:
-        return "was" if subject.english_person in (0, 2) else "were"
-    return {0: "am", 2: "is"}.get(subject.english_person, "are")
+        return "was" if subject.person in (0, 2) else "were"
+    return {0: "am", 2: "is"}.get(subject.person, "are")
 
 
 def subject_be(subject, negated=False):
@@ -63,12 +63,12 @@ def subject_be(subject, negated=False):
 
 def do(subject, past=False):
     """The form of "do": do, does or did."""
-    return "did" if past else "does" if subject.english_person == 2 else "do"
+    return "did" if past else "does" if subject.person == 2 else "do"
 
 
 def have(subject):
     """The form of "have": have or has."""
-    return "has" if subject.english_person == 2 else "have"
+    return "has" if subject.person == 2 else "have"
 
 
 _OBJECTS = {"nothing": "anything", "nobody": "anyone"}
@@ -92,7 +92,7 @@ def _head(subject, verb, tense, negated, adverb):
     if tense in ("present", "past"):
         if negated:
             return join(who, do(subject, tense == "past") + not_, adverb, verb.base)
-        plain = third_person(verb.base) if subject.english_person == 2 else verb.base
+        plain = third_person(verb.base) if subject.person == 2 else verb.base
         return join(who, adverb, verb.past if tense == "past" else plain)
     if tense in ("perfect", "just"):
         just = "just" if tense == "just" else ""
@@ -110,7 +110,7 @@ def _head(subject, verb, tense, negated, adverb):
 
 def _modal(subject, verb, tense, negated):
     if tense == "want":
-        wants = "wants" if subject.english_person == 2 else "want"
+        wants = "wants" if subject.person == 2 else "want"
         head = f"{do(subject)}n't want" if negated else wants
         return join(subject.en, head, "to", verb.base)
     head = {("can", True): "can't", ("must", True): "mustn't"}.get((tense, negated), tense)

@@ -208,16 +208,11 @@ def participle(verb, gender="m", plural=False):
         word = _IRREGULAR[verb][1]
     else:
         word = verb[:-2] + {"er": "é", "ir": "i", "re": "u"}[verb[-2:]]
-    if gender == "f" and word == "dû":
-        word = "du"
     return adjective(word, gender, plural)
 
 
 def imperative(verb, person):
     """Impératif of tu (1), nous (3) or vous (4): "mange", "va", "ouvre" without -s."""
-    special = {"être": "sois soyons soyez", "avoir": "aie ayons ayez", "savoir": "sache - sachez"}
-    if verb in special:
-        return special[verb].split()[{1: 0, 3: 1, 4: 2}[person]]
     form = present(verb, person)
     return form[:-1] if person == 1 and form.endswith(("es", "vas")) else form
 
@@ -274,18 +269,16 @@ def predicate(subject, verb, tense, negation, clitics, adverb, reflexive, agree)
     return join(ne, present(modal, person), second, adverb, of, clitics, verb, nobody)
 
 
-def inverted(subject, verb, tense, clitics="", adverb="", tail=""):
+def inverted(subject, verb, tense, tail=""):
     """A question by inversion, for pronouns: "Parle-t-elle français", "Es-tu parti"."""
+    head, rest = {"near": "aller"}.get(tense, tense), verb
+    if tense == "present":
+        head, rest = verb, ""
     if tense == "past":
         head = auxiliary(verb)
         agree = (subject.gender, subject.plural) if head == "être" else ("m", False)
         rest = participle(verb, *agree)
-    elif tense == "present":
-        head, rest = verb, ""
-    else:
-        head, rest = {"near": "aller"}.get(tense, tense), join(clitics, verb)
-        clitics = ""
-    return join(clitics, hyphenated(present(head, subject.person), subject), adverb, rest, tail)
+    return join(hyphenated(present(head, subject.person), subject), rest, tail)
 
 
 def hyphenated(form, subject):

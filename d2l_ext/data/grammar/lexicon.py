@@ -48,10 +48,6 @@ class Subject:
     def plural(self):
         return self.person >= 3
 
-    @property
-    def english_person(self):
-        return self.person
-
 
 def _nouns(table):
     """Nouns from lines "english = french gender"; "/" gives an irregular plural."""
@@ -146,15 +142,12 @@ ROOMS = _nouns(
 )
 
 COLORS = [
-    Adjective(*pair.split("="))
-    for pair in [
-        "red=rouge",
-        "blue=bleu",
-        "green=vert",
-        "white=blanc",
-        "black=noir",
-        "yellow=jaune",
-    ]
+    Adjective("red", "rouge"),
+    Adjective("blue", "bleu"),
+    Adjective("green", "vert"),
+    Adjective("white", "blanc"),
+    Adjective("black", "noir"),
+    Adjective("yellow", "jaune"),
 ]
 LOOKS = [
     Adjective("big", "grand", True),
@@ -237,6 +230,7 @@ KINDS = {
     "fruit": (FRUIT, RIPENESS),
     "dishes": (DISHES, TASTES),
     "reading": (READING, INTEREST),
+    "texts": ([noun for noun in READING if noun.en != "newspaper"], INTEREST),
     "clothes": (CLOTHES, COLORS + LOOKS),
     "vehicles": (VEHICLES, COLORS + LOOKS),
     "owned": (VEHICLES[:4], COLORS + LOOKS),
@@ -316,7 +310,7 @@ TRANSITIVE = [
         ("buy bought", "acheter", "clothes owned things fruit dishware furniture reading"),
         ("sell sold", "vendre", "clothes owned things furniture buildings fruit"),
         ("read read", "lire", "reading"),
-        ("write wrote written", "écrire", "reading"),
+        ("write wrote written", "écrire", "texts"),
         ("eat ate eaten", "manger", "fruit dishes"),
         ("wear wore worn", "porter", "clothes"),
         ("lose lost", "perdre", "clothes things"),
@@ -364,4 +358,4 @@ NAMES = [
 ]
 POSSESSIVE_EN = {"je": "my", "tu": "your", "il": "his", "elle": "her", "nous": "our"}
 POSSESSIVE_EN |= {"vous": "your", "ils": "their", "elles": "their"}
-COUNTS = {"two": "deux", "three": "trois", "four": "quatre", "five": "cinq", "ten": "dix"}
+COUNTS = {"two": "deux", "three": "trois", "five": "cinq"}

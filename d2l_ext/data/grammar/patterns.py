@@ -1,9 +1,21 @@
 """Patterns of sentences about a noun of a certain kind; `phrases` says what the brackets mean."""
 
-from d2l_ext.data.grammar.lexicon import FAMILY, FOOD, KINDS, PLACES
+from d2l_ext.data.grammar.lexicon import FAMILY, KINDS, PLACES
 
 NOUNS = {kind: nouns for kind, (nouns, _) in KINDS.items()}
-NOUNS |= {"family": FAMILY, "food": FOOD, "places": PLACES}
+NOUNS |= {"family": FAMILY, "places": PLACES}
+
+
+def _named(kind, names):
+    return [noun for noun in NOUNS[kind] if noun.en in names.split()]
+
+
+NOUNS["runners"] = _named("animals", "cat dog horse rabbit donkey goat cow mouse")
+NOUNS["trains"] = _named("vehicles", "boat plane train")
+NOUNS["heavy"] = _named("things", "bag computer box mirror suitcase clock")
+NOUNS["workers"] = _named("people", "man woman teacher doctor baker nurse student actress waiter")
+# Nouns that no sentence here uses in the plural: "my fathers", "the banks are far from here".
+SINGULAR_ONLY = [*PLACES, *_named("family", "mother father husband")]
 # (kinds, English, French)
 DESCRIPTIONS = [
     ("clothes owned furniture buildings", "{this} [is] expensive.", "{this} [être] {cher}."),
@@ -32,8 +44,8 @@ DESCRIPTIONS = [
     ("places", "there is {a} near the church.", "il y a {a} près de l'église."),
     ("family", "{my} [is] not at home.", "{my} ne [être] pas à la maison."),
     ("family", "{his} [is] very kind.", "{his} [être] très {gentil}."),
-    ("family", "where does {my} live?", "où [habiter] {my} ?"),
-    ("family people", "I don't know {his}.", "je ne connais pas {his}."),
+    ("family", "where [does] {my} live?", "où [habiter] {my} ?"),
+    ("family", "I don't know {his}.", "je ne connais pas {his}."),
     ("family", "{my} [is] never late.", "{my} ne [être] jamais en retard."),
     ("vehicles", "{the} [was] late.", "{the} [être*] en retard."),
     ("dishware", "{the} [is] empty.", "{the} [être] {vide}."),
@@ -43,7 +55,7 @@ DESCRIPTIONS = [
 
 REFERRING = [
     (
-        "animals",
+        "runners",
         "{the} [is] tired because {it} ran a lot.",
         "{the} [être] {fatigué} parce que {il} [avoir] beaucoup couru.",
     ),
@@ -63,7 +75,7 @@ REFERRING = [
         "{the} se [être] {caché} parce que {il} [avoir*] peur.",
     ),
     (
-        "animals",
+        "runners",
         "{my} [is] old, but {it} still [runs] fast.",
         "{my} [être] {vieux}, mais {il} [courir] encore vite.",
     ),
@@ -98,12 +110,12 @@ REFERRING = [
         "{the} [être] {cher} parce que {il} [être] {neuf}.",
     ),
     (
-        "owned things",
+        "owned heavy",
         "I looked for {the}, but I didn't find {them}.",
         "j'ai cherché {the}, mais je ne {le} ai pas {trouvé}.",
     ),
     (
-        "things clothes",
+        "clothes",
         "I don't see {the} because {it} [is] in the wardrobe.",
         "je ne vois pas {the} parce que {il} [être] dans l'armoire.",
     ),
@@ -113,7 +125,7 @@ REFERRING = [
         "prends {the} et mets-{le} sur la table.",
     ),
     (
-        "things furniture",
+        "heavy furniture",
         "{the} [is] too heavy, I can't carry {them}.",
         "{the} [être] trop {lourd}, je ne peux pas {le} porter.",
     ),
@@ -143,7 +155,7 @@ REFERRING = [
         "{the} [être] {long}, mais {il} [être] {intéressant}.",
     ),
     (
-        "reading",
+        "texts",
         "he wrote {the}, but nobody read {them}.",
         "il a écrit {the}, mais personne ne {le} a {lu}.",
     ),
@@ -162,6 +174,46 @@ REFERRING = [
         "they sold {the} because {it} [was] too small.",
         "ils ont vendu {the} parce que {il} [être*] trop {petit}.",
     ),
+    (
+        "clothes",
+        "she isn't wearing {the} because {it} [is] too short.",
+        "elle ne porte pas {the} parce que {il} [être] trop {court}.",
+    ),
+    (
+        "trains",
+        "I missed {the} because {it} left early.",
+        "j'ai raté {the} parce que {il} [être] {parti} tôt.",
+    ),
+    (
+        "dishware",
+        "wash {the} because {it} [is] dirty.",
+        "lave {the} parce que {il} [être] {sale}.",
+    ),
+    (
+        "furniture",
+        "we sold {the} because {it} [was] too big.",
+        "nous avons vendu {the} parce que {il} [être*] trop {grand}.",
+    ),
+    (
+        "animals",
+        "I called {the}, but {it} didn't come.",
+        "j'ai appelé {the}, mais {il} ne [être] pas {venu}.",
+    ),
+    (
+        "animals",
+        "where [is] {the}? I don't see {them}.",
+        "où [être] {the} ? Je ne {le} vois pas.",
+    ),
+    (
+        "openings",
+        "I closed {the} because {it} [was] open.",
+        "j'ai fermé {the} parce que {il} [être*] {ouvert}.",
+    ),
+    (
+        "fruit",
+        "{the} [is] small, but {it} [is] very sweet.",
+        "{the} [être] {petit}, mais {il} [être] très {sucré}.",
+    ),
 ]
 
 RELATIVE = [
@@ -171,7 +223,7 @@ RELATIVE = [
         "{the} que j'ai {acheté} [être] {cher}.",
     ),
     (
-        "reading",
+        "texts",
         "{the} that she wrote [is] very beautiful.",
         "{the} que elle a {écrit} [être] très {beau}.",
     ),
@@ -201,7 +253,7 @@ RELATIVE = [
         "do you know {the} who [is] waiting in front of the door?",
         "connais-tu {the} qui [attendre] devant la porte ?",
     ),
-    ("people", "I saw {the} who [works] here.", "j'ai vu {the} qui [travailler] ici."),
+    ("workers", "I saw {the} who [works] here.", "j'ai vu {the} qui [travailler] ici."),
     ("animals", "{the} that I saw [was] small.", "{the} que j'ai {vu} [être*] {petit}."),
     (
         "animals",

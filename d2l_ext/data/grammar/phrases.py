@@ -66,20 +66,12 @@ def person(noun, determiner="the"):
 
 
 # Patterns. In both languages {the}, {a}, {this}, {my}, {his}, {two} stand for the noun with that
-# determiner. In English {it} and {them} are its pronouns and [is], [was], [has], [doesn't] agree
+# determiner. In English {it} and {them} are its pronouns and [is], [was], [has], ... agree
 # with it; in French {il} and {le} are its pronouns, any other word in braces is an adjective or
 # participle that agrees, [être] a verb in the présent and [être*] in the imparfait.
 
 _PHRASES = {"the": "the", "a": "a", "this": "this", "my": "je", "his": "il", "two": "two"}
-_MANY = {
-    "runs": "run",
-    "works": "work",
-    "is": "are",
-    "was": "were",
-    "has": "have",
-    "doesn't": "don't",
-    "isn't": "aren't",
-}
+_MANY = {"is": "are", "was": "were", "has": "have", "does": "do", "runs": "run", "works": "work"}
 
 
 def fill(pattern_en, pattern_fr, noun, plural=False):

@@ -14,6 +14,7 @@ from d2l_ext.data.grammar.lexicon import (
     KINDS,
     MOVES,
     NAMES,
+    NATURE,
     PEOPLE,
     PRONOUNS,
     STATES,
@@ -41,6 +42,9 @@ TENSES = [
     ("must", "devoir"),
     ("want", "vouloir"),
 ]
+# What one does not say of an action: "she is understanding", "he wants to cry".
+UNSAID = {("understand", tense) for tense in ("progressive", "was_doing")}
+UNSAID |= {(base, tense) for base in ("cry", "lie", "dream") for tense in ("can", "must", "want")}
 NEGATED = [
     ("present", "present", "never"),
     ("present", "present", "anymore"),
@@ -100,9 +104,8 @@ def actions():
     for subject in SUBJECTS:
         for word in ACTIONS:
             for tense in TENSES:
-                if word.base == "understand" and tense[0] in ("progressive", "was_doing"):
-                    continue
-                yield _both(subject, word, *tense)
+                if (word.base, tense[0]) not in UNSAID:
+                    yield _both(subject, word, *tense)
 
 
 def short_actions():
@@ -117,9 +120,8 @@ def negated_actions():
     for subject in SUBJECTS:
         for word in ACTIONS:
             for en_tense, fr_tense, negation in NEGATED:
-                if word.base == "understand" and en_tense == "progressive":
-                    continue
-                yield _both(subject, word, en_tense, fr_tense, negation)
+                if (word.base, en_tense) not in UNSAID:
+                    yield _both(subject, word, en_tense, fr_tense, negation)
 
 
 ADVERBS = [("often", "souvent"), ("always", "toujours"), ("rarely", "rarement")]
@@ -334,7 +336,7 @@ def reflexives():
                 if en_tense == "present" and not tail_en:
                     continue
                 for negation in ("", "not"):
-                    if en_tense == "must" and negation:
+                    if en_tense == "must" and (negation or word.fr in ("endormir", "amuser")):
                         continue
                     agree = None if agrees else ("m", False)
                     yield (
@@ -480,6 +482,8 @@ def questions():
     for subject in ASKED:
         for word in ACTIONS[:-1]:
             for en_tense, fr_tense in tenses:
+                if (word.base, en_tense) in UNSAID:
+                    continue
                 en = english.question(subject, word, en_tense) + "?"
                 yield en, french.inverted(subject, word.fr, fr_tense) + " ?"
                 plain = french.clause(subject, word.fr, fr_tense)
@@ -509,7 +513,7 @@ def asking_words():
     rows = [
         ("why", "pourquoi", "cry laugh lie leave shout smile wait run come_back"),
         ("when", "quand", "leave come come_back win go_out"),
-        ("where", "où", "work sleep eat swim run play read wait"),
+        ("where", "où", "work sleep eat swim run play wait"),
         ("how", "comment", "travel come win come_back"),
     ]
     for en_word, fr_word, bases in rows:
@@ -619,7 +623,9 @@ def nouns_of_nouns():
                 ):
                     continue
                 for quality in qualities:
-                    form = french.adjective(quality.fr, noun.gender)
+                    # "une nouvelle robe", but "sa robe est neuve".
+                    new = "neuf" if quality.en == "new" else quality.fr
+                    form = french.adjective(new, noun.gender)
                     fr = french.join("le" if noun.gender == "m" else "la", noun.fr)
                     yield (
                         f"{owner.en}'s {noun.en} is {quality.en}.",
@@ -636,16 +642,17 @@ def there_is():
         for en, fr in spots:
             for noun in things if en == "on" else lexicon.ANIMALS[:2] + lexicon.ANIMALS[5:7]:
                 one = noun_phrase(noun, "a")
-                many = noun_phrase(noun, "two", plural=True)
                 tail = f"{en} {where[0]}", f"{fr} {where[1]}"
                 yield (
                     f"there is {one[0]} {tail[0]}.",
                     french.join("il y a", one[1], tail[1]) + ".",
                 )
-                yield (
-                    f"there are {many[0]} {tail[0]}.",
-                    french.join("il y a", many[1], tail[1]) + ".",
-                )
+                for count in lexicon.COUNTS:
+                    many = noun_phrase(noun, count, plural=True)
+                    yield (
+                        f"there are {many[0]} {tail[0]}.",
+                        french.join("il y a", many[1], tail[1]) + ".",
+                    )
     for noun in lexicon.FOOD + lexicon.DRINKS:
         for place in lexicon.ROOMS[:1]:
             where = noun_phrase(place)
@@ -660,7 +667,7 @@ def there_is():
 
 
 CHILDREN = [relative for relative in RELATIVES if relative.en[3:] in ("son", "daughter", "cousin")]
-STATES_WITH_HAVE = [
+HAVING = [
     ("hungry", "faim"),
     ("thirsty", "soif"),
     ("cold", "froid"),
@@ -679,7 +686,7 @@ def having():
     for subject in SUBJECTS:
         now = french.present("avoir", subject.person)
         then = french.imperfect("avoir", subject.person)
-        for en, fr in STATES_WITH_HAVE:
+        for en, fr in HAVING:
             yield f"{english.subject_be(subject)} {en}.", french.join(subject.fr, now, fr) + "."
             yield (
                 f"{subject.en} {english.be(subject, past=True)} {en}.",
@@ -835,7 +842,7 @@ def exclamations():
                     what = "what" if plural else f"what {english.article(en)}"
                     yield f"{what} {en}!", f"{which} {fr} !"
     for subject in PRONOUNS:
-        for quality in STATES[:8]:
+        for quality in NATURE[2:8]:
             form = french.adjective(quality.fr, subject.gender, subject.plural)
             now = french.present("être", subject.person)
             yield (
@@ -973,5 +980,5 @@ def _filled(rows):
         for kind in kinds.split():
             for noun in patterns.NOUNS[kind]:
                 yield fill(en, fr, noun)
-                if "{a}" not in en and "{two}" not in en:
+                if "{a}" not in en and noun not in patterns.SINGULAR_ONLY:
                     yield fill(en, fr, noun, plural=True)
