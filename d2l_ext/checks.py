@@ -2,7 +2,8 @@
 
 A column describes an array to these functions as a `Seen`: its shape, the name of its dtype and,
 in eager code, a function that returns its values as NumPy. In traced code there are no values, and
-only shapes and dtypes are checked. Every failure is a ValueError that names the argument, what it was and what it may be.
+only shapes and dtypes are checked. Every failure is a ValueError that names the argument, what it
+was and what it may be.
 """
 
 from collections.abc import Callable

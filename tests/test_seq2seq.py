@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from d2l_ext.interface import leaves
 
 pytest_plugins = ["d2l_peer"]

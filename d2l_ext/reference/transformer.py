@@ -169,7 +169,7 @@ class TransformerDecoderBlock(Module):
             Like X, and the state.
         """
         if len(state) == 3:
-            state = [*state, [None] * len(state[2]), 0]
+            state = [*state, [None] * len(state[2]), np.zeros((), np.int64)]
         enc_outputs, enc_valid_lens, caches, projected, position = state
         if projected[self.i] is None:
             projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)

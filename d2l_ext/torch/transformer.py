@@ -179,7 +179,7 @@ class TransformerDecoderBlock(Configured, nn.Module):
             Like X, and the state.
         """
         if len(state) == 3:
-            state = [*state, [None] * len(state[2]), 0]
+            state = [*state, [None] * len(state[2]), torch.zeros((), dtype=torch.int64)]
         enc_outputs, enc_valid_lens, caches, projected, position = state
         if projected[self.i] is None:
             projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
