@@ -1,0 +1,241 @@
+"""Checkpoints: one `safetensors` file that every framework reads, with all that a model needs.
+
+The tensors are the canonical parameters under their names and, when training is to go on, the
+optimiser's moments as ``training.m.NAME`` and ``training.v.NAME``. The file's metadata is
+
+    format, version   that this is such a file, and which kind
+    sha256            of the whole file, with zeros in its own place
+    content           as JSON: class and configuration of the model, vocabularies, the state of
+                      training, and whatever else the writer wants to keep
+
+Without training state the tensors are a PyTorch state dict as they are:
+``module.load_state_dict(safetensors.torch.load_file(path))``. Nothing is pickled, and everything is
+checked before a model is built: a file is read as it was written, or not at all.
+"""
+
+import dataclasses
+import hashlib
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse_tensors
+from safetensors.numpy import save as format_tensors
+
+from d2l_ext.config import build, describe
+from d2l_ext.data.vocabulary import Vocab
+from d2l_ext.files import replacing
+
+FORMAT, VERSION = "d2l_ext checkpoint", "1"
+MOMENTS = ("m", "v")
+_NO_DIGEST = "0" * 64
+
+
+class CheckpointError(ValueError):
+    """A file is no checkpoint, is damaged, or does not fit; the message says which file and why."""
+
+
+@dataclasses.dataclass
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes:
+        model: the model's description, ``{"class": name, "config": arguments}``.
+        parameters: ``{canonical name: array}``.
+        src_vocab, tgt_vocab: the vocabularies, or None.
+        training: the state of training as `Trainer.state` gives it, or None.
+        seed: the seed of the model's initial parameters and dropout masks.
+        info: anything else, as JSON has it.
+    """
+
+    model: dict
+    parameters: dict
+    src_vocab: Vocab | None = None
+    tgt_vocab: Vocab | None = None
+    training: dict | None = None
+    seed: int = 0
+    info: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def dtype(self):
+        """The parameters' dtype."""
+        return str(next(iter(self.parameters.values())).dtype)
+
+    def build(self, backend, dtype=None):
+        """Build the model in a framework.
+
+        Args:
+            backend: from `d2l_ext.backend`.
+            dtype: by default that of the parameters.
+
+        Returns:
+            A `Model` with these parameters.
+
+        Raises:
+            CheckpointError: there is no such class, or the parameters do not fit it.
+        """
+        tokens = np.zeros((1, 2), np.int64)
+        try:
+            module = build(backend.api, self.model)
+            model = backend.model(
+                module, tokens, tokens, np.array([2]), seed=self.seed, dtype=dtype or self.dtype
+            )
+            model.load_parameters(self.parameters)
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(f"the checkpoint's model: {error}") from error
+        return model
+
+
+def save(path, model, src_vocab=None, tgt_vocab=None, trainer=None, info=None):
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        path: where to; a file there is replaced when the new one is complete.
+        model: a `Model`.
+        src_vocab, tgt_vocab: its vocabularies.
+        trainer: given if training is to go on from this file.
+        info: a dictionary of anything else that JSON can hold.
+    """
+    state = None if trainer is None else trainer.state()
+    tensors = model.parameters()
+    if state is not None:
+        for moment in MOMENTS:
+            tensors |= {f"training.{moment}.{name}": x for name, x in state[moment].items()}
+    content = {
+        "model": describe(model.module),
+        "src_vocab": None if src_vocab is None else src_vocab.to_list(),
+        "tgt_vocab": None if tgt_vocab is None else tgt_vocab.to_list(),
+        "num_steps": None if state is None else state["num_steps"],
+        "seed": model.seed,
+        "info": info or {},
+    }
+    metadata = {"format": FORMAT, "version": VERSION, "sha256": _NO_DIGEST}
+    metadata["content"] = json.dumps(content, ensure_ascii=False)
+    data = format_tensors({k: np.ascontiguousarray(x) for k, x in tensors.items()}, metadata)
+    digest = hashlib.sha256(data).hexdigest()
+    with replacing(path) as file:
+        file.write(_with_digest(data, _NO_DIGEST, digest))
+
+
+def load(path):
+    """Read a checkpoint.
+
+    Args:
+        path: a file that `save` wrote.
+
+    Returns:
+        A `Checkpoint`.
+
+    Raises:
+        CheckpointError: it is no checkpoint, is damaged, has an unknown version, or its parts do
+            not fit together.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        return _parse(data)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error.__cause__
+
+
+def _parse(data):
+    metadata = _metadata(data)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError("is a safetensors file, but no checkpoint of d2l_ext")
+    if metadata.get("version") != VERSION:
+        raise CheckpointError(
+            f"has version {metadata.get('version')!r}, but this d2l_ext reads version {VERSION!r}"
+        )
+    digest = metadata.get("sha256", "")
+    if hashlib.sha256(_with_digest(data, digest, _NO_DIGEST)).hexdigest() != digest:
+        raise CheckpointError("is damaged: its SHA-256 is not the one it was written with")
+    try:
+        tensors, content = parse_tensors(data), json.loads(metadata["content"])
+        return _checkpoint(tensors, content)
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"has not the content of a checkpoint: {error!r}") from error
+
+
+def _header(data):
+    """Return the end of the file's header, which starts at byte 8."""
+    size = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else None
+    if size is None or data[8:9] != b"{":
+        raise CheckpointError("is no safetensors file")
+    if 8 + size > len(data):
+        raise CheckpointError(f"is truncated: it has {len(data)} bytes, its header ends after that")
+    return 8 + size
+
+
+def _metadata(data):
+    try:
+        header = json.loads(data[8 : _header(data)])
+        metadata = header.pop("__metadata__", {})
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    except (UnicodeDecodeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"is damaged: its header cannot be read ({error})") from error
+    if _header(data) + end > len(data):
+        raise CheckpointError(
+            f"is truncated: it has {len(data)} bytes, but must have {_header(data) + end}"
+        )
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _with_digest(data, old, new):
+    """Replace the digest in the header."""
+    end = _header(data)
+    return data[:end].replace(str(old).encode(), new.encode(), 1) + data[end:]
+
+
+def _checkpoint(tensors, content):
+    vocabularies = {side: _vocab(side, content) for side in ("src_vocab", "tgt_vocab")}
+    parameters = {k: x for k, x in tensors.items() if not k.startswith("training.")}
+    if not parameters:
+        raise CheckpointError("has no parameters")
+    training = None
+    if content["num_steps"] is not None:
+        training = {"num_steps": content["num_steps"]}
+        for moment in MOMENTS:
+            prefix = f"training.{moment}."
+            training[moment] = {
+                k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)
+            }
+            if training[moment].keys() != parameters.keys():
+                raise CheckpointError(
+                    f"its training state ({moment}) has not the parameters' names"
+                )
+    model = content["model"]
+    _check_vocab(model, "encoder", "src_vocab", vocabularies)
+    _check_vocab(model, "decoder", "tgt_vocab", vocabularies)
+    return Checkpoint(
+        model=model,
+        parameters=parameters,
+        training=training,
+        seed=content["seed"],
+        info=content["info"],
+        **vocabularies,
+    )
+
+
+def _vocab(side, content):
+    if content[side] is None:
+        return None
+    try:
+        return Vocab.from_tokens_list(content[side])
+    except ValueError as error:
+        raise CheckpointError(f"{side}: {error}") from error
+
+
+def _check_vocab(model, part, side, vocabularies):
+    """Check that a vocabulary is as large as the part of the model that uses it takes."""
+    vocab = vocabularies[side]
+    if vocab is None or part not in model["config"]:
+        return
+    size = model["config"][part]["config"]["vocab_size"]
+    if len(vocab) != size:
+        raise CheckpointError(f"{side} has {len(vocab)} tokens, but the {part} takes {size}")
