@@ -9,7 +9,8 @@ an underscore).
 Rules:
 
 * Parameters have PyTorch's state-dict names, layouts and gate order, whatever the framework.
-* Floating inputs of a model are cast to its dtype, integers and booleans are left alone.
+* Floating inputs of a model are cast to its dtype, integers and booleans are left alone. NumPy has
+  no bfloat16: such a model's arrays are float32 on NumPy's side, which holds every bfloat16.
 * Tuples, lists and None nest.
 * Dropout acts only with ``training=True``. Its masks are drawn in NumPy (`randomness`), unless the
   framework's own generator is asked for with ``dropout="own"``.
@@ -217,7 +218,7 @@ class Model(ABC):
             ValueError: a missing, unknown or misshapen name; all of them are listed, and nothing
                 is changed.
         """
-        self._write({k: v.astype(self.dtype) for k, v in self.matched(params).items()})
+        self._write({k: v.astype(self.numpy_dtype) for k, v in self.matched(params).items()})
 
     def matched(self, params):
         """Return canonical arrays as they are, or raise a ValueError that lists what is wrong."""
@@ -276,14 +277,23 @@ class Model(ABC):
             self._layers[key] = self._dropout_layers(self.cast(inputs))
         return self._layers[key]
 
+    @property
+    def numpy_dtype(self):
+        """The dtype that the model's floating arrays have in NumPy."""
+        return "float32" if self.dtype == "bfloat16" else self.dtype
+
     def cast(self, inputs):
         """Turn NumPy inputs into framework arrays of the model's dtype."""
-        return self.backend.array(self._cast_numpy(inputs))
+        return nest(self._cast, self.backend.array(self._cast_numpy(inputs)))
+
+    def _cast(self, x):
+        """Cast a framework array to a dtype that NumPy does not have, if the model's is one."""
+        return x
 
     def _cast_numpy(self, values):
         def leaf(x):
             x = np.asarray(x)
-            return x.astype(self.dtype) if np.issubdtype(x.dtype, np.inexact) else x
+            return x.astype(self.numpy_dtype) if np.issubdtype(x.dtype, np.inexact) else x
 
         return nest(leaf, values)
 
@@ -375,7 +385,9 @@ class Trainer(ABC):
     def load_state(self, state):
         """Set the optimiser's state; names and shapes are checked as for parameters."""
         m, v = self.model.matched(state["m"]), self.model.matched(state["v"])
-        self._set_moments(*({k: x.astype(self.model.dtype) for k, x in d.items()} for d in (m, v)))
+        self._set_moments(
+            *({k: x.astype(self.model.numpy_dtype) for k, x in d.items()} for d in (m, v))
+        )
         self.num_steps = int(state["num_steps"])
 
     @abstractmethod

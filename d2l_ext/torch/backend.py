@@ -22,7 +22,7 @@ class TorchModel(Model):
             self.module.to(getattr(torch, self.dtype))
 
     def _read(self):
-        return {k: v.detach().cpu().numpy().copy() for k, v in self.module.state_dict().items()}
+        return {k: self.backend.numpy(v).copy() for k, v in self.module.state_dict().items()}
 
     def _write(self, params):
         self.module.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in params.items()})
@@ -33,13 +33,12 @@ class TorchModel(Model):
         for path, module in self.module.named_modules():
             if isinstance(module, Dropout):
                 given = None if masks is None else masks.get(path)
-                module.given = None if given is None else self.backend.array(given).to(self._dtype)
+                module.given = None if given is None else self.cast(given)
             if hasattr(module, "keep_weights"):
                 module.keep_weights = keep_weights
 
-    @property
-    def _dtype(self):
-        return getattr(torch, self.dtype)
+    def _cast(self, x):
+        return x.to(torch.bfloat16) if self.dtype == "bfloat16" and x.is_floating_point() else x
 
     def _forward(self, method, inputs, training, masks):
         self.prepare(training, masks, keep_weights=True)
@@ -61,7 +60,7 @@ class TorchModel(Model):
             self.module, inputs, cotangent, list(params.values())
         )
         named = dict(zip(params, gradients, strict=True))
-        return outputs, {k: g.numpy() for k, g in named.items()}, input_gradients
+        return outputs, {k: self.backend.numpy(g) for k, g in named.items()}, input_gradients
 
 
 def _vjp(function, inputs, cotangent, params=()):
@@ -72,12 +71,12 @@ def _vjp(function, inputs, cotangent, params=()):
     gradients = torch.autograd.grad(
         [y for y, _ in pairs],
         wrt,
-        [torch.from_numpy(np.asarray(c, dtype=y.detach().numpy().dtype)) for y, c in pairs],
+        [torch.from_numpy(np.array(c)).to(y.dtype) for y, c in pairs],
         allow_unused=True,
         materialize_grads=True,
     )
     rest = iter(gradients[len(params) :])
-    input_gradients = nest(lambda x: next(rest).numpy() if x.requires_grad else None, inputs)
+    input_gradients = nest(lambda x: BACKEND.numpy(next(rest)) if x.requires_grad else None, inputs)
     return BACKEND.numpy(outputs), gradients[: len(params)], input_gradients
 
 
@@ -146,12 +145,13 @@ class TorchTrainer(Trainer):
 
     def _moments(self):
         return tuple(
-            {k: x.numpy().copy() for k, x in moment.items()} for moment in (self._m, self._v)
+            {k: self.model.backend.numpy(x).copy() for k, x in moment.items()}
+            for moment in (self._m, self._v)
         )
 
     def _set_moments(self, m, v):
-        self._m = {k: torch.from_numpy(m[k].copy()) for k in self._params}
-        self._v = {k: torch.from_numpy(v[k].copy()) for k in self._params}
+        self._m = {k: self.model.cast(m[k]) for k in self._params}
+        self._v = {k: self.model.cast(v[k]) for k in self._params}
 
 
 class TorchDecoding(Decoding):
@@ -190,7 +190,7 @@ class TorchBackend(Backend):
         return torch.from_numpy(x.copy())
 
     def _numpy(self, y):
-        return y.detach().cpu().numpy()
+        return (y.float() if y.dtype == torch.bfloat16 else y).detach().cpu().numpy()
 
 
 BACKEND = TorchBackend()
