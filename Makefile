@@ -51,10 +51,15 @@ format: $(STAMP)  ## fix style and format
 	@$(RUN) ruff check --fix
 	@$(RUN) ruff format
 
-# Not listed by help until there is something to build.
-.PHONY: notebooks book bench
-notebooks book: $(STAMP)
-	@$(RUN) d2l_ext $@ $(ARGS)
+.PHONY: notebooks
+notebooks: $(STAMP)  ## make the notebooks of the book, run them and compare what they print
+	@$(RUN) d2l_ext.book notebooks $(ARGS)
+
+.PHONY: book
+book: $(STAMP)  ## build the book's web page, in book/_build/html, from the notebooks
+	@$(RUN) d2l_ext.book book $(ARGS)
+
+.PHONY: bench
 bench: $(STAMP)
 	@$(RUN) benchmarks $(ARGS)
 
