@@ -1,0 +1,94 @@
+"""Which positions may be attended to, and a softmax that attends to no others.
+
+One polarity everywhere: True means attend.
+"""
+
+import jax
+from jax import numpy as jnp
+
+from d2l_ext import checks
+from d2l_ext.jax.layers import seen
+
+
+def sequence_mask(X, valid_lens, value=0):
+    """Replace what lies beyond the end of each sequence.
+
+    Args:
+        X: (batch, num_steps, ...); not changed.
+        valid_lens: (batch,), each between 0 and num_steps.
+        value: what to put there.
+
+    Returns:
+        A new array like X.
+    """
+    checks.sequence_mask_inputs(seen(X), seen(valid_lens))
+    keep = jnp.arange(X.shape[1]) < valid_lens[:, None]  # (batch, num_steps)
+    keep = keep.reshape(keep.shape + (1,) * (X.ndim - 2))
+    return jnp.where(keep, X, jnp.asarray(value, X.dtype))
+
+
+def padding_mask(tokens, pad):
+    """Mask of the real tokens of each sequence; True means attend.
+
+    Args:
+        tokens: ids (batch, num_keys).
+        pad: the id of the padding token.
+
+    Returns:
+        A boolean array (batch, 1, num_keys).
+    """
+    checks.tokens("tokens", seen(tokens))
+    return (tokens != pad)[:, None, :]
+
+
+def causal_mask(num_steps):
+    """Mask that lets step i attend to the steps up to i; True means attend.
+
+    Returns:
+        A boolean array (num_steps, num_steps), lower triangular.
+    """
+    return jnp.tri(num_steps, dtype=bool)
+
+
+def masked_softmax(X, valid_lens=None, mask=None):
+    """Softmax over the last axis, of the positions that may be attended to; the others get 0.
+
+    A row in which no position may be attended to is all zero, and so is its gradient.
+
+    Args:
+        X: scores (batch, num_queries, num_keys), or of any rank without ``valid_lens``; not
+            changed.
+        valid_lens: how many leading keys may be attended to, (batch,) or (batch, num_queries).
+        mask: boolean, broadcastable to X; True means attend. Both combine by "and".
+
+    Returns:
+        Weights like X.
+
+    Raises:
+        ValueError: lengths or a mask that do not fit.
+    """
+    check_masks(X.shape, valid_lens, mask)
+    return softmax(X, attend(X.shape[-1], valid_lens, mask))
+
+
+def check_masks(shape, valid_lens=None, mask=None):
+    """Check valid lengths and a mask for scores of a shape."""
+    checks.masks(shape, seen(valid_lens), seen(mask))
+
+
+def attend(num_keys, valid_lens=None, mask=None):
+    """Combine valid lengths and a mask, unchecked, into one mask that broadcasts, or None."""
+    if valid_lens is None:
+        return mask
+    lens = valid_lens[:, None] if valid_lens.ndim == 1 else valid_lens
+    valid = jnp.arange(num_keys) < lens[:, :, None]
+    return valid if mask is None else valid & mask
+
+
+def softmax(X, mask=None):
+    """`masked_softmax` without checks."""
+    if mask is None:
+        return jax.nn.softmax(X)
+    # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
+    fill = jnp.where(mask.any(axis=-1, keepdims=True), -jnp.inf, 0).astype(X.dtype)
+    return jnp.where(mask, jax.nn.softmax(jnp.where(mask, X, fill)), 0)

@@ -1,0 +1,90 @@
+"""Multi-head attention: several attentions in parallel, each on its own projection."""
+
+import functools
+
+from flax import linen as nn
+from jax import numpy as jnp
+
+from d2l_ext import checks
+from d2l_ext.jax.layers import Module, seen
+from d2l_ext.jax.masking import attend, check_masks
+from d2l_ext.jax.scoring import DotProductAttention, pool
+
+
+class MultiHeadAttention(Module):
+    """Multi-head attention (Vaswani et al., 2017, section 3.2.2).
+
+    head_i = softmax(Q_i K_i^T / sqrt(d)) V_i, with Q = queries W_q^T and so on cut into heads of
+    size d = num_hiddens / num_heads; the heads side by side are projected by W_o.
+    ``attention_weights``, sown by every call, are (batch * num_heads, num_queries, num_keys).
+    """
+
+    num_hiddens: int
+    num_heads: int
+    dropout: float
+    bias: bool = False
+
+    def __post_init__(self):
+        checks.multiple("num_hiddens", self.num_hiddens, self.num_heads)
+        super().__post_init__()
+
+    def setup(self):
+        self.attention = DotProductAttention(self.dropout)
+        self.W_q = nn.Dense(self.num_hiddens, use_bias=self.bias)
+        self.W_k = nn.Dense(self.num_hiddens, use_bias=self.bias)
+        self.W_v = nn.Dense(self.num_hiddens, use_bias=self.bias)
+        self.W_o = nn.Dense(self.num_hiddens, use_bias=self.bias)
+
+    def check(self, queries, keys, values, valid_lens=None, mask=None):
+        """Raise a ValueError where the inputs do not fit."""
+        checks.attention_inputs(seen(queries), seen(keys), seen(values), same_size=False)
+        check_masks((*queries.shape[:2], keys.shape[1]), valid_lens, mask)
+
+    def __call__(self, queries, keys, values, valid_lens=None, mask=None, training=False):
+        """Attend with all heads at once.
+
+        Args:
+            queries: (batch, num_queries, query_size).
+            keys: (batch, num_keys, key_size).
+            values: (batch, num_keys, value_size).
+            valid_lens: (batch,) or (batch, num_queries).
+            mask: boolean, broadcastable to (batch, num_queries, num_keys), the same for all heads;
+                True means attend.
+            training: whether dropout acts.
+
+        Returns:
+            (batch, num_queries, num_hiddens).
+        """
+        self.check(queries, keys, values, valid_lens, mask)
+        mask = attend(keys.shape[1], valid_lens, mask)
+        return self.attend(queries, *self.project(keys, values), mask, training)
+
+    def project(self, keys, values):
+        """Project keys and values and cut them into heads; decoders cache the result."""
+        return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
+
+    def attend(self, queries, keys, values, mask, training=False):
+        """Attend to projected keys and values."""
+        queries = self.transpose_qkv(self.W_q(queries))
+        scores = self.attention.score(queries, keys)
+        dropout = functools.partial(self.attention.drop, training=training)
+        output, weights = pool(scores, values, self.per_head(mask), dropout)
+        self.sow("intermediates", "attention_weights", weights)
+        return self.W_o(self.transpose_output(output))
+
+    def per_head(self, mask):
+        """Repeat a mask with a batch axis for every head."""
+        repeat = mask is not None and mask.ndim == 3 and mask.shape[0] > 1
+        return jnp.repeat(mask, self.num_heads, axis=0) if repeat else mask
+
+    def transpose_qkv(self, X):
+        """(batch, n, num_hiddens) to (batch * num_heads, n, num_hiddens / num_heads)."""
+        X = X.reshape(*X.shape[:2], self.num_heads, -1)  # (batch, n, num_heads, d)
+        X = X.swapaxes(1, 2)  # (batch, num_heads, n, d)
+        return X.reshape(-1, *X.shape[2:])
+
+    def transpose_output(self, X):
+        """Undo `transpose_qkv`."""
+        X = X.reshape(-1, self.num_heads, *X.shape[1:])  # (batch, num_heads, n, d)
+        X = X.swapaxes(1, 2)  # (batch, n, num_heads, d)
+        return X.reshape(*X.shape[:2], -1)

@@ -1,0 +1,62 @@
+"""Positional encodings: what tells attention where a token stands."""
+
+import jax
+from flax import linen as nn
+from jax import numpy as jnp
+
+from d2l_ext import checks
+from d2l_ext.jax.layers import Dropout, Module, seen
+from d2l_ext.tables import sinusoids
+
+
+class PositionalEncoding(Module):
+    """Sinusoidal encoding, added to the input (Vaswani et al., 2017, section 3.5)."""
+
+    num_hiddens: int
+    dropout: float
+    max_len: int = 1000
+
+    def setup(self):
+        self.drop = Dropout(self.dropout, name="dropout")
+
+    def check(self, X, offset=0):
+        """Raise a ValueError where the inputs do not fit."""
+        traced = isinstance(offset, jax.core.Tracer)
+        checks.positions(seen(X), None if traced else int(offset), **self.config)
+
+    def __call__(self, X, offset=0, training=False):
+        """Add the encoding of positions offset, offset + 1, ...
+
+        Args:
+            X: (batch, num_steps, num_hiddens).
+            offset: position of the first step, for token-by-token decoding: an integer or an
+                array ().
+            training: whether dropout acts.
+
+        Returns:
+            Like X.
+        """
+        self.check(X, offset)
+        P = jnp.asarray(sinusoids(self.max_len, self.num_hiddens), X.dtype)
+        P = jax.lax.dynamic_slice_in_dim(P, offset, X.shape[1])
+        return self.drop(X + P, training=training)
+
+
+class LearnedPositionalEncoding(Module):
+    """Encoding learned as an embedding of the position, added to the input."""
+
+    num_hiddens: int
+    dropout: float
+    max_len: int = 1000
+
+    check = PositionalEncoding.check
+
+    def setup(self):
+        self.drop = Dropout(self.dropout, name="dropout")
+        self.embedding = nn.Embed(self.max_len, self.num_hiddens)
+
+    def __call__(self, X, offset=0, training=False):
+        """Add the encoding; as `PositionalEncoding`."""
+        self.check(X, offset)
+        P = self.embedding(offset + jnp.arange(X.shape[1]))
+        return self.drop(X + P, training=training)

@@ -1,0 +1,261 @@
+"""GRU and LSTM, in PyTorch's parametrisation: two bias vectors, gates r, z, n and i, f, g, o.
+
+Padding after the end of a sequence changes no state: outputs there are zero, and the final state
+is that of the last real step. The input's part of the gates does not depend on the recurrence, so
+that one product computes it for all steps.
+"""
+
+import jax
+from flax import linen as nn
+from jax import numpy as jnp
+
+from d2l_ext import checks
+from d2l_ext.interface import leaves
+from d2l_ext.jax.layers import Dropout, Module, seen
+
+
+def gru_step(gates, state, weight_hh, bias_hh):
+    """One step of a gated recurrent unit (Cho et al., 2014, with the reset gate after W_hn).
+
+    r = s(x_r + W_hr h + b_hr)    z = s(x_z + W_hz h + b_hz)
+    n = tanh(x_n + r * (W_hn h + b_hn))    h' = (1 - z) * n + z * h
+
+    Args:
+        gates: the input's part W_ih x + b_ih, (batch, 3 * num_hiddens), in the order r, z, n.
+        state: ``(h,)``, h (batch, num_hiddens).
+        weight_hh: (3 * num_hiddens, num_hiddens).
+        bias_hh: (3 * num_hiddens,).
+
+    Returns:
+        The new ``(h,)``.
+    """
+    (h,) = state
+    size = h.shape[-1]
+    h_gates = h @ weight_hh.T + bias_hh
+    r, z = jnp.split(jax.nn.sigmoid(gates[:, : 2 * size] + h_gates[:, : 2 * size]), 2, axis=-1)
+    n = jnp.tanh(gates[:, 2 * size :] + r * h_gates[:, 2 * size :])
+    return (n + z * (h - n),)
+
+
+def lstm_step(gates, state, weight_hh, bias_hh):
+    """One step of a long short-term memory (Hochreiter and Schmidhuber, 1997, with forget gate).
+
+    i, f, o = s(x + W_h h + b_h), each its own part    g = tanh(x_g + W_hg h + b_hg)
+    c' = f * c + i * g    h' = o * tanh(c')
+
+    Args:
+        gates: the input's part W_ih x + b_ih, (batch, 4 * num_hiddens), in the order i, f, g, o.
+        state: ``(h, c)``, each (batch, num_hiddens).
+        weight_hh: (4 * num_hiddens, num_hiddens).
+        bias_hh: (4 * num_hiddens,).
+
+    Returns:
+        The new ``(h, c)``.
+    """
+    h, c = state
+    i, f, g, o = jnp.split(gates + h @ weight_hh.T + bias_hh, 4, axis=-1)
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(c), c
+
+
+class Stack(Module):
+    """Recurrent layers one on the other, with dropout between them; the parameters of `nn.GRU`.
+
+    Subclasses give the step, the number of gates and the number of state arrays. A state is, per
+    layer, a tuple of arrays (batch, num_hiddens).
+    """
+
+    num_inputs: int
+    num_hiddens: int
+    num_layers: int
+    dropout: float = 0
+
+    step = None
+    num_gates = None
+    num_states = None
+    directions = ("",)
+
+    def setup(self):
+        rows = self.num_gates * self.num_hiddens
+        matrix, zeros = nn.initializers.xavier_uniform(), nn.initializers.zeros
+        for layer in range(self.num_layers):
+            size = self.num_hiddens * len(self.directions) if layer else self.num_inputs
+            for direction in self.directions:
+                suffix = f"l{layer}{direction}"
+                self._parameter(f"weight_ih_{suffix}", matrix, (rows, size))
+                self._parameter(f"weight_hh_{suffix}", matrix, (rows, self.num_hiddens))
+                self._parameter(f"bias_ih_{suffix}", zeros, (rows,))
+                self._parameter(f"bias_hh_{suffix}", zeros, (rows,))
+            if layer:
+                setattr(self, f"dropout_l{layer}", Dropout(self.dropout))
+
+    def _parameter(self, name, init, shape):
+        setattr(self, name, self.param(name, init, shape))
+
+    def weights(self, layer, direction=""):
+        """Return W_ih, W_hh, b_ih, b_hh of a layer."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return [getattr(self, f"{name}_l{layer}{direction}") for name in names]
+
+    def masks(self, num_steps, like, training):
+        """Return the dropout mask of each layer's input, or None; the first layer has none.
+
+        Shape (num_steps, batch, num_hiddens times the number of directions).
+        """
+        shape = (num_steps, like.shape[-2], self.num_hiddens * len(self.directions))
+        return [
+            getattr(self, f"dropout_l{layer}").mask(shape, like.dtype, training) if layer else None
+            for layer in range(self.num_layers)
+        ]
+
+    def advance(self, gates, states, masks):
+        """One step of all layers.
+
+        Args:
+            gates: the input's part of the first layer's gates (batch, gates * num_hiddens).
+            states: the state before.
+            masks: per layer, the dropout mask of its input (batch, num_hiddens), or None.
+
+        Returns:
+            The new state; the step's output is ``states[-1][0]``.
+        """
+        new = []
+        for layer, state in enumerate(states):
+            weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer)
+            if layer:
+                x = new[-1][0] if masks[layer] is None else new[-1][0] * masks[layer]
+                gates = x @ weight_ih.T + bias_ih
+            new.append(self.step(gates, state, weight_hh, bias_hh))
+        return new
+
+    def __call__(self, X, states=None, valid_lens=None, training=False):
+        """Run over whole sequences, layer by layer.
+
+        Args:
+            X: (num_steps, batch, num_inputs).
+            states: the initial state, or None for zeros.
+            valid_lens: (batch,) or None.
+            training: whether dropout acts.
+
+        Returns:
+            Outputs (num_steps, batch, num_hiddens), zero after the end, and the final state.
+        """
+        dtype = jnp.result_type(X, self.weights(0)[0])
+        zeros = (jnp.zeros((X.shape[1], self.num_hiddens), dtype),) * self.num_states
+        alive = alive_steps(valid_lens, X.shape[0])
+        finals = []
+        for layer, mask in enumerate(self.masks(X.shape[0], X, training)):
+            X = X if mask is None else X * mask
+            outputs = []
+            for direction in self.directions:
+                state = zeros if states is None else states[len(finals)]
+                output, final = self.scan(X, state, alive, layer, direction)
+                outputs.append(output)
+                finals.append(final)
+            X = outputs[0] if len(outputs) == 1 else jnp.concatenate(outputs, axis=-1)
+        return X, finals
+
+    def scan(self, X, state, alive, layer, direction):
+        """Run one layer over all steps, from the last to the first if the direction is reverse."""
+        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer, direction)
+        all_gates = X @ weight_ih.T + bias_ih  # (num_steps, batch, gates * num_hiddens)
+
+        def step(state, inputs):
+            gates, alive = inputs
+            new = self.step(gates, state, weight_hh, bias_hh)
+            if alive is not None:  # a sequence that has ended keeps its state
+                new = tuple(jnp.where(alive, n, o) for n, o in zip(new, state, strict=True))
+            return new, new[0]
+
+        reverse = direction == "_reverse"
+        state, output = jax.lax.scan(step, state, (all_gates, alive), reverse=reverse)
+        return (output if alive is None else jnp.where(alive, output, 0)), state
+
+
+def alive_steps(valid_lens, num_steps):
+    """Return which steps are real, boolean (num_steps, batch, 1), or None if all are."""
+    if valid_lens is None:
+        return None
+    return (jnp.arange(num_steps)[:, None] < valid_lens)[:, :, None]
+
+
+class GRUStack(Stack):
+    """Layers of gated recurrent units."""
+
+    step, num_gates, num_states = staticmethod(gru_step), 3, 1
+
+
+class BidirectionalGRUStack(GRUStack):
+    """Layers that read the sequence in both directions and put their outputs side by side.
+
+    States are listed layer by layer, forward before reverse.
+    """
+
+    directions = ("", "_reverse")
+
+
+class LSTMStack(Stack):
+    """Layers of long short-term memory."""
+
+    step, num_gates, num_states = staticmethod(lstm_step), 4, 2
+
+
+def join(states):
+    """Stack the layers' states: one array (num_layers, batch, num_hiddens), or a tuple of two."""
+    joined = tuple(jnp.stack(arrays) for arrays in zip(*states, strict=True))
+    return joined if len(joined) > 1 else joined[0]
+
+
+def split(state):
+    """Undo `join`."""
+    arrays = state if isinstance(state, (tuple, list)) else (state,)
+    return list(zip(*arrays, strict=True))
+
+
+class _Recurrent(Module):
+    """What `GRU` and `LSTM` share."""
+
+    num_inputs: int
+    num_hiddens: int
+    num_layers: int
+    dropout: float = 0
+
+    stack = None
+
+    def setup(self):
+        self.rnn = self.stack(**self.config)
+
+    def check(self, inputs, H_c=None, valid_lens=None):
+        """Raise a ValueError where the inputs do not fit."""
+        states = [seen(H) for H in leaves(H_c)]
+        checks.recurrent_inputs(seen(inputs), states, seen(valid_lens), **self.config)
+
+    def __call__(self, inputs, H_c=None, valid_lens=None, training=False):
+        """Run over whole sequences.
+
+        Args:
+            inputs: (num_steps, batch, num_inputs).
+            H_c: initial state (num_layers, batch, num_hiddens); for an LSTM a tuple of two; None
+                is zeros.
+            valid_lens: (batch,): outputs after the end are zero and the state is the last real one.
+            training: whether dropout acts.
+
+        Returns:
+            Outputs (num_steps, batch, num_hiddens) and the final state, like H_c.
+        """
+        self.check(inputs, H_c, valid_lens)
+        states = None if H_c is None else split(H_c)
+        outputs, states = self.rnn(inputs, states, valid_lens, training)
+        return outputs, join(states)
+
+
+class GRU(_Recurrent):
+    """Stacked gated recurrent units, as `torch.nn.GRU`."""
+
+    stack = GRUStack
+
+
+class LSTM(_Recurrent):
+    """Stacked long short-term memory, as `torch.nn.LSTM`."""
+
+    stack = LSTMStack

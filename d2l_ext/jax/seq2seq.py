@@ -1,0 +1,278 @@
+"""Sequence to sequence: encoders, decoders without attention, and the masked loss."""
+
+import jax
+from flax import linen as nn
+from jax import numpy as jnp
+
+from d2l_ext import checks
+from d2l_ext.jax.layers import Module, seen
+from d2l_ext.jax.recurrent import GRU, LSTM, BidirectionalGRUStack
+
+
+class Encoder(Module):
+    """Base class: maps source ids, and their valid lengths, to what the decoder starts from."""
+
+    def check(self, X, valid_lens=None):
+        """Raise a ValueError where the inputs do not fit."""
+        checks.encoder_inputs(seen(X), seen(valid_lens), self.config["vocab_size"])
+
+    def __call__(self, X, valid_lens=None, training=False):
+        """Encode ids (batch, num_steps)."""
+        raise NotImplementedError
+
+
+class Decoder(Module):
+    """Base class: maps target ids and a state to logits and the new state."""
+
+    def check(self, X, state):
+        """Raise a ValueError where the inputs do not fit."""
+        checks.decoder_inputs(seen(X), self.batch_size(state), self.config["vocab_size"])
+
+    def batch_size(self, state):
+        """Return the number of sentences of a state."""
+        return state[0].shape[1]  # the encoder's outputs, (num_steps, batch, num_hiddens)
+
+    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+        """Return the state that decoding starts from; opaque to callers."""
+        raise NotImplementedError
+
+    def __call__(self, X, state, training=False):
+        """Map ids (batch, num_steps) to logits (batch, num_steps, vocab_size) and a new state."""
+        raise NotImplementedError
+
+    def select(self, state, rows):
+        """Return the state of some rows of the batch (repeated or left out), for beam search."""
+        raise NotImplementedError
+
+    def reserve(self, state, num_steps, least=0):
+        """Return the state with room for so many more steps, so that its shapes do not change."""
+        return state
+
+
+class EncoderDecoder(Module):
+    """An encoder and a decoder, trained together."""
+
+    encoder: Encoder
+    decoder: Decoder
+
+    def check(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
+        """Raise a ValueError where the inputs do not fit."""
+        self.encoder.check(enc_X, enc_valid_lens)
+        checks.encoder_decoder_inputs(seen(enc_X), seen(dec_X), seen(teacher_forcing))
+        checks.tokens("dec_X", seen(dec_X), self.decoder.config["vocab_size"])
+
+    def __call__(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None, training=False):
+        """Return the logits (batch, num_steps, vocab_size) of the target.
+
+        Args:
+            enc_X: source ids (batch, source steps).
+            dec_X: target ids (batch, num_steps), starting with `<bos>`.
+            enc_valid_lens: (batch,) or None.
+            teacher_forcing: boolean (num_steps,) or None (always): where False, the step is fed
+                the most likely token of the step before instead of the true one.
+            training: whether dropout acts.
+        """
+        self.check(enc_X, dec_X, enc_valid_lens, teacher_forcing)
+        enc_all_outputs = self.encoder(enc_X, enc_valid_lens, training=training)
+        state = self.decoder.init_state(enc_all_outputs, enc_valid_lens)
+        if teacher_forcing is None:
+            return self.decoder(dec_X, state, training=training)[0]
+        return self._free_running(dec_X, state, teacher_forcing, training)
+
+    def _free_running(self, dec_X, state, teacher_forcing, training):
+        def step(decoder, carry, inputs):
+            tokens, state = carry
+            truth, forced = inputs
+            tokens = jnp.where(forced, truth, tokens)
+            Y, state = decoder(tokens[:, None], state, training=training)
+            return (Y[:, 0].argmax(axis=-1).astype(tokens.dtype), state), Y[:, 0]
+
+        self.decoder.check(dec_X, state)  # inside the loop, positions are not known
+        state = self.decoder.reserve(state, dec_X.shape[1])
+        loop = nn.scan(
+            step,
+            variable_broadcast=("params", "masks"),
+            split_rngs={"params": False, "dropout": True},
+        )
+        # The last step is outside the loop, where its attention weights can be sown.
+        inputs = (dec_X.T, teacher_forcing)
+        first, last = jax.tree.map(lambda x: x[:-1], inputs), jax.tree.map(lambda x: x[-1], inputs)
+        carry, logits = loop(self.decoder, (dec_X[:, 0], state), first)
+        _, Y = step(self.decoder, carry, last)
+        return jnp.concatenate((logits, Y[None])).swapaxes(0, 1)
+
+    @nn.nowrap
+    def attention_weights(self, sown):
+        """Return the decoder's attention weights, or None for a decoder without attention."""
+        return self.decoder.attention_weights(sown.get("decoder", {}))
+
+
+class Seq2SeqEncoder(Encoder):
+    """Embedding and stacked GRU."""
+
+    vocab_size: int
+    embed_size: int
+    num_hiddens: int
+    num_layers: int
+    dropout: float = 0
+
+    recurrent = GRU
+
+    def setup(self):
+        self.embedding = nn.Embed(self.vocab_size, self.embed_size)
+        self.rnn = self.recurrent(self.embed_size, self.num_hiddens, self.num_layers, self.dropout)
+
+    def __call__(self, X, valid_lens=None, training=False):
+        """Encode ids.
+
+        Args:
+            X: (batch, num_steps).
+            valid_lens: (batch,) or None; when given, outputs after the end are zero and the state
+                is the last real one.
+            training: whether dropout acts.
+
+        Returns:
+            Outputs (num_steps, batch, num_hiddens) and state (num_layers, batch, num_hiddens).
+        """
+        self.check(X, valid_lens)
+        return self.rnn(self.embedding(X.T), None, valid_lens, training=training)
+
+
+class LSTMEncoder(Seq2SeqEncoder):
+    """Embedding and stacked LSTM (Sutskever et al., 2014); the state is a tuple of two."""
+
+    recurrent = LSTM
+
+
+class BidirectionalEncoder(Encoder):
+    """Embedding and stacked bidirectional GRU (Bahdanau et al., 2015).
+
+    Each direction has num_hiddens / 2 units, so that outputs and state, each the two directions
+    side by side, have the shapes of `Seq2SeqEncoder` and fit every decoder.
+    """
+
+    vocab_size: int
+    embed_size: int
+    num_hiddens: int
+    num_layers: int
+    dropout: float = 0
+
+    def __post_init__(self):
+        checks.multiple("num_hiddens", self.num_hiddens, 2)
+        super().__post_init__()
+
+    def setup(self):
+        self.embedding = nn.Embed(self.vocab_size, self.embed_size)
+        self.rnn = BidirectionalGRUStack(
+            self.embed_size, self.num_hiddens // 2, self.num_layers, self.dropout
+        )
+
+    def __call__(self, X, valid_lens=None, training=False):
+        """Encode ids; as `Seq2SeqEncoder`."""
+        self.check(X, valid_lens)
+        outputs, states = self.rnn(self.embedding(X.T), None, valid_lens, training=training)
+        pairs = zip(states[::2], states[1::2], strict=True)  # forward and reverse of a layer
+        return outputs, jnp.stack([jnp.concatenate((f, r), axis=-1) for (f,), (r,) in pairs])
+
+
+class Seq2SeqDecoder(Decoder):
+    """Stacked GRU that is fed the encoder's final state at every step (Cho et al., 2014)."""
+
+    vocab_size: int
+    embed_size: int
+    num_hiddens: int
+    num_layers: int
+    dropout: float = 0
+
+    def setup(self):
+        self.embedding = nn.Embed(self.vocab_size, self.embed_size)
+        num_inputs = self.embed_size + self.num_hiddens
+        self.rnn = GRU(num_inputs, self.num_hiddens, self.num_layers, self.dropout)
+        self.dense = nn.Dense(self.vocab_size)
+
+    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+        """Return [encoder outputs, hidden state, context].
+
+        The context (batch, num_hiddens) is the last real output: the top layer's final state.
+        """
+        enc_outputs, hidden_state = enc_all_outputs
+        return [enc_outputs, hidden_state, hidden_state[-1]]
+
+    def __call__(self, X, state, training=False):
+        """Decode ids.
+
+        Args:
+            X: (batch, num_steps).
+            state: as returned by `init_state` or by the last call.
+            training: whether dropout acts.
+
+        Returns:
+            Logits (batch, num_steps, vocab_size) and the new state.
+        """
+        self.check(X, state)
+        enc_outputs, hidden_state, context = state
+        embs = self.embedding(X.T)  # (num_steps, batch, embed_size)
+        contexts = jnp.broadcast_to(context, (len(embs), *context.shape))
+        inputs = jnp.concatenate((embs, contexts), axis=-1)
+        outputs, hidden_state = self.rnn(inputs, hidden_state, training=training)
+        return self.dense(outputs).swapaxes(0, 1), [enc_outputs, hidden_state, context]
+
+    def select(self, state, rows):
+        """Return the state of some rows of the batch."""
+        enc_outputs, hidden_state, context = state
+        return [enc_outputs[:, rows], hidden_state[:, rows], context[rows]]
+
+
+class LSTMDecoder(Decoder):
+    """Stacked LSTM that starts from the encoder's state, layer by layer (Sutskever et al., 2014).
+
+    All that it knows of the source is that state.
+    """
+
+    vocab_size: int
+    embed_size: int
+    num_hiddens: int
+    num_layers: int
+    dropout: float = 0
+
+    def setup(self):
+        self.embedding = nn.Embed(self.vocab_size, self.embed_size)
+        self.rnn = LSTM(self.embed_size, self.num_hiddens, self.num_layers, self.dropout)
+        self.dense = nn.Dense(self.vocab_size)
+
+    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+        """Return [encoder outputs, (H, C)], H and C (num_layers, batch, num_hiddens)."""
+        enc_outputs, hidden_state = enc_all_outputs
+        return [enc_outputs, hidden_state]
+
+    def __call__(self, X, state, training=False):
+        """Decode ids; as `Seq2SeqDecoder`."""
+        self.check(X, state)
+        enc_outputs, hidden_state = state
+        outputs, hidden_state = self.rnn(self.embedding(X.T), hidden_state, training=training)
+        return self.dense(outputs).swapaxes(0, 1), [enc_outputs, hidden_state]
+
+    def select(self, state, rows):
+        """Return the state of some rows of the batch."""
+        enc_outputs, (H, C) = state
+        return [enc_outputs[:, rows], (H[:, rows], C[:, rows])]
+
+
+def masked_loss(Y_hat, Y, pad=None):
+    """Cross-entropy, averaged over the real tokens: sum(-log p) / number of tokens not ``pad``.
+
+    Args:
+        Y_hat: logits (batch, num_steps, vocab_size).
+        Y: labels (batch, num_steps).
+        pad: the id that does not count; None counts every label.
+
+    Returns:
+        A scalar; 0 if there is no real token.
+
+    Raises:
+        ValueError: shapes that do not fit, or a label outside the vocabulary.
+    """
+    checks.loss_inputs(seen(Y_hat), seen(Y))
+    log_probs = jnp.take_along_axis(jax.nn.log_softmax(Y_hat), Y[..., None], axis=-1)[..., 0]
+    real = jnp.ones(Y.shape, bool) if pad is None else Y != pad
+    return -log_probs.sum(where=real) / jnp.maximum(real.sum(), 1)
