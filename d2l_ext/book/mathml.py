@@ -5,7 +5,6 @@ import re
 from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import MathError, tex2mathml
 
-
 # A function's name needs a space before its argument, unless that is in brackets.
 _FUNCTION = re.compile(r"(<mi[^>]*>(?:log|exp|tanh|sin|cos|max|min)</mi>)(?=\s*<m[inr])")
 
