@@ -1,16 +1,19 @@
 """From text to arrays, with NumPy alone: tokens, vocabularies, batches and sentence pairs."""
 
+from d2l_ext.data.bucketed import BucketedData
 from d2l_ext.data.bucketing import bucketed_batches
 from d2l_ext.data.sources import load_pairs
 from d2l_ext.data.splitting import split_by_source
-from d2l_ext.data.text import preprocess, tokenize
+from d2l_ext.data.text import detokenize, preprocess, tokenize
 from d2l_ext.data.translation import TranslationData
 from d2l_ext.data.vocabulary import Vocab
 
 __all__ = [
+    "BucketedData",
     "TranslationData",
     "Vocab",
     "bucketed_batches",
+    "detokenize",
     "load_pairs",
     "preprocess",
     "split_by_source",

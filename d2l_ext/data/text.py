@@ -11,6 +11,7 @@ EOS = "<eos>"
 
 _NON_BREAKING = str.maketrans({"\u202f": " ", "\xa0": " "})
 _GLUED_PUNCTUATION = re.compile(r"(?<=[^ ])([,.!?])")
+_SPACED_PUNCTUATION = re.compile(r" ([,.!?])")
 
 
 def preprocess(text):
@@ -34,3 +35,8 @@ def tokenize(sentence):
     if not tokens:
         raise ValueError(f"sentence must have at least one word, but is {sentence!r}")
     return [*tokens, EOS]
+
+
+def detokenize(tokens):
+    """Join tokens with spaces, but for the spaces that `preprocess` put before ``,.!?``."""
+    return _SPACED_PUNCTUATION.sub(r"\1", " ".join(tokens))

@@ -1,0 +1,78 @@
+"""Sentence pairs of different lengths, for training on a real corpus."""
+
+import math
+from collections import Counter
+
+import numpy as np
+
+from d2l_ext.data.bucketing import bucketed_batches
+from d2l_ext.data.text import EOS, preprocess, tokenize
+from d2l_ext.data.translation import BOS, PAD
+from d2l_ext.data.vocabulary import Vocab
+
+
+class BucketedData:
+    """Pairs in batches of similar length, each padded to its bucket only.
+
+    A pair goes into the smallest of `buckets` that holds both its sentences with their ``<eos>``;
+    nothing is cut. Pairs that are longer than the largest bucket are left out, and `num_left_out`
+    says how many. Vocabularies are built from the pairs that are kept, unless they are given.
+
+    `pairs` are those that are kept, `num_steps` is the size of the largest bucket, `num_tokens` the
+    number of target tokens, with ``<eos>``.
+
+    Raises ValueError if no pair is kept.
+    """
+
+    def __init__(self, pairs, buckets, batch_size, min_freq=2, src_vocab=None, tgt_vocab=None):
+        self.buckets, self.batch_size = tuple(sorted(buckets)), batch_size
+        self.num_steps = self.buckets[-1]
+        tokens = [tuple(tokenize(preprocess(side)) for side in pair) for pair in pairs]
+        kept = [i for i, sides in enumerate(tokens) if max(map(len, sides)) <= self.num_steps]
+        if not kept:
+            raise ValueError(
+                f"no sentence pair of {len(pairs)} has at most {self.num_steps} tokens on each side"
+            )
+        self.pairs = [pairs[i] for i in kept]
+        self.num_left_out = len(pairs) - len(kept)
+        sources, targets = zip(*(tokens[i] for i in kept), strict=True)
+        self.src_vocab = src_vocab or Vocab(list(sources), min_freq, [PAD, EOS])
+        self.tgt_vocab = tgt_vocab or Vocab(list(targets), min_freq, [PAD, BOS, EOS])
+        self.num_tokens = sum(map(len, targets))
+        self._examples = [
+            (self.src_vocab[source], self.tgt_vocab[target])
+            for source, target in zip(sources, targets, strict=True)
+        ]
+        # How many pairs each bucket holds.
+        fill = Counter(
+            int(np.searchsorted(self.buckets, max(len(source), len(target))))
+            for source, target in self._examples
+        )
+        self.num_batches = sum(math.ceil(n / batch_size) for n in fill.values())
+        self._index()
+
+    @classmethod
+    def without_pairs(cls, src_vocab, tgt_vocab, buckets):
+        """Vocabularies and sizes only: what translating needs."""
+        data = cls.__new__(cls)
+        data.src_vocab, data.tgt_vocab = src_vocab, tgt_vocab
+        data.buckets = tuple(sorted(buckets))
+        data._index()
+        return data
+
+    def _index(self):
+        self.num_steps = self.buckets[-1]
+        self.pad, self.bos, self.eos = (self.tgt_vocab[token] for token in (PAD, BOS, EOS))
+
+    def batches(self, seed, epoch):
+        """Yield (src, tgt_in, src_valid_len, tgt_out), in an order drawn from the seed."""
+        return bucketed_batches(
+            self._examples,
+            self.batch_size,
+            seed,
+            epoch,
+            self.buckets,
+            src_pad=self.src_vocab[PAD],
+            tgt_pad=self.pad,
+            bos=self.bos,
+        )

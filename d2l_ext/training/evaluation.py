@@ -1,0 +1,67 @@
+"""How well a model does on sentences it was not trained on."""
+
+import dataclasses
+
+import numpy as np
+from sacrebleu.metrics import BLEU
+
+from d2l_ext.data.text import detokenize, preprocess
+from d2l_ext.training.decoding import translations
+
+
+@dataclasses.dataclass
+class Evaluation:
+    """Translations and their score.
+
+    Attributes:
+        sources: the distinct source sentences.
+        references: for each, a list of its translations in the corpus.
+        found: for each, the model's `Translation`.
+        bleu: corpus BLEU from 0 to 100, of plain text against plain text, in lower case.
+        signature: sacrebleu's, which says exactly how it was computed.
+    """
+
+    sources: list
+    references: list
+    found: list
+    bleu: float
+    signature: str
+
+
+def evaluate(model, data, pairs, limit=None, **options):
+    """Translate the source sentences of pairs and compare with all their translations.
+
+    Args:
+        model: a `Model`.
+        data: has the vocabularies, as in `translations`.
+        pairs: a list of (source, target); the targets of a source that occurs several times are
+            all right.
+        limit: only the first so many distinct sources.
+        **options: of `translations`.
+
+    Returns:
+        An `Evaluation`.
+    """
+    references = {}
+    first_spelling = {}
+    for source, target in pairs:
+        key = preprocess(source)
+        first_spelling.setdefault(key, source)
+        references.setdefault(key, []).append(target)
+    sources = list(first_spelling.values())[:limit]
+    references = list(references.values())[:limit]
+    found = translations(model, data, sources, **options)
+    metric = BLEU(lowercase=True)
+    most = max(map(len, references))
+    columns = [[r[i] if i < len(r) else None for r in references] for i in range(most)]
+    score = metric.corpus_score([detokenize(t.tokens) for t in found], columns)
+    return Evaluation(sources, references, found, score.score, str(metric.get_signature()))
+
+
+def mean_loss(trainer, data):
+    """Return the loss per target token over all of the data, without dropout."""
+    total, tokens = 0.0, 0
+    for batch in data.batches(0, 0):
+        real = int(np.count_nonzero(batch[-1] != data.pad))
+        total, tokens = total + trainer.loss(batch) * real, tokens + real
+    return total / tokens

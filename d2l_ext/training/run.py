@@ -1,0 +1,303 @@
+"""A training run in a folder, which may be killed at any moment and resumed.
+
+The folder has
+
+    config.toml         the settings
+    last.safetensors    the latest state of model, optimiser and bookkeeping
+    best.safetensors    the parameters with the best BLEU on the validation part
+    log.jsonl           a line for each step and for each epoch
+    losses.png          the losses so far
+
+Everything that a step computes follows from the settings and the step's number, so a resumed run
+does what one that was never stopped would have done, bit for bit in one framework.
+"""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+import d2l_ext
+from d2l_ext import plotting
+from d2l_ext.files import replacing
+from d2l_ext.training import checkpoint
+from d2l_ext.training.evaluation import evaluate, mean_loss
+from d2l_ext.training.loop import fit
+from d2l_ext.training.settings import read_settings
+from d2l_ext.training.task import Task, build_module
+
+CONFIG, LAST, BEST, LOG, PICTURE = (
+    "config.toml",
+    "last.safetensors",
+    "best.safetensors",
+    "log.jsonl",
+    "losses.png",
+)
+
+
+def start(folder, settings, report=print, progress=None):
+    """Start a run in a new folder and train.
+
+    Args:
+        folder: where to; it may exist, but not with another run in it.
+        settings: `Settings`.
+        report: called with a line of text now and then.
+        progress: as in `fit`.
+
+    Returns:
+        The `Run`, when it has ended.
+
+    Raises:
+        ValueError: there is a run in the folder, or the settings or the data are not right.
+    """
+    folder = Path(folder)
+    if (folder / CONFIG).exists():
+        raise ValueError(f"{folder}: has a run already; resume it, or choose another folder")
+    run = Run(folder, settings, report)
+    settings.write(folder / CONFIG)
+    run.train(progress)
+    return run
+
+
+def resume(folder, report=print, progress=None):
+    """Go on with a run that was stopped; as `start`, with the settings in the folder."""
+    folder = Path(folder)
+    if not (folder / CONFIG).exists():
+        raise ValueError(f"{folder}: has no run to resume (there is no {CONFIG})")
+    run = Run(folder, read_settings(folder / CONFIG), report)
+    if (folder / LAST).exists():
+        run.restore(checkpoint.load(folder / LAST))
+    run.train(progress)
+    return run
+
+
+@dataclasses.dataclass
+class Progress:
+    """The bookkeeping that a resumed run needs.
+
+    Attributes:
+        epoch: how many epochs are complete.
+        best_epoch: the one with the best BLEU on the validation part.
+        best_bleu: that BLEU.
+        stopped: whether early stopping has ended the run.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_bleu: float = -1.0
+    stopped: bool = False
+
+
+class Run:
+    """One run: data, model, trainer, and the files in its folder."""
+
+    def __init__(self, folder, settings, report):
+        self.folder, self.settings, self._report = folder, settings, report
+        self.task = Task(settings)
+        self.backend = d2l_ext.backend(settings.backend)
+        train = self.task.train
+        module = build_module(
+            self.backend.api, settings, len(train.src_vocab), len(train.tgt_vocab)
+        )
+        tokens = np.zeros((1, 2), np.int64)
+        self.model = self.backend.model(
+            module, tokens, tokens, np.array([2]), seed=settings.seed, dtype=settings.dtype
+        )
+        self.trainer = self.backend.trainer(
+            self.model, settings.lr, settings.max_norm or None, pad=train.pad
+        )
+        self.progress = Progress()
+        self._log = None
+
+    def restore(self, saved):
+        """Continue from a checkpoint.
+
+        Raises:
+            CheckpointError: it is from another corpus, or another model.
+        """
+        if saved.info.get("digest") != self.task.digest:
+            raise checkpoint.CheckpointError(
+                f"{self.folder / LAST}: was trained on other data than {self.settings.data} is now"
+            )
+        if saved.training is None:
+            raise checkpoint.CheckpointError(f"{self.folder / LAST}: has no training state")
+        try:
+            self.model.load_parameters(saved.parameters)
+            self.trainer.load_state(saved.training)
+        except ValueError as error:
+            raise checkpoint.CheckpointError(f"{self.folder / LAST}: {error}") from error
+        self.progress = Progress(**saved.info["progress"])
+
+    def train(self, progress=None):
+        """Train until the end, or until it is stopped early."""
+        train, settings = self.task.train, self.settings
+        self._report(self._summary())
+        if self.progress.stopped:
+            self._report(self._outcome())
+            return
+        num_steps = settings.epochs * train.num_batches
+        self._log = Log(self.folder / LOG, self.trainer.num_steps, self.progress.epoch)
+        with self._log:
+            fit(
+                self.trainer,
+                train,
+                settings.epochs,
+                seed=settings.seed,
+                teacher_forcing_ratio=settings.teacher_forcing_ratio,
+                on_step=self._after_step,
+                on_epoch=self._after_epoch,
+                schedule=lambda step: settings.learning_rate(step, num_steps),
+                progress=progress,
+            )
+        self._report(self._outcome())
+
+    def _summary(self):
+        train, val = self.task.train, self.task.val
+        left_out = train.num_left_out + val.num_left_out
+        longer = f" ({left_out} longer than {train.num_steps} tokens left out)" if left_out else ""
+        number = sum(x.size for x in self.model.parameters().values())
+        lines = [
+            f"{self.settings.data}: {len(train.pairs)} training pairs, {len(val.pairs)} for"
+            f" validation, {len(self.task.test_pairs)} for the test{longer}",
+            f"vocabularies of {len(train.src_vocab)} and {len(train.tgt_vocab)} tokens;"
+            f" {self.settings.model} with {number:,} parameters in {self.backend.name}"
+            f" {self.backend.version}",
+        ]
+        if self.trainer.num_steps:
+            lines.append(f"resumed after step {self.trainer.num_steps}")
+        return "\n".join(lines)
+
+    def _outcome(self):
+        best = self.progress
+        early = " (stopped early)" if best.stopped else ""
+        return (
+            f"{self.progress.epoch} epochs{early}; best BLEU {best.best_bleu:.1f} in epoch"
+            f" {best.best_epoch}: {self.folder / BEST}"
+        )
+
+    def _after_step(self, step, loss):
+        self._log.write("step", step=step, loss=loss, lr=self.trainer.lr)
+        every = self.settings.save_every
+        # The end of an epoch has its own checkpoint, after the validation.
+        if every and step % every == 0 and step % self.task.train.num_batches:
+            self._save(LAST, self.trainer)
+
+    def _after_epoch(self, epoch, history):
+        losses = self._log.losses[-self.task.train.num_batches :]
+        started = time.perf_counter()
+        result = evaluate(
+            self.model, self.task.train, self.task.val.pairs, self.settings.bleu_sentences
+        )
+        val_loss = mean_loss(self.trainer, self.task.val)
+        is_best = result.bleu > self.progress.best_bleu
+        self.progress.epoch = epoch
+        if is_best:
+            self.progress.best_epoch, self.progress.best_bleu = epoch, result.bleu
+        patience = self.settings.patience
+        waited = epoch - self.progress.best_epoch
+        self.progress.stopped = bool(patience) and waited >= patience
+        self._log.write(
+            "epoch",
+            epoch=epoch,
+            step=self.trainer.num_steps,
+            loss=float(np.mean(losses)),
+            val_loss=val_loss,
+            bleu=result.bleu,
+            signature=result.signature,
+            best=is_best,
+            tokens_per_second=round(history.tokens_per_second, 1),
+            validation_seconds=round(time.perf_counter() - started, 2),
+        )
+        if is_best:
+            self._save(BEST, None)
+        self._save(LAST, self.trainer)
+        self._log.picture(self.folder / PICTURE)
+        self._report(
+            f"epoch {epoch}: loss {np.mean(losses):.3f}, validation loss {val_loss:.3f},"
+            f" BLEU {result.bleu:.1f}{' (best)' if is_best else ''},"
+            f" {history.tokens_per_second:,.0f} tokens/s"
+        )
+        return self.progress.stopped
+
+    def _save(self, name, trainer):
+        self._log.flush()  # so that the log is never behind the checkpoint
+        checkpoint.save(
+            self.folder / name,
+            self.model,
+            self.task.train.src_vocab,
+            self.task.train.tgt_vocab,
+            trainer,
+            info={
+                "settings": dataclasses.asdict(self.settings),
+                "progress": dataclasses.asdict(self.progress),
+                "digest": self.task.digest,
+            },
+        )
+
+
+class Log:
+    """JSON lines, one for each step and each epoch; those after a checkpoint are done again.
+
+    Args:
+        path: the file; what is there is kept up to `num_steps` and `num_epochs`.
+        num_steps: the checkpoint's step.
+        num_epochs: its number of complete epochs.
+    """
+
+    def __init__(self, path, num_steps, num_epochs):
+        self._path = path
+        limits = {"step": num_steps, "epoch": num_epochs}
+        self._entries = [e for e in read_log(path) if e[e["event"]] <= limits[e["event"]]]
+        with replacing(path) as file:
+            file.writelines(_line(entry) for entry in self._entries)
+        self._file = None
+
+    def __enter__(self):
+        self._file = open(self._path, "ab")
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    def write(self, event, **values):
+        """Add a line."""
+        entry = {"event": event, **values}
+        self._entries.append(entry)
+        self._file.write(_line(entry))
+
+    def flush(self):
+        """Bring all lines to the file."""
+        self._file.flush()
+
+    @property
+    def losses(self):
+        """The loss of each step."""
+        return [entry["loss"] for entry in self._entries if entry["event"] == "step"]
+
+    def picture(self, path):
+        """Draw the training loss of each step and the validation loss of each epoch."""
+        epochs = [entry for entry in self._entries if entry["event"] == "epoch"]
+        validation = [e["step"] for e in epochs], [e["val_loss"] for e in epochs]
+        plotting.loss_curves({"training": self.losses, "validation": validation}, path=path)
+
+
+def _line(entry):
+    return json.dumps(entry).encode() + b"\n"
+
+
+def read_log(path):
+    """Return the entries of a log; a last line that was not finished is left out."""
+    if not Path(path).exists():
+        return []
+    entries = []
+    for line in Path(path).read_bytes().splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(entry, dict) or entry.get("event") not in ("step", "epoch"):
+            break
+        entries.append(entry)
+    return entries
