@@ -30,6 +30,7 @@ def _recording(init):
         # frameworks' own __setattr__, which would register modules found in the values twice.
         object.__setattr__(self, "config", dict(list(bound.arguments.items())[1:]))
 
+    recording_init.__signature__ = signature  # Keras looks at it without following wrappers
     return recording_init
 
 

@@ -1,0 +1,58 @@
+"""The TensorFlow column: D2L's attention chapters as Keras layers."""
+
+from d2l_ext.tensorflow import layers  # noqa: F401 - it loads TensorFlow, so it comes first
+from d2l_ext.tensorflow.bahdanau import (
+    AttentionDecoder,
+    LSTMAttentionDecoder,
+    LuongDecoder,
+    Seq2SeqAttentionDecoder,
+)
+from d2l_ext.tensorflow.masking import causal_mask, masked_softmax, padding_mask, sequence_mask
+from d2l_ext.tensorflow.recurrent import GRU, LSTM
+from d2l_ext.tensorflow.scoring import (
+    AdditiveAttention,
+    BilinearAttention,
+    CosineAttention,
+    DotProductAttention,
+    GaussianAttention,
+    attention,
+)
+from d2l_ext.tensorflow.seq2seq import (
+    BidirectionalEncoder,
+    Decoder,
+    Encoder,
+    EncoderDecoder,
+    LSTMDecoder,
+    LSTMEncoder,
+    Seq2SeqDecoder,
+    Seq2SeqEncoder,
+    masked_loss,
+)
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "AdditiveAttention",
+    "AttentionDecoder",
+    "BidirectionalEncoder",
+    "BilinearAttention",
+    "CosineAttention",
+    "Decoder",
+    "DotProductAttention",
+    "Encoder",
+    "EncoderDecoder",
+    "GaussianAttention",
+    "LSTMAttentionDecoder",
+    "LSTMDecoder",
+    "LSTMEncoder",
+    "LuongDecoder",
+    "Seq2SeqAttentionDecoder",
+    "Seq2SeqDecoder",
+    "Seq2SeqEncoder",
+    "attention",
+    "causal_mask",
+    "masked_loss",
+    "masked_softmax",
+    "padding_mask",
+    "sequence_mask",
+]

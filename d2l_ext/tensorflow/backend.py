@@ -1,0 +1,271 @@
+"""TensorFlow behind the common interface.
+
+Forward passes and gradients run eagerly; the training step is one compiled function, and so is a
+step of decoding. Compiled code sees no values, so what depends on values is checked before.
+"""
+
+import contextlib
+import functools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from d2l_ext import checks
+from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer, leaves, nest
+from d2l_ext.tensorflow.layers import Dropout, seen
+from d2l_ext.tensorflow.seq2seq import masked_loss
+
+# Keras's names, where they are not PyTorch's. A dense layer keeps W transposed.
+_NAMES = {
+    keras.layers.Dense: {"weight": "kernel", "bias": "bias"},
+    keras.layers.Embedding: {"weight": "embeddings"},
+    keras.layers.LayerNormalization: {"weight": "gamma", "bias": "beta"},
+}
+
+
+def layers(layer, prefix=""):
+    """Yield ``(canonical path, layer)`` for a layer and all below it.
+
+    Attributes are walked, because two of Keras's own paths can be the same.
+    """
+    yield prefix, layer
+    attributes = {k: v for k, v in vars(layer).items() if k != "config" and not k.startswith("_")}
+    for name, value in attributes.items():
+        children = value if isinstance(value, dict) else {"": value}
+        for key, child in children.items():
+            if isinstance(child, keras.Layer):
+                path = ".".join(filter(None, (prefix, name, key)))
+                yield from layers(child, path)
+
+
+def variables(layer):
+    """Yield ``(canonical name, variable, whether it is the transpose)`` of all parameters."""
+    for path, owner in layers(layer):
+        names = next((names for kind, names in _NAMES.items() if isinstance(owner, kind)), None)
+        if names is None:
+            names = {k: k for k, v in vars(owner).items() if isinstance(v, keras.Variable)}
+        for name, attribute in names.items():
+            variable = getattr(owner, attribute) if owner.built else None
+            if variable is not None:
+                yield f"{path}.{name}".lstrip("."), variable.value, attribute == "kernel"
+
+
+class TensorFlowModel(Model):
+    """A Keras layer with the common initial parameters."""
+
+    def _build(self, inputs):
+        for _, layer in layers(self.module):
+            layer.dtype_policy = self.dtype
+        if inputs:
+            self.module(*inputs)  # creates the weights
+        self._slots = list(variables(self.module))
+        self.variables = [variable for _, variable, _ in self._slots]
+        for name, variable, _ in self._slots:
+            if variable.dtype.name != self.dtype:
+                raise ValueError(f"{name}: got dtype {variable.dtype.name}, must be {self.dtype}")
+
+    def canonical(self, tensors):
+        """Return ``{canonical name: array}`` of tensors that belong to the variables."""
+        return {
+            name: x.numpy().T.copy() if transposed else x.numpy()
+            for (name, _, transposed), x in zip(self._slots, tensors, strict=True)
+        }
+
+    def native(self, arrays):
+        """Undo `canonical`, to NumPy."""
+        return [
+            arrays[name].T if transposed else arrays[name] for name, _, transposed in self._slots
+        ]
+
+    def _read(self):
+        return self.canonical(self.variables)
+
+    def _write(self, params):
+        assign(self.variables, self.native(params))
+
+    @contextlib.contextmanager
+    def given(self, masks):
+        """Give the dropout layers their masks, or None to draw them, for one forward pass."""
+        dropouts = [(p, layer) for p, layer in layers(self.module) if isinstance(layer, Dropout)]
+        try:
+            for path, layer in dropouts:
+                layer.given = None if masks is None else masks.get(path)
+            yield dropouts
+        finally:
+            for _, layer in dropouts:
+                layer.given = None
+
+    def constants(self, masks):
+        """Turn masks into tensors of the model's dtype."""
+        return masks and {path: tf.cast(mask, self.dtype) for path, mask in masks.items()}
+
+    def _forward(self, method, inputs, training, masks):
+        if method != "forward":
+            return getattr(self.module, method)(*inputs), None
+        with self.given(self.constants(masks)):
+            outputs = self.module(*inputs, training=training)
+        return outputs, getattr(self.module, "attention_weights", None)
+
+    def _dropout_layers(self, inputs):
+        with self.given(None) as dropouts:
+            for _, layer in dropouts:
+                layer.asked = None
+            self.module(*inputs, training=True)
+        return {p: (layer.rate, layer.asked) for p, layer in dropouts if layer.asked is not None}
+
+    def _vjp(self, inputs, cotangent, training, masks):
+        with self.given(self.constants(masks)):
+            function = functools.partial(self.module, training=training)
+            outputs, gradients, input_gradients = vjp(function, inputs, cotangent, self.variables)
+        return outputs, self.canonical(gradients), input_gradients
+
+    @functools.cached_property
+    def next_tokens(self):
+        """`best_tokens` of the decoder, compiled for any shapes."""
+        function = functools.partial(best_tokens, self.module.decoder)
+        return tf.function(function, autograph=False, reduce_retracing=True)
+
+
+def assign(variables, values):
+    """Set variables one by one."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def vjp(function, inputs, cotangent, variables=()):
+    """Return outputs, gradients of the variables as tensors, and input gradients."""
+    with tf.GradientTape() as tape:
+        floats = [x for x in leaves(inputs) if x.dtype.is_floating]
+        tape.watch(floats)
+        outputs = function(*inputs)
+    pairs = list(_pairs(outputs, cotangent))
+    gradients = dense_gradients(
+        tape, [y for y, _ in pairs], [*variables, *floats], [tf.cast(c, y.dtype) for y, c in pairs]
+    )
+    rest = iter(gradients[len(variables) :])
+    input_gradients = nest(lambda x: next(rest).numpy() if x.dtype.is_floating else None, inputs)
+    return BACKEND.numpy(outputs), gradients[: len(variables)], input_gradients
+
+
+def _pairs(outputs, cotangent):
+    """Yield the floating outputs with their cotangents."""
+    if outputs is None or cotangent is None:
+        return
+    if isinstance(outputs, (tuple, list)):
+        for output, c in zip(outputs, cotangent, strict=True):
+            yield from _pairs(output, c)
+    elif outputs.dtype.is_floating:
+        yield outputs, cotangent
+
+
+def dense_gradients(tape, targets, sources, cotangents=None):
+    """Return gradients, zero where there is none; that of an embedding comes as sparse rows."""
+    gradients = tape.gradient(targets, sources, cotangents, unconnected_gradients="zero")
+    return [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+
+class TensorFlowTrainer(Trainer):
+    """The training step, compiled as a whole; learning rate and step count are inputs of it.
+
+    Args:
+        jit_compile: whether XLA compiles the step; it takes some seconds, once for each shape.
+    """
+
+    def __init__(self, model, lr, max_norm=None, pad=None, jit_compile=True):
+        super().__init__(model, lr, max_norm, pad)
+        self._m = [tf.Variable(tf.zeros_like(p)) for p in model.variables]
+        self._v = [tf.Variable(tf.zeros_like(p)) for p in model.variables]
+        self._train = tf.function(self._update, autograph=False, jit_compile=jit_compile)
+        self._evaluate = tf.function(self._compute, autograph=False)
+
+    def _check(self, inputs, labels):
+        self.model.module.check(*inputs)
+        checks.tokens("Y", seen(labels), self.model.module.decoder.config["vocab_size"])
+
+    def _compute(self, inputs, labels, training=False):
+        return masked_loss(self.model.module(*inputs, training=training), labels, self.pad)
+
+    def _step(self, inputs, labels, masks, correction1, correction2):
+        self._check(inputs, labels)
+        rates = tf.constant([self.lr / correction1, correction2], self.model.dtype)
+        return self._train(inputs, labels, self.model.constants(masks), rates)
+
+    def _update(self, inputs, labels, masks, rates):
+        """One step of Adam on all variables; `rates` has the step size and v's correction."""
+        with tf.GradientTape() as tape, self.model.given(masks):
+            loss = self._compute(inputs, labels, training=True)
+        gradients = self._clip(dense_gradients(tape, loss, self.model.variables))
+        for p, m, v, g in zip(self.model.variables, self._m, self._v, gradients, strict=True):
+            m.assign_add((1 - BETA1) * (g - m))
+            v.assign(BETA2 * v + (1 - BETA2) * g * g)
+            p.assign_sub(rates[0] * m / (tf.sqrt(v / rates[1]) + EPSILON))
+        return loss
+
+    def _clip(self, gradients):
+        """Scale by max_norm / norm where the global norm exceeds max_norm."""
+        if self.max_norm is None:
+            return gradients
+        norm = tf.sqrt(tf.add_n([tf.reduce_sum(g * g) for g in gradients]))
+        scale = tf.where(norm > self.max_norm, self.max_norm / norm, tf.ones_like(norm))
+        return [g * scale for g in gradients]
+
+    def _loss(self, inputs, labels):
+        self._check(inputs, labels)
+        return self._evaluate(inputs, labels)
+
+    def _moments(self):
+        return self.model.canonical(self._m), self.model.canonical(self._v)
+
+    def _set_moments(self, m, v):
+        assign(self._m, self.model.native(m))
+        assign(self._v, self.model.native(v))
+
+
+def best_tokens(decoder, tokens, state, k):
+    """Feed a token per row; return log-probabilities and ids of the k best, and the new state."""
+    logits, state = decoder(tokens, state)
+    log_probs, ids = tf.math.top_k(tf.nn.log_softmax(logits[:, 0]), k)
+    return log_probs, ids, state
+
+
+class TensorFlowDecoding(Decoding):
+    """Decoding in TensorFlow, one compiled call per token, or eager if weights are kept."""
+
+    def _start(self, inputs):
+        module, lens = self.model.module, inputs[1] if len(inputs) > 1 else None
+        return module.decoder.init_state(module.encoder(*inputs), lens)
+
+    def _advance(self, tokens, state, k):
+        decoder = self.model.module.decoder
+        if self.keep_weights:
+            log_probs, ids, state = best_tokens(decoder, tokens, state, k)
+            return log_probs, ids, getattr(decoder, "attention_weights", None), state
+        decoder.check(tokens, state)
+        log_probs, ids, state = self.model.next_tokens(tokens, state, k)
+        return log_probs, ids, None, state
+
+    def _select(self, state, rows):
+        return self.model.module.decoder.select(state, rows)
+
+
+class TensorFlowBackend(Backend):
+    """TensorFlow with Keras 3."""
+
+    name, version = "tensorflow", tf.__version__
+    dtypes = ("float32", "float64", "bfloat16", "float16")
+    _model, _trainer, _decoding = TensorFlowModel, TensorFlowTrainer, TensorFlowDecoding
+
+    def vjp(self, function, inputs, cotangent):
+        """As `Backend.vjp`."""
+        outputs, _, gradients = vjp(function, self.array(inputs), cotangent)
+        return outputs, gradients
+
+    def _array(self, x):
+        return tf.constant(x.copy())
+
+    def _numpy(self, y):
+        return np.asarray(y)
+
+
+BACKEND = TensorFlowBackend()

@@ -1,0 +1,165 @@
+"""Decoders that attend to the encoder's outputs at every step."""
+
+import functools
+
+import keras
+import tensorflow as tf
+
+from d2l_ext.tensorflow.layers import embedding, kept, linear, seen
+from d2l_ext.tensorflow.masking import attend, check_masks
+from d2l_ext.tensorflow.recurrent import GRUStack, LSTMStack, affine, join, split
+from d2l_ext.tensorflow.scoring import AdditiveAttention, pool, scoring
+from d2l_ext.tensorflow.seq2seq import Decoder
+
+
+class AttentionDecoder(Decoder):
+    """Base class: a decoder with attention over the encoder's outputs.
+
+    ``attention_weights`` holds the weights of the last call, one (batch, 1, num_keys) per step.
+    Keys are prepared once per sentence and cached at the end of the state.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._attention_weights = None  # (num_steps, batch, 1, num_keys)
+
+    @property
+    def attention_weights(self):
+        """A list of one (batch, 1, num_keys) per step of the last call."""
+        weights = self._attention_weights
+        return None if weights is None else tf.unstack(weights)
+
+    def batch_size(self, state):
+        """Return the number of sentences of a state."""
+        return seen(state[0]).shape[0]
+
+    def init_state(self, enc_outputs, enc_valid_lens=None):
+        """Return [encoder outputs (batch, num_keys, num_hiddens), hidden state, lengths, keys].
+
+        Args:
+            enc_outputs: what the encoder returned: outputs, time first, and state.
+            enc_valid_lens: (batch,) or None.
+        """
+        outputs, hidden_state = enc_outputs
+        outputs = tf.transpose(outputs, (1, 0, 2))
+        batch, num_keys, _ = seen(outputs).shape
+        check_masks((batch, 1, num_keys), enc_valid_lens)
+        return [outputs, hidden_state, enc_valid_lens, self.attention.prepare_keys(outputs)]
+
+    def complete(self, state):
+        """Prepare the keys if the state has D2L's three entries only."""
+        return state if len(state) > 3 else [*state, self.attention.prepare_keys(state[0])]
+
+    def select(self, state, rows):
+        """Return the state of some rows of the batch."""
+        enc_outputs, hidden_state, enc_valid_lens, keys = state
+        hidden_state = join(
+            tf.nest.map_structure(lambda h: tf.gather(h, rows), split(hidden_state))
+        )
+        lens = None if enc_valid_lens is None else tf.gather(enc_valid_lens, rows)
+        return [tf.gather(enc_outputs, rows), hidden_state, lens, tf.gather(keys, rows)]
+
+
+class Seq2SeqAttentionDecoder(AttentionDecoder):
+    """Bahdanau's decoder: the last hidden state is the query, the context an input (2015).
+
+    c_t = sum_i a(s_{t-1}, h_i) h_i    s_t = GRU([c_t, y_{t-1}], s_{t-1})    logits = W s_t + b
+    """
+
+    stack = GRUStack
+
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        super().__init__()
+        self.attention = AdditiveAttention(num_hiddens, dropout)
+        self.embedding = embedding(vocab_size, embed_size)
+        self.rnn = self.stack(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
+        self.dense = linear(vocab_size)
+
+    def build(self):
+        """Create the weights of the recurrent layers, which are used step by step, not called."""
+        self.rnn.build()
+
+    def call(self, X, state, training=False):
+        """Decode ids.
+
+        Args:
+            X: (batch, num_steps).
+            state: as returned by `init_state` or by the last call, or D2L's three entries.
+            training: whether dropout acts.
+
+        Returns:
+            Logits (batch, num_steps, vocab_size) and the new state.
+        """
+        self.check(X, state)
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
+        batch, num_keys, num_hiddens = keras.ops.shape(enc_outputs)
+        attend_to = attend(num_keys, enc_valid_lens)
+        embs = tf.transpose(self.embedding(X), (1, 0, 2))  # (num_steps, batch, embed_size)
+        num_steps = keras.ops.shape(embs)[0]
+        # The first layer's input is [context, embedding]; the embedding's part of its gates does
+        # not depend on the recurrence.
+        weight_ih, _, bias_ih, _ = self.rnn.layer_weights(0)
+        weight_context = weight_ih[:, :num_hiddens]
+        emb_gates = affine(embs, weight_ih[:, num_hiddens:], bias_ih)
+        rnn_masks = self.rnn.masks(num_steps, embs, training)
+        pool_mask = self.attention.dropout.mask((num_steps, batch, 1, num_keys), embs, training)
+
+        def step(before, inputs):
+            states, _ = before
+            gates, rnn_masks, *pool_mask = inputs
+            query = states[-1][0][:, None]  # (batch, 1, num_hiddens)
+            scores = self.attention.score(query, keys)
+            drop = functools.partial(tf.multiply, *pool_mask) if pool_mask else None
+            context, weights = pool(scores, enc_outputs, attend_to, drop)
+            gates += tf.matmul(context[:, 0], weight_context, transpose_b=True)
+            return self.rnn.advance(gates, states, rnn_masks), weights
+
+        inputs = (emb_gates, rnn_masks, *([] if pool_mask is None else [pool_mask]))
+        start = split(hidden_state), tf.zeros((batch, 1, num_keys), embs.dtype)
+        states, weights = tf.scan(step, inputs, start)
+        self._attention_weights = kept(weights)
+        logits = tf.transpose(self.dense(states[-1][0]), (1, 0, 2))
+        final = join(tf.nest.map_structure(lambda steps: steps[-1], states))
+        return logits, [enc_outputs, final, enc_valid_lens, keys]
+
+
+class LSTMAttentionDecoder(Seq2SeqAttentionDecoder):
+    """Bahdanau's decoder with an LSTM; the hidden state is a tuple (H, C)."""
+
+    stack = LSTMStack
+
+
+class LuongDecoder(AttentionDecoder):
+    """Luong's global attention (2015): the new hidden state is the query.
+
+    s_t = GRU(y_{t-1}, s_{t-1})    c_t = sum_i a(s_t, h_i) h_i
+    logits = W tanh(W_c [c_t; s_t]) + b
+
+    Without the paper's input feeding, the recurrence does not depend on the attention, so that all
+    steps attend in one product.
+    """
+
+    def __init__(
+        self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0, attention="bilinear"
+    ):
+        super().__init__()
+        self.attention = scoring(attention, num_hiddens, dropout)
+        self.embedding = embedding(vocab_size, embed_size)
+        self.rnn = GRUStack(embed_size, num_hiddens, num_layers, dropout)
+        self.W_c = linear(num_hiddens, bias=False)
+        self.dense = linear(vocab_size)
+
+    def call(self, X, state, training=False):
+        """Decode ids; as `Seq2SeqAttentionDecoder`."""
+        self.check(X, state)
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
+        embs = tf.transpose(self.embedding(X), (1, 0, 2))
+        outputs, states = self.rnn(embs, split(hidden_state), training=training)
+        queries = tf.transpose(outputs, (1, 0, 2))  # (batch, num_steps, num_hiddens)
+        scores = self.attention.score(queries, keys)
+        mask = attend(tf.shape(keys)[1], enc_valid_lens)
+        dropout = functools.partial(self.attention.dropout, training=training)
+        contexts, weights = pool(scores, enc_outputs, mask, dropout)
+        self._attention_weights = kept(tf.transpose(weights, (1, 0, 2))[:, :, None])
+        attentional = tf.tanh(self.W_c(tf.concat((contexts, queries), axis=-1)))
+        return self.dense(attentional), [enc_outputs, join(states), enc_valid_lens, keys]

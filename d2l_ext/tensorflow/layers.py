@@ -1,0 +1,142 @@
+"""What every file of this column uses: the base class, how checks see a tensor, and dropout.
+
+This file is the first of the column to be imported, because it loads TensorFlow.
+"""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+
+from d2l_ext import checks
+from d2l_ext.config import Configured
+
+
+@contextlib.contextmanager
+def _quietly():
+    """Drop TensorFlow's log lines, which no setting stops, while it loads; keep other output."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors are exceptions all the same
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as written, os.fdopen(os.dup(2), "wb") as stderr:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr.fileno(), 2)
+            written.seek(0)
+            log = re.compile(rb"[IWE]\d{4} |WARNING: All log messages before")
+            stderr.writelines(line for line in written if not log.match(line))
+
+
+@contextlib.contextmanager
+def _without(name):
+    """Let a package seem not to be installed; TensorFlow's converter would load all of JAX."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+with _quietly(), _without("jax"):
+    import tensorflow as tf
+
+import keras  # noqa: E402 - Keras loads TensorFlow too
+
+if keras.config.backend() != "tensorflow":
+    raise ImportError(
+        f"d2l_ext.tensorflow needs Keras on TensorFlow, but it runs on {keras.config.backend()}:"
+        " set the environment variable KERAS_BACKEND=tensorflow before Keras is imported"
+    )
+
+
+class _Unknown:
+    """A size that is not known while tracing: it may be any."""
+
+    def __eq__(self, other):
+        return True
+
+    __hash__ = None
+
+
+def seen(x):
+    """Describe a tensor to `checks`; None stays None."""
+    if x is None:
+        return None
+    x = tf.convert_to_tensor(x)
+    shape = tuple(_Unknown() if size is None else size for size in x.shape)
+    return checks.Seen(shape, x.dtype.name, None if tf.is_symbolic_tensor(x) else x.numpy)
+
+
+def kept(weights):
+    """Return attention weights as they may be kept: detached; None where code is being traced."""
+    return tf.stop_gradient(weights) if tf.executing_eagerly() else None
+
+
+class Layer(Configured, keras.Layer):
+    """A Keras layer that takes its inputs as they are and has no weights of its own.
+
+    Keras would cast floating inputs to the layer's dtype without a word. Layers below create their
+    weights on their own first call.
+    """
+
+    def __init__(self):
+        super().__init__(autocast=False)
+        self._allow_non_tensor_positional_args = True  # such as the offset of a position
+
+    def build(self):
+        """Create this layer's own weights."""
+
+
+def linear(num_outputs, bias=True):
+    """Return a layer y = x W + b, with W created on the first call."""
+    return keras.layers.Dense(num_outputs, use_bias=bias, autocast=False)
+
+
+def embedding(vocab_size, embed_size):
+    """Return a table of vectors, N(0, 1) at the start."""
+    return keras.layers.Embedding(vocab_size, embed_size, keras.initializers.RandomNormal(stddev=1))
+
+
+class Dropout(Layer):
+    """Inverted dropout: in training, units are zeroed at a rate and the rest is scaled up.
+
+    Masks may come from outside (`d2l_ext.randomness.dropout_masks`), one per forward pass, with
+    time as an axis where the layer acts inside a loop, so that all frameworks drop the same units.
+    A layer that is called several times in one pass (a decoder that is fed its own tokens) uses the
+    same mask each time, cut to the call's shape; the last call's shape is the largest. Without a
+    given mask, Keras's generator draws one.
+    """
+
+    def __init__(self, rate):
+        super().__init__()
+        checks.rate(rate)
+        self.rate = rate
+        self.given = None  # the mask of the next forward pass
+        self.asked = None  # the shape that the last forward pass wanted
+        self.generator = keras.random.SeedGenerator()
+
+    def mask(self, shape, like, training):
+        """Return the mask of this forward pass, or None where dropout does not act.
+
+        Args:
+            shape: the mask's shape.
+            like: a tensor whose dtype the mask gets.
+            training: whether dropout acts.
+        """
+        if not training or self.rate == 0:
+            return None
+        self.asked = tuple(shape)
+        if self.given is not None:
+            return tf.slice(self.given, [0] * len(shape), shape)
+        return keras.random.dropout(tf.ones(shape, like.dtype), self.rate, seed=self.generator)
+
+    def call(self, X, training=False):
+        """Return X times its mask."""
+        mask = self.mask(keras.ops.shape(X), X, training)
+        return X if mask is None else X * mask

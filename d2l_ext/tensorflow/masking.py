@@ -1,0 +1,98 @@
+"""Which positions may be attended to, and a softmax that attends to no others.
+
+One polarity everywhere: True means attend.
+"""
+
+import tensorflow as tf
+
+from d2l_ext import checks
+from d2l_ext.tensorflow.layers import seen
+
+
+def sequence_mask(X, valid_lens, value=0):
+    """Replace what lies beyond the end of each sequence.
+
+    Args:
+        X: (batch, num_steps, ...); not changed.
+        valid_lens: (batch,), each between 0 and num_steps.
+        value: what to put there.
+
+    Returns:
+        A new tensor like X.
+    """
+    X = tf.convert_to_tensor(X)
+    checks.sequence_mask_inputs(seen(X), seen(valid_lens))
+    keep = tf.sequence_mask(valid_lens, tf.shape(X)[1])  # (batch, num_steps)
+    for _ in X.shape[2:]:
+        keep = keep[..., None]
+    return tf.where(keep, X, tf.cast(value, X.dtype))
+
+
+def padding_mask(tokens, pad):
+    """Mask of the real tokens of each sequence; True means attend.
+
+    Args:
+        tokens: ids (batch, num_keys).
+        pad: the id of the padding token.
+
+    Returns:
+        A boolean tensor (batch, 1, num_keys).
+    """
+    checks.tokens("tokens", seen(tokens))
+    return tf.not_equal(tokens, pad)[:, None, :]
+
+
+def causal_mask(num_steps):
+    """Mask that lets step i attend to the steps up to i; True means attend.
+
+    Returns:
+        A boolean tensor (num_steps, num_steps), lower triangular.
+    """
+    return tf.linalg.band_part(tf.ones((num_steps, num_steps), tf.bool), -1, 0)
+
+
+def masked_softmax(X, valid_lens=None, mask=None):
+    """Softmax over the last axis, of the positions that may be attended to; the others get 0.
+
+    A row in which no position may be attended to is all zero, and so is its gradient.
+
+    Args:
+        X: scores (batch, num_queries, num_keys), or of any rank without ``valid_lens``; not
+            changed.
+        valid_lens: how many leading keys may be attended to, (batch,) or (batch, num_queries).
+        mask: boolean, broadcastable to X; True means attend. Both combine by "and".
+
+    Returns:
+        Weights like X.
+
+    Raises:
+        ValueError: lengths or a mask that do not fit.
+    """
+    X = tf.convert_to_tensor(X)
+    check_masks(seen(X).shape, valid_lens, mask)
+    return softmax(X, attend(tf.shape(X)[-1], valid_lens, mask))
+
+
+def check_masks(shape, valid_lens=None, mask=None):
+    """Check valid lengths and a mask for scores of a shape."""
+    checks.masks(shape, seen(valid_lens), seen(mask))
+
+
+def attend(num_keys, valid_lens=None, mask=None):
+    """Combine valid lengths and a mask, unchecked, into one mask that broadcasts, or None."""
+    if valid_lens is None:
+        return mask
+    valid = tf.sequence_mask(valid_lens, num_keys)  # (batch, num_keys) or with queries between
+    if len(valid.shape) == 2:
+        valid = valid[:, None]
+    return valid if mask is None else valid & mask
+
+
+def softmax(X, mask=None):
+    """`masked_softmax` without checks."""
+    if mask is None:
+        return tf.nn.softmax(X)
+    # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
+    minus_inf, zero = tf.constant(float("-inf"), X.dtype), tf.zeros((), X.dtype)
+    fill = tf.where(tf.reduce_any(mask, axis=-1, keepdims=True), minus_inf, zero)
+    return tf.where(mask, tf.nn.softmax(tf.where(mask, X, fill)), zero)

@@ -1,0 +1,265 @@
+"""GRU and LSTM, in PyTorch's parametrisation: two bias vectors, gates r, z, n and i, f, g, o.
+
+Padding after the end of a sequence changes no state: outputs there are zero, and the final state
+is that of the last real step. The input's part of the gates does not depend on the recurrence, so
+that one product computes it for all steps; `tf.scan` does the rest, compiled to one loop.
+"""
+
+import keras
+import tensorflow as tf
+
+from d2l_ext import checks
+from d2l_ext.interface import leaves
+from d2l_ext.tensorflow.layers import Dropout, Layer, seen
+
+
+def affine(X, weight, bias):
+    """Return X weight^T + bias: (..., num_inputs) to (..., num_outputs)."""
+    return tf.tensordot(X, weight, [[-1], [1]]) + bias
+
+
+def gru_step(gates, state, weight_hh, bias_hh):
+    """One step of a gated recurrent unit (Cho et al., 2014, with the reset gate after W_hn).
+
+    r = s(x_r + W_hr h + b_hr)    z = s(x_z + W_hz h + b_hz)
+    n = tanh(x_n + r * (W_hn h + b_hn))    h' = (1 - z) * n + z * h
+
+    Args:
+        gates: the input's part W_ih x + b_ih, (batch, 3 * num_hiddens), in the order r, z, n.
+        state: ``(h,)``, h (batch, num_hiddens).
+        weight_hh: (3 * num_hiddens, num_hiddens).
+        bias_hh: (3 * num_hiddens,).
+
+    Returns:
+        The new ``(h,)``.
+    """
+    (h,) = state
+    x_r, x_z, x_n = tf.split(gates, 3, axis=-1)
+    h_r, h_z, h_n = tf.split(tf.matmul(h, weight_hh, transpose_b=True) + bias_hh, 3, axis=-1)
+    r, z = tf.sigmoid(x_r + h_r), tf.sigmoid(x_z + h_z)
+    n = tf.tanh(x_n + r * h_n)
+    return (n + z * (h - n),)
+
+
+def lstm_step(gates, state, weight_hh, bias_hh):
+    """One step of a long short-term memory (Hochreiter and Schmidhuber, 1997, with forget gate).
+
+    i, f, o = s(x + W_h h + b_h), each its own part    g = tanh(x_g + W_hg h + b_hg)
+    c' = f * c + i * g    h' = o * tanh(c')
+
+    Args:
+        gates: the input's part W_ih x + b_ih, (batch, 4 * num_hiddens), in the order i, f, g, o.
+        state: ``(h, c)``, each (batch, num_hiddens).
+        weight_hh: (4 * num_hiddens, num_hiddens).
+        bias_hh: (4 * num_hiddens,).
+
+    Returns:
+        The new ``(h, c)``.
+    """
+    h, c = state
+    gates += tf.matmul(h, weight_hh, transpose_b=True) + bias_hh
+    i, f, g, o = tf.split(gates, 4, axis=-1)
+    c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+    return tf.sigmoid(o) * tf.tanh(c), c
+
+
+class Stack(Layer):
+    """Recurrent layers one on the other, with dropout between them; the parameters of `nn.GRU`.
+
+    Subclasses give the step, the number of gates and the number of state tensors. A state is, per
+    layer, a tuple of tensors (batch, num_hiddens).
+    """
+
+    step = None
+    num_gates = None
+    num_states = None
+    directions = ("",)
+
+    def __init__(self, num_inputs, num_hiddens, num_layers, dropout=0):
+        super().__init__()
+        self.num_inputs, self.num_hiddens, self.num_layers = num_inputs, num_hiddens, num_layers
+        for layer in range(1, num_layers):
+            setattr(self, f"dropout_l{layer}", Dropout(dropout))
+
+    def build(self):
+        """Create the weights of all layers."""
+        rows = self.num_gates * self.num_hiddens
+        for layer in range(self.num_layers):
+            size = self.num_hiddens * len(self.directions) if layer else self.num_inputs
+            for direction in self.directions:
+                for name, shape in (
+                    ("weight_ih", (rows, size)),
+                    ("weight_hh", (rows, self.num_hiddens)),
+                    ("bias_ih", (rows,)),
+                    ("bias_hh", (rows,)),
+                ):
+                    name = f"{name}_l{layer}{direction}"
+                    initial = "zeros" if name.startswith("bias") else "glorot_uniform"
+                    setattr(self, name, self.add_weight(shape, initial, name=name))
+
+    def layer_weights(self, layer, direction=""):
+        """Return W_ih, W_hh, b_ih, b_hh of a layer, read once for a whole loop."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return [tf.convert_to_tensor(getattr(self, f"{n}_l{layer}{direction}")) for n in names]
+
+    def masks(self, num_steps, like, training):
+        """Return the dropout masks of the layers' inputs from the second on, none if inactive.
+
+        Shape (num_steps, batch, num_hiddens times the number of directions).
+        """
+        shape = (num_steps, keras.ops.shape(like)[-2], self.num_hiddens * len(self.directions))
+        layers = [getattr(self, f"dropout_l{layer}") for layer in range(1, self.num_layers)]
+        return [m for m in (layer.mask(shape, like, training) for layer in layers) if m is not None]
+
+    def advance(self, gates, states, masks):
+        """One step of all layers.
+
+        Args:
+            gates: the input's part of the first layer's gates (batch, gates * num_hiddens).
+            states: the state before.
+            masks: the dropout masks (batch, num_hiddens) of the other layers' inputs, or none.
+
+        Returns:
+            The new state; the step's output is ``states[-1][0]``.
+        """
+        new = []
+        for layer, state in enumerate(states):
+            weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer)
+            if layer:
+                x = new[-1][0] * masks[layer - 1] if masks else new[-1][0]
+                gates = tf.matmul(x, weight_ih, transpose_b=True) + bias_ih
+            new.append(type(self).step(gates, state, weight_hh, bias_hh))
+        return new
+
+    def call(self, X, states=None, valid_lens=None, training=False):
+        """Run over whole sequences, layer by layer.
+
+        Args:
+            X: (num_steps, batch, num_inputs).
+            states: the initial state, or None for zeros.
+            valid_lens: (batch,) or None.
+            training: whether dropout acts.
+
+        Returns:
+            Outputs (num_steps, batch, num_hiddens), zero after the end, and the final state.
+        """
+        num_steps, batch, _ = keras.ops.shape(X)
+        zeros = (tf.zeros((batch, self.num_hiddens), X.dtype),) * self.num_states
+        alive = alive_steps(valid_lens, num_steps)
+        masks = self.masks(num_steps, X, training)
+        finals = []
+        for layer in range(self.num_layers):
+            X = X * masks[layer - 1] if layer and masks else X
+            outputs = []
+            for direction in self.directions:
+                state = zeros if states is None else states[len(finals)]
+                output, final = self.scan(X, state, alive, layer, direction)
+                outputs.append(output)
+                finals.append(final)
+            X = tf.concat(outputs, axis=-1)
+        return X, finals
+
+    def scan(self, X, state, alive, layer, direction):
+        """Run one layer over all steps, from the last to the first if the direction is reverse."""
+        weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer, direction)
+        gates = affine(X, weight_ih, bias_ih)  # (num_steps, batch, gates * num_hiddens)
+
+        def step(state, inputs):
+            gates, *alive = inputs
+            new = type(self).step(gates, state, weight_hh, bias_hh)
+            if alive:  # a sequence that has ended keeps its state
+                new = tuple(tf.where(alive[0], n, o) for n, o in zip(new, state, strict=True))
+            return new
+
+        reverse = direction == "_reverse"
+        inputs = [gates] if alive is None else [gates, alive]
+        states = tf.scan(step, inputs, tuple(state), reverse=reverse)
+        final = tuple(steps[0 if reverse else -1] for steps in states)
+        output = states[0]
+        return (output if alive is None else tf.where(alive, output, tf.zeros_like(output))), final
+
+
+def alive_steps(valid_lens, num_steps):
+    """Return which steps are real, boolean (num_steps, batch, 1), or None if all are."""
+    if valid_lens is None:
+        return None
+    steps = tf.range(num_steps)
+    return (steps[:, None] < tf.cast(valid_lens, steps.dtype))[:, :, None]
+
+
+class GRUStack(Stack):
+    """Layers of gated recurrent units."""
+
+    step, num_gates, num_states = gru_step, 3, 1
+
+
+class BidirectionalGRUStack(GRUStack):
+    """Layers that read the sequence in both directions and put their outputs side by side.
+
+    States are listed layer by layer, forward before reverse.
+    """
+
+    directions = ("", "_reverse")
+
+
+class LSTMStack(Stack):
+    """Layers of long short-term memory."""
+
+    step, num_gates, num_states = lstm_step, 4, 2
+
+
+def join(states):
+    """Stack the layers' states: one tensor (num_layers, batch, num_hiddens), or a tuple of two."""
+    joined = tuple(tf.stack(tensors) for tensors in zip(*states, strict=True))
+    return joined if len(joined) > 1 else joined[0]
+
+
+def split(state):
+    """Undo `join`."""
+    tensors = state if isinstance(state, (tuple, list)) else (state,)
+    return list(zip(*(tf.unstack(tensor) for tensor in tensors), strict=True))
+
+
+class _Recurrent(Layer):
+    """What `GRU` and `LSTM` share."""
+
+    stack = None
+
+    def __init__(self, num_inputs, num_hiddens, num_layers, dropout=0):
+        super().__init__()
+        self.rnn = self.stack(num_inputs, num_hiddens, num_layers, dropout)
+
+    def check(self, inputs, H_c=None, valid_lens=None):
+        """Raise a ValueError where the inputs do not fit."""
+        states = [seen(H) for H in leaves(H_c)]
+        checks.recurrent_inputs(seen(inputs), states, seen(valid_lens), **self.config)
+
+    def call(self, inputs, H_c=None, valid_lens=None, training=False):
+        """Run over whole sequences.
+
+        Args:
+            inputs: (num_steps, batch, num_inputs).
+            H_c: initial state (num_layers, batch, num_hiddens); for an LSTM a tuple of two; None
+                is zeros.
+            valid_lens: (batch,): outputs after the end are zero and the state is the last real one.
+            training: whether dropout acts.
+
+        Returns:
+            Outputs (num_steps, batch, num_hiddens) and the final state, like H_c.
+        """
+        self.check(inputs, H_c, valid_lens)
+        states = None if H_c is None else split(H_c)
+        outputs, states = self.rnn(inputs, states, valid_lens, training=training)
+        return outputs, join(states)
+
+
+class GRU(_Recurrent):
+    """Stacked gated recurrent units, as `torch.nn.GRU`."""
+
+    stack = GRUStack
+
+
+class LSTM(_Recurrent):
+    """Stacked long short-term memory, as `torch.nn.LSTM`."""
+
+    stack = LSTMStack

@@ -1,0 +1,246 @@
+"""Sequence to sequence: encoders, decoders without attention, and the masked loss."""
+
+import tensorflow as tf
+
+from d2l_ext import checks
+from d2l_ext.tensorflow.layers import Layer, embedding, linear, seen
+from d2l_ext.tensorflow.recurrent import GRU, LSTM, BidirectionalGRUStack
+
+
+class Encoder(Layer):
+    """Base class: maps source ids, and their valid lengths, to what the decoder starts from."""
+
+    def check(self, X, valid_lens=None):
+        """Raise a ValueError where the inputs do not fit."""
+        checks.encoder_inputs(seen(X), seen(valid_lens), self.config["vocab_size"])
+
+    def call(self, X, valid_lens=None, training=False):
+        """Encode ids (batch, num_steps)."""
+        raise NotImplementedError
+
+
+class Decoder(Layer):
+    """Base class: maps target ids and a state to logits and the new state."""
+
+    def check(self, X, state):
+        """Raise a ValueError where the inputs do not fit."""
+        checks.decoder_inputs(seen(X), self.batch_size(state), self.config["vocab_size"])
+
+    def batch_size(self, state):
+        """Return the number of sentences of a state."""
+        return seen(state[0]).shape[1]  # the encoder's outputs, (num_steps, batch, num_hiddens)
+
+    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+        """Return the state that decoding starts from; opaque to callers."""
+        raise NotImplementedError
+
+    def call(self, X, state, training=False):
+        """Map ids (batch, num_steps) to logits (batch, num_steps, vocab_size) and a new state."""
+        raise NotImplementedError
+
+    def select(self, state, rows):
+        """Return the state of some rows of the batch (repeated or left out), for beam search."""
+        raise NotImplementedError
+
+
+class EncoderDecoder(Layer):
+    """An encoder and a decoder, trained together."""
+
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def check(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
+        """Raise a ValueError where the inputs do not fit."""
+        self.encoder.check(enc_X, enc_valid_lens)
+        checks.encoder_decoder_inputs(seen(enc_X), seen(dec_X), seen(teacher_forcing))
+        checks.tokens("dec_X", seen(dec_X), self.decoder.config["vocab_size"])
+
+    def call(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None, training=False):
+        """Return the logits (batch, num_steps, vocab_size) of the target.
+
+        Args:
+            enc_X: source ids (batch, source steps).
+            dec_X: target ids (batch, num_steps), starting with `<bos>`.
+            enc_valid_lens: (batch,) or None.
+            teacher_forcing: boolean (num_steps,) or None (always): where False, the step is fed
+                the most likely token of the step before instead of the true one.
+            training: whether dropout acts.
+        """
+        self.check(enc_X, dec_X, enc_valid_lens, teacher_forcing)
+        enc_all_outputs = self.encoder(enc_X, enc_valid_lens, training=training)
+        state = self.decoder.init_state(enc_all_outputs, enc_valid_lens)
+        if teacher_forcing is None:
+            return self.decoder(dec_X, state, training=training)[0]
+        return self._free_running(dec_X, state, teacher_forcing, training)
+
+    def _free_running(self, dec_X, state, teacher_forcing, training):
+        tokens, logits = dec_X[:, :1], []
+        for t in range(dec_X.shape[1]):
+            tokens = tf.where(teacher_forcing[t], dec_X[:, t : t + 1], tokens)
+            Y, state = self.decoder(tokens, state, training=training)
+            logits.append(Y)
+            tokens = tf.cast(tf.argmax(Y, axis=-1), dec_X.dtype)
+        return tf.concat(logits, axis=1)
+
+    @property
+    def attention_weights(self):
+        """The decoder's attention weights, or None for a decoder without attention."""
+        return getattr(self.decoder, "attention_weights", None)
+
+
+class Seq2SeqEncoder(Encoder):
+    """Embedding and stacked GRU."""
+
+    recurrent = GRU
+
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        super().__init__()
+        self.embedding = embedding(vocab_size, embed_size)
+        self.rnn = self.recurrent(embed_size, num_hiddens, num_layers, dropout)
+
+    def call(self, X, valid_lens=None, training=False):
+        """Encode ids.
+
+        Args:
+            X: (batch, num_steps).
+            valid_lens: (batch,) or None; when given, outputs after the end are zero and the state
+                is the last real one.
+            training: whether dropout acts.
+
+        Returns:
+            Outputs (num_steps, batch, num_hiddens) and state (num_layers, batch, num_hiddens).
+        """
+        self.check(X, valid_lens)
+        return self.rnn(
+            tf.transpose(self.embedding(X), (1, 0, 2)), None, valid_lens, training=training
+        )
+
+
+class LSTMEncoder(Seq2SeqEncoder):
+    """Embedding and stacked LSTM (Sutskever et al., 2014); the state is a tuple of two."""
+
+    recurrent = LSTM
+
+
+class BidirectionalEncoder(Encoder):
+    """Embedding and stacked bidirectional GRU (Bahdanau et al., 2015).
+
+    Each direction has num_hiddens / 2 units, so that outputs and state, each the two directions
+    side by side, have the shapes of `Seq2SeqEncoder` and fit every decoder.
+    """
+
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        super().__init__()
+        checks.multiple("num_hiddens", num_hiddens, 2)
+        self.embedding = embedding(vocab_size, embed_size)
+        self.rnn = BidirectionalGRUStack(embed_size, num_hiddens // 2, num_layers, dropout)
+
+    def call(self, X, valid_lens=None, training=False):
+        """Encode ids; as `Seq2SeqEncoder`."""
+        self.check(X, valid_lens)
+        embs = tf.transpose(self.embedding(X), (1, 0, 2))
+        outputs, states = self.rnn(embs, None, valid_lens, training=training)
+        pairs = zip(states[::2], states[1::2], strict=True)  # forward and reverse of a layer
+        return outputs, tf.stack([tf.concat((f, r), axis=-1) for (f,), (r,) in pairs])
+
+
+class Seq2SeqDecoder(Decoder):
+    """Stacked GRU that is fed the encoder's final state at every step (Cho et al., 2014)."""
+
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        super().__init__()
+        self.embedding = embedding(vocab_size, embed_size)
+        self.rnn = GRU(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
+        self.dense = linear(vocab_size)
+
+    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+        """Return [encoder outputs, hidden state, context].
+
+        The context (batch, num_hiddens) is the last real output: the top layer's final state.
+        """
+        enc_outputs, hidden_state = enc_all_outputs
+        return [enc_outputs, hidden_state, hidden_state[-1]]
+
+    def call(self, X, state, training=False):
+        """Decode ids.
+
+        Args:
+            X: (batch, num_steps).
+            state: as returned by `init_state` or by the last call.
+            training: whether dropout acts.
+
+        Returns:
+            Logits (batch, num_steps, vocab_size) and the new state.
+        """
+        self.check(X, state)
+        enc_outputs, hidden_state, context = state
+        embs = tf.transpose(self.embedding(X), (1, 0, 2))  # (num_steps, batch, embed_size)
+        contexts = tf.repeat(context[None], tf.shape(embs)[0], axis=0)
+        inputs = tf.concat((embs, contexts), axis=-1)
+        outputs, hidden_state = self.rnn(inputs, hidden_state, training=training)
+        logits = tf.transpose(self.dense(outputs), (1, 0, 2))
+        return logits, [enc_outputs, hidden_state, context]
+
+    def select(self, state, rows):
+        """Return the state of some rows of the batch."""
+        enc_outputs, hidden_state, context = state
+        return [
+            tf.gather(enc_outputs, rows, axis=1),
+            tf.gather(hidden_state, rows, axis=1),
+            tf.gather(context, rows),
+        ]
+
+
+class LSTMDecoder(Decoder):
+    """Stacked LSTM that starts from the encoder's state, layer by layer (Sutskever et al., 2014).
+
+    All that it knows of the source is that state.
+    """
+
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        super().__init__()
+        self.embedding = embedding(vocab_size, embed_size)
+        self.rnn = LSTM(embed_size, num_hiddens, num_layers, dropout)
+        self.dense = linear(vocab_size)
+
+    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+        """Return [encoder outputs, (H, C)], H and C (num_layers, batch, num_hiddens)."""
+        enc_outputs, hidden_state = enc_all_outputs
+        return [enc_outputs, hidden_state]
+
+    def call(self, X, state, training=False):
+        """Decode ids; as `Seq2SeqDecoder`."""
+        self.check(X, state)
+        enc_outputs, hidden_state = state
+        embs = tf.transpose(self.embedding(X), (1, 0, 2))
+        outputs, hidden_state = self.rnn(embs, hidden_state, training=training)
+        return tf.transpose(self.dense(outputs), (1, 0, 2)), [enc_outputs, hidden_state]
+
+    def select(self, state, rows):
+        """Return the state of some rows of the batch."""
+        enc_outputs, hidden_state = state
+        return [
+            tf.gather(enc_outputs, rows, axis=1),
+            tuple(tf.gather(tensor, rows, axis=1) for tensor in hidden_state),
+        ]
+
+
+def masked_loss(Y_hat, Y, pad=None):
+    """Cross-entropy, averaged over the real tokens: sum(-log p) / number of tokens not ``pad``.
+
+    Args:
+        Y_hat: logits (batch, num_steps, vocab_size).
+        Y: labels (batch, num_steps).
+        pad: the id that does not count; None counts every label.
+
+    Returns:
+        A scalar; 0 if there is no real token.
+
+    Raises:
+        ValueError: shapes that do not fit, or a label outside the vocabulary.
+    """
+    checks.loss_inputs(seen(Y_hat), seen(Y))
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(Y, "int64"), Y_hat)
+    real = tf.ones_like(losses) if pad is None else tf.cast(tf.not_equal(Y, pad), losses.dtype)
+    return tf.reduce_sum(losses * real) / tf.maximum(tf.reduce_sum(real), 1)
