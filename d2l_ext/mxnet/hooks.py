@@ -1,0 +1,88 @@
+"""Looking into a Gluon block."""
+
+import contextlib
+
+import mxnet as mx
+import numpy
+from mxnet.gluon import Block, nn, rnn
+
+from d2l_ext.mxnet.layers import Dropout
+from d2l_ext.probe import Probe, replaced, watching
+
+KINDS = (
+    ("linear", nn.Dense),
+    ("embedding", nn.Embedding),
+    ("norm", nn.LayerNorm),
+    ("dropout", (nn.Dropout, Dropout)),
+)
+NAMES = {"gamma": "weight", "beta": "bias"}
+
+
+class MXNetProbe(Probe):
+    """A Gluon block; dropout acts within ``autograd.train_mode()``, which is the caller's choice."""
+
+    def _prepare(self, model):
+        model.prepare(None, keep_weights=True)
+        return model.module
+
+    def _run(self, inputs):
+        self.module(*inputs, **self.options)
+
+    @contextlib.contextmanager
+    def _watching(self):
+        """As `Probe._watching`; inside a graph, layers could not be seen, so none is used."""
+        blocks = [block for _, block in self._layers() if getattr(block, "_active", False)]
+        with contextlib.ExitStack() as stack:
+            for block in blocks:
+                stack.enter_context(replaced(block, "_active", False))
+            stack.enter_context(watching(self, Block))
+            yield
+
+    def _call(self, path, module, call, args, kwargs):
+        """As `Probe._call`; an activation inside a dense layer comes after it."""
+        activation = getattr(module, "act", None)
+        if not isinstance(module, nn.Dense) or activation is None:
+            return super()._call(path, module, call, args, kwargs)
+        vars(module)["act"] = None  # Gluon would not let a block be replaced by anything else
+        try:
+            output = super()._call(path, module, call, args, kwargs)
+        finally:
+            vars(module)["act"] = activation
+        return activation(output)
+
+    def _layers(self, block=None, path=""):
+        block = self.module if block is None else block
+        yield path, block
+        for name, child in block._children.items():
+            yield from self._layers(child, f"{path}.{name}" if path else name)
+
+    def _dtypes(self):
+        return (numpy.dtype(p.dtype).name for p in self.module.collect_params().values())
+
+    def _read(self, path, module):
+        kind = next((k for k, cls in KINDS if isinstance(module, cls)), type(module).__name__)
+        own = {name: p.data().asnumpy() for name, p in module._reg_params.items()}
+        if isinstance(module, (rnn.GRU, rnn.LSTM, rnn.GRUCell, rnn.LSTMCell)):
+            return kind, {_recurrent(name): value for name, value in own.items()}
+        return kind, {NAMES.get(k, k) if kind == "norm" else k: v for k, v in own.items()}
+
+    def _is_array(self, x):
+        return isinstance(x, mx.nd.NDArray)
+
+    def _array(self, x):
+        create = mx.np.array if mx.util.is_np_array() else mx.nd.array
+        return create(x, dtype=x.dtype)
+
+    def _numpy(self, x):
+        return x.asnumpy()
+
+
+def _recurrent(name):
+    """Turn l0_i2h_weight, or a cell's i2h_weight, into weight_ih_l0."""
+    *layer, side, what = name.split("_")
+    layer = layer[0] if layer else "l0"
+    reverse = "_reverse" if layer[0] == "r" else ""
+    return f"{what}_{side[0]}h_l{layer[1:]}{reverse}"
+
+
+PROBE = MXNetProbe

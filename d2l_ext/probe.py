@@ -1,0 +1,191 @@
+"""Looking into a module of any framework: what goes into each layer and what comes out.
+
+A `Probe` runs a module and calls a `Visitor` before and after each layer, with NumPy arrays. What
+the visitor returns takes their place, so that a layer can be given other inputs, or the rest of the
+module other outputs. Each column's ``hooks.py`` says how its framework's layers are called, found
+and read; everything else is written here, once.
+
+Layers that every framework has get one description: parameters as `torch.nn` has them. A layer's
+parameters are described as the framework means them: a Keras GRU's update gate comes second here,
+because Keras reads it from the first columns of its kernel.
+"""
+
+import contextlib
+import dataclasses
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from d2l_ext.interface import Model
+
+# Layers that are known by their kind; what they call inside is not looked at.
+KNOWN = ("linear", "embedding", "norm", "gru", "lstm", "dropout")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A layer of a module.
+
+    Attributes:
+        path: its name in the module, "" for the module itself.
+        kind: one of `KNOWN`, else the name of its class.
+        parameters: its own, ``{name: array}``; of known kinds as `torch.nn` has them.
+    """
+
+    path: str
+    kind: str
+    parameters: dict
+
+    def __str__(self):
+        return self.path or "the model"
+
+
+class Visitor:
+    """Sees the arrays that go into and come out of each layer, and may replace them."""
+
+    def enter(self, layer, arrays):
+        """See a layer's inputs; return arrays for their place, or None."""
+
+    def leave(self, layer, arrays):
+        """See a layer's outputs; return arrays for their place, or None."""
+
+
+class Probe(ABC):
+    """A module that can be looked into while it runs.
+
+    Args:
+        module: the framework's own, or a `Model` (which is put in evaluation mode).
+        inputs: example inputs, NumPy.
+        options: keyword arguments of the call.
+    """
+
+    def __init__(self, module, inputs, options=None):
+        self.options = options or {}
+        self.module = self._prepare(module) if isinstance(module, Model) else module
+        self._visitor, self._closed = Visitor(), False
+        self._run(self._given(inputs))  # creates lazy weights
+        self._paths = {id(layer): path for path, layer in self._layers() if layer is not None}
+
+    def run(self, visitor, inputs):
+        """Run the module on NumPy inputs, floats cast to the dtype of its parameters."""
+        self._visitor, self._closed = visitor, False
+        with self._watching():
+            self._run(self._given(inputs))
+
+    def _given(self, inputs):
+        dtype = next((name for name in self._dtypes() if "float" in name), None)
+
+        def cast(x):
+            x = np.asarray(x)
+            return self._array(x.astype(dtype) if dtype and x.dtype.kind == "f" else x)
+
+        return [None if x is None else cast(x) for x in inputs]
+
+    def _call(self, path, module, call, args, kwargs):
+        """Call a layer between the visitor's two looks at it."""
+        arrays = self._arrays((args, kwargs))
+        if path is None or self._closed or not arrays:
+            return call(*args, **kwargs)
+        layer = self._describe(path, module)
+        args, kwargs = self._exchange((args, kwargs), self._visitor.enter(layer, arrays))
+        self._closed = layer.kind in KNOWN
+        try:
+            output = call(*args, **kwargs)
+        finally:
+            self._closed = False
+        return self._exchange(output, self._visitor.leave(layer, self._arrays(output)))
+
+    def _describe(self, path, module):
+        kind, parameters = self._read(path, module)
+        if "weight_hh_l0" in parameters:
+            rows, size = parameters["weight_hh_l0"].shape
+            kind = {3: "gru", 4: "lstm"}.get(rows // size, kind)
+        return Layer(path, kind, parameters)
+
+    def _arrays(self, tree):
+        """List the arrays in nested tuples, lists and dictionaries, as NumPy."""
+        return [self._numpy(x) for x in self._leaves(tree)]
+
+    def _leaves(self, tree):
+        if isinstance(tree, dict):
+            tree = list(tree.values())
+        if isinstance(tree, (tuple, list)):
+            return [leaf for item in tree for leaf in self._leaves(item)]
+        return [tree] if self._is_array(tree) else []
+
+    def _exchange(self, tree, arrays):
+        """Put arrays in the place of those in a tree, with their dtypes; None keeps the tree."""
+        if arrays is None:
+            return tree
+        rest = iter(arrays)
+
+        def exchange(tree):
+            if isinstance(tree, dict):
+                return {key: exchange(item) for key, item in tree.items()}
+            if isinstance(tree, (tuple, list)):
+                items = [exchange(item) for item in tree]
+                return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+            if not self._is_array(tree):
+                return tree
+            new, old = next(rest), self._numpy(tree)
+            return tree if new is old else self._like(new.astype(old.dtype), tree)
+
+        return exchange(tree)
+
+    def _like(self, array, old):
+        """Turn NumPy into a framework array of another one's dtype."""
+        return self._array(array)
+
+    @abstractmethod
+    def _prepare(self, model):
+        """Return a `Model`'s module, in evaluation mode."""
+
+    @abstractmethod
+    def _run(self, inputs): ...
+
+    @abstractmethod
+    def _watching(self):
+        """Return a context manager within which layers are called by `_call`."""
+
+    @abstractmethod
+    def _layers(self):
+        """Yield ``(path, layer)`` of all layers."""
+
+    @abstractmethod
+    def _dtypes(self):
+        """Yield the names of the dtypes of the module's parameters."""
+
+    @abstractmethod
+    def _read(self, path, module):
+        """Return a layer's kind and its own parameters, as NumPy."""
+
+    @abstractmethod
+    def _is_array(self, x): ...
+
+    @abstractmethod
+    def _array(self, x): ...
+
+    @abstractmethod
+    def _numpy(self, x): ...
+
+
+@contextlib.contextmanager
+def replaced(owner, name, value):
+    """Replace an attribute for the time of a ``with`` block."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def watching(probe, owner):
+    """Let the instances of a class be called by a probe; the `_watching` of most columns."""
+    call = owner.__call__
+
+    def watched(module, *args, **kwargs):
+        path = probe._paths.get(id(module))
+        return probe._call(path, module, lambda *a, **k: call(module, *a, **k), args, kwargs)
+
+    return replaced(owner, "__call__", watched)

@@ -1,0 +1,103 @@
+"""Looking into a Keras layer or model."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from d2l_ext.probe import Probe, replaced, watching
+from d2l_ext.tensorflow.layers import Dropout
+
+KINDS = (
+    ("linear", keras.layers.Dense),
+    ("embedding", keras.layers.Embedding),
+    ("norm", keras.layers.LayerNormalization),
+    ("dropout", (keras.layers.Dropout, Dropout)),
+)
+NAMES = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
+# Where PyTorch's gates stand in Keras's kernels: z, r, h and i, f, c, o.
+GATES = ((keras.layers.GRU, (1, 0, 2)), (keras.layers.LSTM, (0, 1, 2, 3)))
+
+
+class TensorFlowProbe(Probe):
+    """A Keras layer; with several inputs, a functional model takes them as a list."""
+
+    def _prepare(self, model):
+        return model.module
+
+    def _run(self, inputs):
+        functional = isinstance(self.module, (keras.Sequential, keras.src.models.Functional))
+        args = [inputs] if functional and len(inputs) > 1 else inputs
+        self.module(*args, **self.options)
+
+    def _watching(self):
+        return watching(self, keras.Layer)
+
+    def _call(self, path, module, call, args, kwargs):
+        """As `Probe._call`; an activation inside a dense layer comes after it."""
+        activation = getattr(module, "activation", None)
+        if not isinstance(module, keras.layers.Dense) or activation is None:
+            return super()._call(path, module, call, args, kwargs)
+        with replaced(module, "activation", None):
+            output = super()._call(path, module, call, args, kwargs)
+        return activation(output)
+
+    def _layers(self, layer=None, path=""):
+        layer = self.module if layer is None else layer
+        yield path, layer
+        for name, child in _children(layer):
+            yield from self._layers(child, f"{path}.{name}" if path else name)
+
+    def _dtypes(self):
+        return (weight.dtype for weight in self.module.weights)
+
+    def _read(self, path, module):
+        kind = next((k for k, cls in KINDS if isinstance(module, cls)), type(module).__name__)
+        for cls, order in GATES:
+            if isinstance(module, cls):
+                return kind, _recurrent(module.cell, order)
+        own = {k: v.numpy() for k, v in vars(module).items() if isinstance(v, keras.Variable)}
+        own = {name.removeprefix("_"): value for name, value in own.items()}
+        known = kind in ("linear", "embedding", "norm")
+        if kind == "linear":
+            own["kernel"] = own["kernel"].T
+        return kind, {NAMES.get(k, k) if known else k: v for k, v in own.items()}
+
+    def _is_array(self, x):
+        return isinstance(x, tf.Tensor) and not tf.is_symbolic_tensor(x)
+
+    def _array(self, x):
+        return tf.convert_to_tensor(x)
+
+    def _like(self, array, old):
+        return tf.cast(array, old.dtype)
+
+    def _numpy(self, x):
+        return (tf.cast(x, tf.float32) if x.dtype == tf.bfloat16 else x).numpy()
+
+
+def _children(layer):
+    """Yield ``(name, layer)`` of the layers directly inside."""
+    if isinstance(layer, (keras.Sequential, keras.src.models.Functional)):
+        yield from ((child.name, child) for child in layer.layers)
+        return
+    for name, value in vars(layer).items():
+        if isinstance(value, keras.Layer):
+            yield name, value
+        elif isinstance(value, (list, tuple, dict)) and not name.startswith("_"):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            yield from ((f"{name}.{k}", v) for k, v in items if isinstance(v, keras.Layer))
+
+
+def _recurrent(cell, order):
+    def rows(columns):  # (..., gates * units) to PyTorch's (gates * units, ...)
+        gates = np.split(np.asarray(columns), len(order), axis=-1)
+        return np.concatenate([gates[i] for i in order], axis=-1).T
+
+    own = {"weight_ih_l0": rows(cell.kernel), "weight_hh_l0": rows(cell.recurrent_kernel)}
+    if cell.use_bias:
+        bias = np.atleast_2d(np.asarray(cell.bias))
+        own |= {f"bias_{n}_l0": rows(b) for n, b in zip(("ih", "hh"), bias, strict=False)}
+    return own
+
+
+PROBE = TensorFlowProbe
