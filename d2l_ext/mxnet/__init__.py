@@ -1,0 +1,82 @@
+"""The MXNet column: D2L's attention chapters as Gluon blocks.
+
+Importing it turns on NumPy's arrays and shapes in MXNet, for the importing thread; another thread
+that builds modules calls ``mxnet.npx.set_np()`` first. Everything runs eagerly: hybridised steps
+and whole unrolled graphs were measured, and are not faster.
+"""
+
+from d2l_ext.mxnet import layers  # noqa: F401  # before the others: it imports MXNet
+from d2l_ext.mxnet.bahdanau import (
+    AttentionDecoder,
+    LSTMAttentionDecoder,
+    LuongDecoder,
+    Seq2SeqAttentionDecoder,
+)
+from d2l_ext.mxnet.masking import causal_mask, masked_softmax, padding_mask, sequence_mask
+from d2l_ext.mxnet.multihead import MultiHeadAttention
+from d2l_ext.mxnet.positional import LearnedPositionalEncoding, PositionalEncoding
+from d2l_ext.mxnet.recurrent import GRU, LSTM
+from d2l_ext.mxnet.scoring import (
+    AdditiveAttention,
+    BilinearAttention,
+    CosineAttention,
+    DotProductAttention,
+    GaussianAttention,
+    attention,
+)
+from d2l_ext.mxnet.seq2seq import (
+    BidirectionalEncoder,
+    Decoder,
+    Encoder,
+    EncoderDecoder,
+    LSTMDecoder,
+    LSTMEncoder,
+    Seq2SeqDecoder,
+    Seq2SeqEncoder,
+    masked_loss,
+)
+from d2l_ext.mxnet.transformer import (
+    AddNorm,
+    PositionWiseFFN,
+    TransformerDecoder,
+    TransformerDecoderBlock,
+    TransformerEncoder,
+    TransformerEncoderBlock,
+)
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "AddNorm",
+    "AdditiveAttention",
+    "AttentionDecoder",
+    "BidirectionalEncoder",
+    "BilinearAttention",
+    "CosineAttention",
+    "Decoder",
+    "DotProductAttention",
+    "Encoder",
+    "EncoderDecoder",
+    "GaussianAttention",
+    "LSTMAttentionDecoder",
+    "LSTMDecoder",
+    "LSTMEncoder",
+    "LearnedPositionalEncoding",
+    "LuongDecoder",
+    "MultiHeadAttention",
+    "PositionWiseFFN",
+    "PositionalEncoding",
+    "Seq2SeqAttentionDecoder",
+    "Seq2SeqDecoder",
+    "Seq2SeqEncoder",
+    "TransformerDecoder",
+    "TransformerDecoderBlock",
+    "TransformerEncoder",
+    "TransformerEncoderBlock",
+    "attention",
+    "causal_mask",
+    "masked_loss",
+    "masked_softmax",
+    "padding_mask",
+    "sequence_mask",
+]

@@ -1,0 +1,205 @@
+"""MXNet behind the common interface."""
+
+import math
+
+import mxnet as mx
+import numpy
+from mxnet import autograd, np, npx
+
+from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer, leaves, nest
+from d2l_ext.mxnet.layers import Dropout
+from d2l_ext.mxnet.seq2seq import masked_loss
+
+
+class MXNetModel(Model):
+    """A Gluon block with the common initial parameters."""
+
+    def _build(self, inputs):
+        # Gluon finds the sizes of lazy weights in float32 only, so the dtype is set afterwards.
+        self.module.cast("float32")
+        self.module.initialize(force_reinit=True)
+        if inputs:
+            self.module(*nest(lambda x: x.astype("float32") if is_floating(x) else x, inputs))
+        self.module.cast(self.dtype)
+
+    def _params(self):
+        return self.module._collect_params_with_prefix()  # as `save_parameters` names them
+
+    def _read(self):
+        return {name: param.data().asnumpy() for name, param in self._params().items()}
+
+    def _write(self, params):
+        for name, param in self._params().items():
+            param.set_data(self.backend.array(params[name]))
+
+    def prepare(self, masks, keep_weights):
+        """Set the dropout masks of the next forward pass."""
+        for path, block in blocks(self.module):
+            if isinstance(block, Dropout):
+                given = None if masks is None else masks.get(path)
+                block.given = None if given is None else self.cast(given)
+            if hasattr(block, "keep_weights"):
+                block.keep_weights = keep_weights
+
+    def _forward(self, method, inputs, training, masks):
+        self.prepare(masks, keep_weights=True)
+        with autograd.train_mode() if training else autograd.predict_mode():
+            outputs = getattr(self.module, method)(*inputs)
+        return outputs, getattr(self.module, "attention_weights", None)
+
+    def _dropout_layers(self, inputs):
+        layers = {path: block for path, block in blocks(self.module) if isinstance(block, Dropout)}
+        for layer in layers.values():
+            layer.asked = None
+        self._forward("forward", inputs, True, None)
+        return {p: (layer.rate, layer.asked) for p, layer in layers.items() if layer.asked}
+
+    def _vjp(self, inputs, cotangent, training, masks):
+        self.prepare(masks, keep_weights=True)
+        params = self._params()
+        outputs, input_gradients = vjp(self.module, inputs, cotangent, params.values(), training)
+        return outputs, {k: p.grad().asnumpy() for k, p in params.items()}, input_gradients
+
+
+def blocks(block, path=""):
+    """Yield ``(path, block)`` for a block and all below it."""
+    yield path, block
+    for name, child in block._children.items():
+        yield from blocks(child, f"{path}.{name}" if path else name)
+
+
+def is_floating(x):
+    """Return whether an array holds floating-point numbers."""
+    return numpy.issubdtype(x.dtype, numpy.floating)
+
+
+def clear_gradients(params):
+    """Set gradients to zero: a backward pass leaves those of unused parameters as they were."""
+    gradients = [param.grad().as_nd_ndarray() for param in params]
+    if gradients:
+        mx.nd.reset_arrays(*gradients, num_arrays=len(gradients))
+
+
+def vjp(function, inputs, cotangent, params=(), training=False):
+    """Differentiate the sum of outputs times cotangents; parameters keep their gradients."""
+    wanted = [x for x in leaves(inputs) if is_floating(x)]
+    for x in wanted:
+        x.attach_grad()
+    clear_gradients(params)
+    total = np.zeros(())
+    total.attach_grad()  # so that there is something to differentiate, whatever the outputs are
+    with autograd.record(train_mode=training):
+        outputs = function(*inputs)
+        for y, c in pairs(outputs, cotangent):
+            total = total + (y * np.array(c, dtype=y.dtype)).sum()
+    total.backward()
+    gradients = nest(lambda x: x.grad.asnumpy() if is_floating(x) else None, inputs)
+    return BACKEND.numpy(outputs), gradients
+
+
+def pairs(outputs, cotangent):
+    """Yield the floating outputs with their cotangents; a None is zero."""
+    if outputs is None or cotangent is None:
+        return
+    if isinstance(outputs, (tuple, list)):
+        for output, c in zip(outputs, cotangent, strict=True):
+            yield from pairs(output, c)
+    elif is_floating(outputs):
+        yield outputs, cotangent
+
+
+class MXNetTrainer(Trainer):
+    """The training step, eager: MXNet runs it asynchronously, behind Python."""
+
+    def __init__(self, model, lr, max_norm=None, pad=None):
+        super().__init__(model, lr, max_norm, pad)
+        self._params = model._params()
+        self._m, self._v = (
+            {k: np.zeros_like(p.data()) for k, p in self._params.items()} for _ in range(2)
+        )
+
+    def _step(self, inputs, labels, masks, correction1, correction2):
+        self.model.prepare(masks, keep_weights=False)
+        clear_gradients(self._params.values())
+        with autograd.record():
+            loss = masked_loss(self.model.module(*inputs), labels, self.pad)
+        loss.backward()
+        self._clip()
+        for name, param in self._params.items():
+            self._update(name, param, correction1, correction2)
+        return loss.item()
+
+    def _clip(self):
+        """Scale by max_norm / norm where the global norm exceeds max_norm."""
+        if self.max_norm is None:
+            return
+        gradients = [param.grad() for param in self._params.values()]
+        norm = math.sqrt(sum(square(g) for g in gradients).item())
+        if norm > self.max_norm:
+            for g in gradients:
+                g *= self.max_norm / norm
+
+    def _update(self, name, param, correction1, correction2):
+        """Adam, in place: p = p - m / (root * sqrt(v) + epsilon * scale), with the rate in both."""
+        p, g, m, v = param.data(), param.grad(), self._m[name], self._v[name]
+        m += (1 - BETA1) * (g - m)
+        v += (1 - BETA2) * (g * g - v)
+        p -= (self.lr / correction1) * m / (np.sqrt(v / correction2) + EPSILON)
+
+    def _loss(self, inputs, labels):
+        self.model.prepare(None, keep_weights=False)
+        return masked_loss(self.model.module(*inputs), labels, self.pad).item()
+
+    def _moments(self):
+        return tuple({k: x.asnumpy() for k, x in moment.items()} for moment in (self._m, self._v))
+
+    def _set_moments(self, m, v):
+        self._m = {k: self.model.backend.array(m[k]) for k in self._params}
+        self._v = {k: self.model.backend.array(v[k]) for k in self._params}
+
+
+def square(x):
+    """Return the product of an array with itself, by the operator that is fast at it."""
+    flat = x.as_nd_ndarray().reshape(-1)
+    return mx.nd.dot(flat, flat).as_np_ndarray()
+
+
+class MXNetDecoding(Decoding):
+    """Decoding in MXNet."""
+
+    def _start(self, inputs):
+        self.model.prepare(None, self.keep_weights)
+        module, lens = self.model.module, inputs[1] if len(inputs) > 1 else None
+        return module.decoder.init_state(module.encoder(*inputs), lens)
+
+    def _advance(self, tokens, state, k):
+        decoder = self.model.module.decoder
+        logits, state = decoder(tokens, state)
+        logits = np.squeeze(logits, 1)
+        best, ids = npx.topk(logits, k=k, axis=-1, ret_typ="both", dtype="int64")
+        # As in `masked_loss`: log p = x - x_b + log p_b, with b the most likely token.
+        log_p = np.log(npx.pick(npx.softmax(logits, axis=-1), ids[:, 0], keepdims=True))
+        return best - best[:, :1] + log_p, ids, getattr(decoder, "attention_weights", None), state
+
+    def _select(self, state, rows):
+        return self.model.module.decoder.select(state, rows)
+
+
+class MXNetBackend(Backend):
+    """MXNet."""
+
+    name, version = "mxnet", mx.__version__
+    _model, _trainer, _decoding = MXNetModel, MXNetTrainer, MXNetDecoding
+
+    def vjp(self, function, inputs, cotangent):
+        """As `Backend.vjp`."""
+        return vjp(function, self.array(inputs), cotangent)
+
+    def _array(self, x):
+        return np.array(x, dtype=x.dtype)
+
+    def _numpy(self, y):
+        return y.asnumpy()
+
+
+BACKEND = MXNetBackend()

@@ -1,0 +1,154 @@
+"""Decoders that attend to the encoder's outputs at every step."""
+
+import functools
+
+from mxnet import np
+from mxnet.gluon import nn
+
+from d2l_ext.interface import nest
+from d2l_ext.mxnet.layers import linear, tanh, unstack
+from d2l_ext.mxnet.masking import attend, check_masks
+from d2l_ext.mxnet.recurrent import GRUStack, LSTMStack, gate_steps, join, split
+from d2l_ext.mxnet.scoring import AdditiveAttention, pool, scoring
+from d2l_ext.mxnet.seq2seq import Decoder
+
+
+class AttentionDecoder(Decoder):
+    """Base class: a decoder with attention over the encoder's outputs.
+
+    ``attention_weights`` holds the weights of the last call, one (batch, 1, num_keys) per step.
+    Keys are prepared once per sentence and cached at the end of the state.
+    """
+
+    keep_weights = True
+
+    def __init__(self):
+        super().__init__()
+        self._attention_weights = None
+
+    @property
+    def attention_weights(self):
+        """A list of one (batch, 1, num_keys) per step of the last call."""
+        return self._attention_weights
+
+    def batch_size(self, state):
+        """Return the number of sentences of a state."""
+        return state[0].shape[0]
+
+    def init_state(self, enc_outputs, enc_valid_lens=None):
+        """Return [encoder outputs (batch, num_keys, num_hiddens), hidden state, lengths, keys].
+
+        Args:
+            enc_outputs: what the encoder returned: outputs, time first, and state.
+            enc_valid_lens: (batch,) or None.
+        """
+        outputs, hidden_state = enc_outputs
+        outputs = outputs.swapaxes(0, 1)
+        check_masks((outputs.shape[0], 1, outputs.shape[1]), enc_valid_lens)
+        return [outputs, hidden_state, enc_valid_lens, self.attention.prepare_keys(outputs)]
+
+    def complete(self, state):
+        """Prepare the keys if the state has D2L's three entries only."""
+        return state if len(state) > 3 else [*state, self.attention.prepare_keys(state[0])]
+
+    def select(self, state, rows):
+        """Return the state of some rows of the batch."""
+        enc_outputs, hidden_state, enc_valid_lens, keys = state
+        hidden_state = nest(lambda H: np.take(H, rows, axis=1), hidden_state)
+        pick = functools.partial(nest, lambda x: np.take(x, rows, axis=0))
+        return [pick(enc_outputs), hidden_state, pick(enc_valid_lens), pick(keys)]
+
+
+class Seq2SeqAttentionDecoder(AttentionDecoder):
+    """Bahdanau's decoder: the last hidden state is the query, the context an input (2015).
+
+    c_t = sum_i a(s_{t-1}, h_i) h_i    s_t = GRU([c_t, y_{t-1}], s_{t-1})    logits = W s_t + b
+    """
+
+    stack = GRUStack
+
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        super().__init__()
+        self.attention = AdditiveAttention(num_hiddens, dropout)
+        self.embedding = nn.Embedding(vocab_size, embed_size)
+        self.rnn = self.stack(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
+        self.dense = nn.Dense(vocab_size, flatten=False, in_units=num_hiddens)
+
+    def forward(self, X, state):
+        """Decode ids.
+
+        Args:
+            X: (batch, num_steps).
+            state: as returned by `init_state` or by the last call, or D2L's three entries.
+
+        Returns:
+            Logits (batch, num_steps, vocab_size) and the new state.
+        """
+        self.check(X, state)
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
+        batch, num_keys, num_hiddens = enc_outputs.shape
+        mask = attend(num_keys, enc_valid_lens)
+        embs = self.embedding(X.T)  # (num_steps, batch, embed_size)
+        # The first layer's input is [context, embedding]; the embedding's part of its gates does
+        # not depend on the recurrence.
+        weights = [self.rnn.weights(layer) for layer in range(self.rnn.num_layers)]
+        weight_ih, _, bias_ih, _ = weights[0]
+        context_weights = [w[:, :num_hiddens] for w in weight_ih]
+        emb_gates = gate_steps(embs, [w[:, num_hiddens:] for w in weight_ih], bias_ih)
+        rnn_masks = [None if m is None else unstack(m) for m in self.rnn.masks(len(embs), embs)]
+        pool_mask = self.attention.dropout.mask((len(embs), batch, 1, num_keys), embs)
+        states, outputs, all_weights = split(hidden_state), [], []
+        for t, gates in enumerate(emb_gates):
+            query = np.expand_dims(states[-1][0], 1)  # (batch, 1, num_hiddens)
+            drop = None if pool_mask is None else pool_mask[t].__mul__
+            context, weights_t = pool(self.attention.score(query, keys), enc_outputs, mask, drop)
+            context = np.squeeze(context, 1)
+            gates = [g + linear(context, w) for g, w in zip(gates, context_weights, strict=True)]
+            drops = [m if m is None else m[t] for m in rnn_masks]
+            states = self.rnn.advance(gates, states, drops, weights)
+            outputs.append(states[-1][0])
+            all_weights.append(weights_t.detach())
+        self._attention_weights = all_weights if self.keep_weights else None
+        logits = self.dense(np.stack(outputs)).swapaxes(0, 1)
+        return logits, [enc_outputs, join(states), enc_valid_lens, keys]
+
+
+class LSTMAttentionDecoder(Seq2SeqAttentionDecoder):
+    """Bahdanau's decoder with an LSTM; the hidden state is a tuple (H, C)."""
+
+    stack = LSTMStack
+
+
+class LuongDecoder(AttentionDecoder):
+    """Luong's global attention (2015): the new hidden state is the query.
+
+    s_t = GRU(y_{t-1}, s_{t-1})    c_t = sum_i a(s_t, h_i) h_i
+    logits = W tanh(W_c [c_t; s_t]) + b
+
+    Without the paper's input feeding, the recurrence does not depend on the attention, so that all
+    steps attend in one product.
+    """
+
+    def __init__(
+        self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0, attention="bilinear"
+    ):
+        super().__init__()
+        self.attention = scoring(attention, num_hiddens, dropout)
+        self.embedding = nn.Embedding(vocab_size, embed_size)
+        self.rnn = GRUStack(embed_size, num_hiddens, num_layers, dropout)
+        self.W_c = nn.Dense(num_hiddens, use_bias=False, flatten=False, in_units=2 * num_hiddens)
+        self.dense = nn.Dense(vocab_size, flatten=False, in_units=num_hiddens)
+
+    def forward(self, X, state):
+        """Decode ids; as `Seq2SeqAttentionDecoder`."""
+        self.check(X, state)
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
+        outputs, states = self.rnn(self.embedding(X.T), split(hidden_state))
+        queries = outputs.swapaxes(0, 1)  # (batch, num_steps, num_hiddens)
+        scores = self.attention.score(queries, keys)
+        mask = attend(keys.shape[1], enc_valid_lens)
+        contexts, weights = pool(scores, enc_outputs, mask, self.attention.dropout)
+        per_step = [np.expand_dims(w, 1) for w in unstack(weights.detach().swapaxes(0, 1))]
+        self._attention_weights = per_step if self.keep_weights else None
+        attentional = tanh(self.W_c(np.concatenate((contexts, queries), axis=-1)))
+        return self.dense(attentional), [enc_outputs, join(states), enc_valid_lens, keys]

@@ -1,0 +1,166 @@
+"""What every file of this column uses: how checks see an array, fast operators, and dropout.
+
+MXNet offers most operations several times, and which one is taken decides over its speed: `np.tanh`
+takes five times as long as `npx.activation`, and indexing a sequence step by step has a backward
+pass that is linear in the square of its length. The choices are made here, once.
+"""
+
+import math
+import os
+import warnings
+from pathlib import Path
+
+import numpy
+
+from d2l_ext import checks
+from d2l_ext.config import Configured
+
+# MXNet asks for the name `numpy.bool`. (No `hasattr`: NumPy warns of the question.)
+vars(numpy).setdefault("bool", numpy.bool_)
+
+# MXNet takes half of the processors, as if two always shared a core. Where they do not, all of them
+# are offered; what the environment says, also by OMP_NUM_THREADS, has the last word.
+SHARED_CORES = Path("/sys/devices/system/cpu/smt/active")
+if not (SHARED_CORES.exists() and SHARED_CORES.read_text().strip() == "1"):
+    os.environ.setdefault("MXNET_OMP_MAX_THREADS", str(len(os.sched_getaffinity(0))))
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of distutils, and of NumPy's own
+    import mxnet as mx
+    from mxnet import autograd, np, npx
+    from mxnet.gluon import nn
+
+npx.set_np()
+
+
+def seen(x):
+    """Describe an array to `checks`; None stays None.
+
+    Raises:
+        ValueError: an empty array; MXNet's operators fail on them, or end the process.
+    """
+    if x is None:
+        return None
+    if 0 in x.shape:
+        raise ValueError(f"got an empty array, of shape {x.shape}, with which MXNet cannot compute")
+    return checks.Seen(x.shape, numpy.dtype(x.dtype).name, x.asnumpy)
+
+
+def linear(X, weight, bias=None):
+    """Return X W^T + b, (..., num_outputs), with W (num_outputs, num_inputs)."""
+    arrays = (X, weight) if bias is None else (X, weight, bias)
+    return npx.fully_connected(
+        *arrays, num_hidden=weight.shape[0], no_bias=bias is None, flatten=False
+    )
+
+
+def sigmoid(X):
+    """1 / (1 + exp(-x))."""
+    return npx.activation(X, act_type="sigmoid")
+
+
+def tanh(X):
+    """Hyperbolic tangent."""
+    return npx.activation(X, act_type="tanh")
+
+
+def gelu(X):
+    """X P(Z < x) for a standard normal Z, with the error function.
+
+    MXNet has no exact one: the derivative of `npx.erf` is off by 3e-8, in float64 too. So P is
+    taken along its tangent at x, which has its value and its derivative.
+    """
+    with autograd.pause():
+        value = 0.5 * (1 + npx.erf(X / math.sqrt(2)))
+        density = np.exp(-0.5 * X * X) / math.sqrt(2 * math.pi)
+    return X * (value + density * (X - X.detach()))
+
+
+def where(condition, X, Y):
+    """Choose from X or Y; the condition holds 0 and 1, and all three have one shape and dtype."""
+    chosen = mx.nd.where(*(array.as_nd_ndarray() for array in (condition, X, Y)))
+    return chosen.as_np_ndarray()
+
+
+def repeat(X, times):
+    """Repeat each row (n, size) to (n, times, size): a product with ones, fast both ways."""
+    X = np.expand_dims(X, 1)
+    return X if times == 1 else npx.batch_dot(np.ones((len(X), times, 1), dtype=X.dtype), X)
+
+
+def pieces(X, num_pieces, squeeze=False):
+    """Cut an array along its first axis into equal pieces.
+
+    Where nothing is recorded they are views. Where gradients are wanted, one operator cuts them
+    all: its backward pass joins them again, while each indexing makes an array as large as X.
+    """
+    if not autograd.is_recording():
+        size = len(X) // num_pieces
+        return list(X) if squeeze else [X[i : i + size] for i in range(0, len(X), size)]
+    parts = mx.nd.SliceChannel(
+        X.as_nd_ndarray(), num_outputs=num_pieces, axis=0, squeeze_axis=squeeze
+    )
+    return [part.as_np_ndarray() for part in (parts if num_pieces > 1 else [parts])]
+
+
+def unstack(X):
+    """List the entries of an array along its first axis; undoes `np.stack`."""
+    return pieces(X, len(X), squeeze=True)
+
+
+class LayerNorm(nn.Block):
+    """Layer normalisation over the last axis (Ba et al., 2016).
+
+    (x - mean) / sqrt(variance + eps) * weight + bias, with the names that PyTorch gives them.
+    """
+
+    def __init__(self, size, eps=1e-5):
+        super().__init__()
+        self.eps = eps
+        self.weight = self.params.get("weight", shape=(size,), init="ones")
+        self.bias = self.params.get("bias", shape=(size,), init="zeros")
+
+    def forward(self, X):
+        """Normalise (..., size)."""
+        if X.dtype == numpy.float64:  # MXNet rounds epsilon to float32: what is scaled is X
+            X = X * math.sqrt(float(numpy.float32(self.eps)) / self.eps)
+        return npx.layer_norm(X, self.weight.data(), self.bias.data(), axis=-1, eps=self.eps)
+
+
+class Dropout(Configured, nn.Block):
+    """Inverted dropout: in training, units are zeroed at a rate and the rest is scaled up.
+
+    It acts in `autograd.train_mode()`, which `autograd.record()` includes. Masks may come from
+    outside (`d2l_ext.randomness.dropout_masks`), one per forward pass, with time as an axis where
+    the layer acts inside a loop, so that all frameworks drop the same units. A layer that is called
+    several times in one pass (a decoder that is fed its own tokens) uses the same mask each time,
+    cut to the call's shape; the last call's shape is the largest. Without a given mask, MXNet's
+    generator draws one.
+    """
+
+    def __init__(self, rate):
+        super().__init__()
+        checks.rate(rate)
+        self.rate = rate
+        self.given = None  # the mask of the next forward pass
+        self.asked = None  # the shape that the last forward pass wanted
+
+    def mask(self, shape, like):
+        """Return the mask of this forward pass, or None where dropout does not act.
+
+        Args:
+            shape: the mask's shape.
+            like: an array whose dtype the mask gets.
+        """
+        if not autograd.is_training() or self.rate == 0:
+            return None
+        self.asked = tuple(shape)
+        if self.given is not None:
+            fits = self.given.shape == self.asked
+            return self.given if fits else self.given[tuple(map(slice, shape))]
+        return npx.dropout(np.ones(shape, dtype=like.dtype), p=self.rate)
+
+    def forward(self, X):
+        """Return X times its mask."""
+        mask = self.mask(X.shape, X)
+        return X if mask is None else X * mask

@@ -1,0 +1,109 @@
+"""Which positions may be attended to, and a softmax that attends to no others.
+
+One polarity everywhere: True means attend.
+"""
+
+import math
+
+from mxnet import np, npx
+
+from d2l_ext import checks
+from d2l_ext.mxnet.layers import seen
+
+
+def sequence_mask(X, valid_lens, value=0):
+    """Replace what lies beyond the end of each sequence.
+
+    Args:
+        X: (batch, num_steps, ...); not changed.
+        valid_lens: (batch,), each between 0 and num_steps.
+        value: what to put there.
+
+    Returns:
+        A new array like X.
+    """
+    checks.sequence_mask_inputs(seen(X), seen(valid_lens))
+    keep = steps_below(valid_lens, X.shape[1])  # (batch, num_steps)
+    return choose(keep.reshape(keep.shape + (1,) * (X.ndim - 2)), X, value)
+
+
+def padding_mask(tokens, pad):
+    """Mask of the real tokens of each sequence; True means attend.
+
+    Args:
+        tokens: ids (batch, num_keys).
+        pad: the id of the padding token.
+
+    Returns:
+        A boolean array (batch, 1, num_keys).
+    """
+    checks.tokens("tokens", seen(tokens))
+    return np.expand_dims(tokens.astype("int64") != pad, 1)
+
+
+def causal_mask(num_steps):
+    """Mask that lets step i attend to the steps up to i; True means attend.
+
+    Returns:
+        A boolean array (num_steps, num_steps), lower triangular.
+    """
+    return steps_below(np.arange(1, num_steps + 1, dtype="int64"), num_steps)
+
+
+def masked_softmax(X, valid_lens=None, mask=None):
+    """Softmax over the last axis, of the positions that may be attended to; the others get 0.
+
+    A row in which no position may be attended to is all zero, and so is its gradient.
+
+    Args:
+        X: scores (batch, num_queries, num_keys), or of any rank without ``valid_lens``; not
+            changed.
+        valid_lens: how many leading keys may be attended to, (batch,) or (batch, num_queries).
+        mask: boolean, broadcastable to X; True means attend. Both combine by "and".
+
+    Returns:
+        Weights like X.
+
+    Raises:
+        ValueError: lengths or a mask that do not fit.
+    """
+    check_masks(X.shape, valid_lens, mask)
+    return softmax(X, attend(X.shape[-1], valid_lens, mask))
+
+
+def check_masks(shape, valid_lens=None, mask=None):
+    """Check valid lengths and a mask for scores of a shape."""
+    checks.masks(shape, seen(valid_lens), seen(mask))
+
+
+def attend(num_keys, valid_lens=None, mask=None):
+    """Combine valid lengths and a mask, unchecked, into one mask that broadcasts, or None."""
+    if valid_lens is None:
+        return mask
+    valid = steps_below(valid_lens, num_keys)
+    valid = np.expand_dims(valid, 1) if valid.ndim == 2 else valid
+    return valid if mask is None else valid * mask  # MXNet has no & of booleans
+
+
+def softmax(X, mask=None):
+    """`masked_softmax` without checks."""
+    if mask is None:
+        return npx.softmax(X, axis=-1)
+    # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
+    some = mask.any(axis=-1, keepdims=True)
+    fill = choose(some, np.full(some.shape, -math.inf, dtype=X.dtype), 0)
+    return npx.softmax(np.where(mask, X, fill), axis=-1) * some.astype(X.dtype)
+
+
+def choose(keep, X, value):
+    """Return X where ``keep`` is True and a number elsewhere.
+
+    The number is made an array: with a scalar, the gradient of `np.where` goes to the wrong branch.
+    """
+    return np.where(keep, X, np.full((1,) * X.ndim, value, dtype=X.dtype))
+
+
+def steps_below(lens, num_steps):
+    """Return which of ``num_steps`` steps come before each length, boolean (*lens, num_steps)."""
+    lens = lens.astype("int64")  # MXNet compares arrays of one dtype only
+    return np.arange(num_steps, dtype="int64") < np.expand_dims(lens, -1)

@@ -1,0 +1,86 @@
+"""Multi-head attention: several attentions in parallel, each on its own projection."""
+
+from mxnet import np
+from mxnet.gluon import nn
+
+from d2l_ext import checks
+from d2l_ext.config import Configured
+from d2l_ext.mxnet.layers import seen
+from d2l_ext.mxnet.masking import attend, check_masks
+from d2l_ext.mxnet.scoring import DotProductAttention, pool
+
+
+class MultiHeadAttention(Configured, nn.Block):
+    """Multi-head attention (Vaswani et al., 2017, section 3.2.2).
+
+    head_i = softmax(Q_i K_i^T / sqrt(d)) V_i, with Q = queries W_q^T and so on cut into heads of
+    size d = num_hiddens / num_heads; the heads side by side are projected by W_o.
+    """
+
+    def __init__(self, num_hiddens, num_heads, dropout, bias=False):
+        super().__init__()
+        checks.multiple("num_hiddens", num_hiddens, num_heads)
+        self.num_heads = num_heads
+        self.attention = DotProductAttention(dropout)
+        self.W_q = nn.Dense(num_hiddens, use_bias=bias, flatten=False)
+        self.W_k = nn.Dense(num_hiddens, use_bias=bias, flatten=False)
+        self.W_v = nn.Dense(num_hiddens, use_bias=bias, flatten=False)
+        self.W_o = nn.Dense(num_hiddens, use_bias=bias, flatten=False)
+
+    @property
+    def attention_weights(self):
+        """Weights of the last call, (batch * num_heads, num_queries, num_keys)."""
+        return self.attention.attention_weights
+
+    def check(self, queries, keys, values, valid_lens=None, mask=None):
+        """Raise a ValueError where the inputs do not fit."""
+        checks.attention_inputs(seen(queries), seen(keys), seen(values), same_size=False)
+        check_masks((*queries.shape[:2], keys.shape[1]), valid_lens, mask)
+
+    def forward(self, queries, keys, values, valid_lens=None, mask=None):
+        """Attend with all heads at once.
+
+        Args:
+            queries: (batch, num_queries, query_size).
+            keys: (batch, num_keys, key_size).
+            values: (batch, num_keys, value_size).
+            valid_lens: (batch,) or (batch, num_queries).
+            mask: boolean, broadcastable to (batch, num_queries, num_keys), the same for all heads;
+                True means attend.
+
+        Returns:
+            (batch, num_queries, num_hiddens).
+        """
+        self.check(queries, keys, values, valid_lens, mask)
+        mask = attend(keys.shape[1], valid_lens, mask)
+        return self.attend(queries, *self.project(keys, values), mask)
+
+    def project(self, keys, values):
+        """Project keys and values and cut them into heads; decoders cache the result."""
+        return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
+
+    def attend(self, queries, keys, values, mask):
+        """Attend to projected keys and values."""
+        queries = self.transpose_qkv(self.W_q(queries))
+        inner = self.attention
+        scores = inner.score(queries, keys)
+        output, weights = pool(scores, values, self.per_head(mask), inner.dropout)
+        inner.attention_weights = weights.detach() if inner.keep_weights else None
+        return self.W_o(self.transpose_output(output))
+
+    def per_head(self, mask):
+        """Repeat a mask with a batch axis for every head."""
+        repeat = mask is not None and mask.ndim == 3 and mask.shape[0] > 1
+        return np.repeat(mask, self.num_heads, axis=0) if repeat else mask
+
+    def transpose_qkv(self, X):
+        """(batch, n, num_hiddens) to (batch * num_heads, n, num_hiddens / num_heads)."""
+        X = X.reshape(*X.shape[:2], self.num_heads, -1)  # (batch, n, num_heads, d)
+        X = X.transpose(0, 2, 1, 3)  # (batch, num_heads, n, d)
+        return X.reshape(-1, *X.shape[2:])
+
+    def transpose_output(self, X):
+        """Undo `transpose_qkv`."""
+        X = X.reshape(-1, self.num_heads, *X.shape[1:])  # (batch, num_heads, n, d)
+        X = X.transpose(0, 2, 1, 3)  # (batch, n, num_heads, d)
+        return X.reshape(*X.shape[:2], -1)

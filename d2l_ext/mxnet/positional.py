@@ -1,0 +1,55 @@
+"""Positional encodings: what tells attention where a token stands."""
+
+from mxnet import np
+from mxnet.gluon import nn
+
+from d2l_ext import checks
+from d2l_ext.config import Configured
+from d2l_ext.mxnet.layers import Dropout, seen
+from d2l_ext.tables import sinusoids
+
+
+class PositionalEncoding(Configured, nn.Block):
+    """Sinusoidal encoding, added to the input (Vaswani et al., 2017, section 3.5)."""
+
+    def __init__(self, num_hiddens, dropout, max_len=1000):
+        super().__init__()
+        self.max_len = max_len
+        self.dropout = Dropout(dropout)
+        self.P = sinusoids(max_len, num_hiddens)  # float64; rounded when it is added
+
+    def check(self, X, offset=0):
+        """Raise a ValueError where the inputs do not fit."""
+        checks.positions(seen(X), int(offset), **self.config)
+
+    def forward(self, X, offset=0):
+        """Add the encoding of positions offset, offset + 1, ...
+
+        Args:
+            X: (batch, num_steps, num_hiddens).
+            offset: position of the first step, for token-by-token decoding: an integer or an
+                array ().
+
+        Returns:
+            Like X.
+        """
+        self.check(X, offset)
+        steps = slice(int(offset), int(offset) + X.shape[1])
+        return self.dropout(X + np.array(self.P[steps], dtype=X.dtype))
+
+
+class LearnedPositionalEncoding(Configured, nn.Block):
+    """Encoding learned as an embedding of the position, added to the input."""
+
+    def __init__(self, num_hiddens, dropout, max_len=1000):
+        super().__init__()
+        self.max_len = max_len
+        self.dropout = Dropout(dropout)
+        self.embedding = nn.Embedding(max_len, num_hiddens)
+
+    check = PositionalEncoding.check
+
+    def forward(self, X, offset=0):
+        """Add the encoding; as `PositionalEncoding`."""
+        self.check(X, offset)
+        return self.dropout(X + self.embedding(int(offset) + np.arange(X.shape[1], dtype="int64")))

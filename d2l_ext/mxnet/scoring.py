@@ -1,0 +1,193 @@
+"""Attention pooling: score each key against each query, normalise, and average the values.
+
+Every class differs from the others in its score alone. Weights are kept in ``attention_weights``.
+"""
+
+import math
+
+from mxnet import np, npx
+from mxnet.gluon import nn
+
+from d2l_ext import checks
+from d2l_ext.config import Configured
+from d2l_ext.mxnet.layers import Dropout, repeat, seen, tanh
+from d2l_ext.mxnet.masking import attend, check_masks, softmax
+
+
+def attention(query, key, value, mask=None, dropout=None):
+    """Scaled dot-product attention, softmax(Q K^T / sqrt(d)) V (Vaswani et al., 2017, eq. 1).
+
+    Args:
+        query: (..., num_queries, d).
+        key: (..., num_keys, d).
+        value: (..., num_keys, value_size).
+        mask: boolean, broadcastable to (..., num_queries, num_keys); True means attend.
+        dropout: a function applied to the weights before the values are averaged.
+
+    Returns:
+        Output (..., num_queries, value_size) and weights (..., num_queries, num_keys).
+    """
+    scores = products(query, key) / math.sqrt(query.shape[-1])
+    check_masks(scores.shape, mask=mask)
+    return pool(scores, value, mask, dropout)
+
+
+def products(queries, keys):
+    """Return all products of a query with a key, Q K^T: (..., num_queries, num_keys)."""
+    if queries.ndim == 3:
+        return npx.batch_dot(queries, keys, transpose_b=True)
+    return np.matmul(queries, keys.swapaxes(-2, -1))
+
+
+def pool(scores, value, mask, dropout):
+    """Normalise scores and average the values with them; return output and weights."""
+    weights = softmax(scores, mask)
+    product = npx.batch_dot if value.ndim == 3 else np.matmul
+    return product(weights if dropout is None else dropout(weights), value), weights
+
+
+class Attention(Configured, nn.Block):
+    """Attention pooling; subclasses give the score."""
+
+    same_size = True  # whether queries and keys must be vectors of one size
+    keep_weights = True
+
+    def __init__(self, dropout):
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.attention_weights = None
+
+    def check(self, queries, keys, values, valid_lens=None, mask=None):
+        """Raise a ValueError where the inputs do not fit."""
+        checks.attention_inputs(seen(queries), seen(keys), seen(values), self.same_size)
+        check_masks((*queries.shape[:2], keys.shape[1]), valid_lens, mask)
+
+    def prepare_keys(self, keys):
+        """Do what depends on the keys only; decoders do it once per sentence."""
+        return keys
+
+    def score(self, queries, keys):
+        """Return scores (batch, num_queries, num_keys) of prepared keys."""
+        raise NotImplementedError
+
+    def forward(self, queries, keys, values, valid_lens=None, mask=None):
+        """Average the values by the weights of their keys.
+
+        Args:
+            queries: (batch, num_queries, query_size).
+            keys: (batch, num_keys, key_size).
+            values: (batch, num_keys, value_size).
+            valid_lens: (batch,) or (batch, num_queries).
+            mask: boolean, broadcastable to (batch, num_queries, num_keys); True means attend.
+
+        Returns:
+            (batch, num_queries, value_size).
+        """
+        self.check(queries, keys, values, valid_lens, mask)
+        scores = self.score(queries, self.prepare_keys(keys))
+        output, weights = pool(
+            scores, values, attend(keys.shape[1], valid_lens, mask), self.dropout
+        )
+        self.attention_weights = weights.detach() if self.keep_weights else None
+        return output
+
+
+class DotProductAttention(Attention):
+    """Score q . k, divided by sqrt(d) if ``scaled``."""
+
+    def __init__(self, dropout, scaled=True):
+        super().__init__(dropout)
+        self.scaled = scaled
+
+    def score(self, queries, keys):
+        """Return q . k / sqrt(d)."""
+        scores = products(queries, keys)
+        return scores / math.sqrt(queries.shape[-1]) if self.scaled else scores
+
+
+class AdditiveAttention(Attention):
+    """Score w_v . tanh(W_q q + W_k k) (Bahdanau et al., 2015)."""
+
+    same_size = False
+
+    def __init__(self, num_hiddens, dropout):
+        super().__init__(dropout)
+        self.W_k = nn.Dense(num_hiddens, use_bias=False, flatten=False)
+        self.W_q = nn.Dense(num_hiddens, use_bias=False, flatten=False)
+        self.w_v = nn.Dense(1, use_bias=False, flatten=False, in_units=num_hiddens)
+
+    def prepare_keys(self, keys):
+        """Project the keys to (batch, num_keys, num_hiddens)."""
+        return self.W_k(keys)
+
+    def score(self, queries, keys):
+        """Return w_v . tanh(W_q q + projected k)."""
+        (batch, num_queries, _), (_, num_keys, size) = queries.shape, keys.shape
+        q = repeat(self.W_q(queries).reshape(-1, size), num_keys)  # (batch * queries, keys, size)
+        k = repeat(keys.reshape(batch, -1), num_queries).reshape(q.shape)
+        return self.w_v(tanh(q + k)).reshape(batch, num_queries, num_keys)
+
+
+class CosineAttention(Attention):
+    """Score q . k / (|q| |k|); a zero vector scores 0."""
+
+    def prepare_keys(self, keys):
+        """Scale the keys to length 1."""
+        return unit(keys)
+
+    def score(self, queries, keys):
+        """Return the cosine of the angle between q and k."""
+        return products(unit(queries), keys)
+
+
+def unit(X):
+    """Divide vectors by their length; a zero vector is left as it is."""
+    squares = (X * X).sum(axis=-1, keepdims=True)
+    return X / np.sqrt(np.where(squares > 0, squares, np.ones_like(squares)))
+
+
+class BilinearAttention(Attention):
+    """Score q^T W k (Luong et al., 2015, "general"), W (query_size, key_size)."""
+
+    same_size = False
+
+    def __init__(self, dropout):
+        super().__init__(dropout)
+        self.W = self.params.get("W", shape=(-1, -1), allow_deferred_init=True)
+
+    def score(self, queries, keys):
+        """Return q^T W k."""
+        if self.W._deferred_init:  # the sizes are known on the first call
+            self.W.shape = (queries.shape[-1], keys.shape[-1])
+            self.W._finish_deferred_init()
+        return products(np.dot(queries, self.W.data()), keys)
+
+
+class GaussianAttention(Attention):
+    """Score -|q - k|^2 / (2 width^2): Nadaraya-Watson regression with a Gaussian kernel."""
+
+    def __init__(self, dropout, width=1.0):
+        super().__init__(dropout)
+        checks.positive("width", width)
+        self.width = width
+
+    def score(self, queries, keys):
+        """Return the logarithm of the kernel."""
+        difference = np.expand_dims(queries, 2) - np.expand_dims(keys, 1)
+        return (difference * difference).sum(axis=-1) / (-2 * self.width**2)
+
+
+SCORING = {
+    "dot": lambda num_hiddens, dropout: DotProductAttention(dropout, scaled=False),
+    "scaled_dot": lambda num_hiddens, dropout: DotProductAttention(dropout),
+    "cosine": lambda num_hiddens, dropout: CosineAttention(dropout),
+    "bilinear": lambda num_hiddens, dropout: BilinearAttention(dropout),
+    "gaussian": lambda num_hiddens, dropout: GaussianAttention(dropout),
+    "additive": AdditiveAttention,
+}
+
+
+def scoring(name, num_hiddens, dropout):
+    """Build an attention by the name of its score; only "additive" uses ``num_hiddens``."""
+    checks.choice("attention", name, tuple(SCORING))
+    return SCORING[name](num_hiddens, dropout)

@@ -1,0 +1,246 @@
+"""Sequence to sequence: encoders, decoders without attention, and the masked loss."""
+
+from mxnet import autograd, np, npx
+from mxnet.gluon import nn
+
+from d2l_ext import checks
+from d2l_ext.config import Configured
+from d2l_ext.interface import nest
+from d2l_ext.mxnet.layers import seen
+from d2l_ext.mxnet.recurrent import GRU, LSTM, BidirectionalGRUStack
+
+
+class Encoder(Configured, nn.Block):
+    """Base class: maps source ids, and their valid lengths, to what the decoder starts from."""
+
+    def check(self, X, valid_lens=None):
+        """Raise a ValueError where the inputs do not fit."""
+        checks.encoder_inputs(seen(X), seen(valid_lens), self.config["vocab_size"])
+
+    def forward(self, X, valid_lens=None):
+        """Encode ids (batch, num_steps)."""
+        raise NotImplementedError
+
+
+class Decoder(Configured, nn.Block):
+    """Base class: maps target ids and a state to logits and the new state."""
+
+    def check(self, X, state):
+        """Raise a ValueError where the inputs do not fit."""
+        checks.decoder_inputs(seen(X), self.batch_size(state), self.config["vocab_size"])
+
+    def batch_size(self, state):
+        """Return the number of sentences of a state."""
+        return state[0].shape[1]  # the encoder's outputs, (num_steps, batch, num_hiddens)
+
+    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+        """Return the state that decoding starts from; opaque to callers."""
+        raise NotImplementedError
+
+    def forward(self, X, state):
+        """Map ids (batch, num_steps) to logits (batch, num_steps, vocab_size) and a new state."""
+        raise NotImplementedError
+
+    def select(self, state, rows):
+        """Return the state of some rows of the batch (repeated or left out), for beam search."""
+        raise NotImplementedError
+
+
+class EncoderDecoder(Configured, nn.Block):
+    """An encoder and a decoder, trained together."""
+
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def check(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
+        """Raise a ValueError where the inputs do not fit."""
+        self.encoder.check(enc_X, enc_valid_lens)
+        checks.encoder_decoder_inputs(seen(enc_X), seen(dec_X), seen(teacher_forcing))
+        checks.tokens("dec_X", seen(dec_X), self.decoder.config["vocab_size"])
+
+    def forward(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
+        """Return the logits (batch, num_steps, vocab_size) of the target.
+
+        Args:
+            enc_X: source ids (batch, source steps).
+            dec_X: target ids (batch, num_steps), starting with `<bos>`.
+            enc_valid_lens: (batch,) or None.
+            teacher_forcing: boolean (num_steps,) or None (always): where False, the step is fed
+                the most likely token of the step before instead of the true one.
+        """
+        self.check(enc_X, dec_X, enc_valid_lens, teacher_forcing)
+        enc_all_outputs = self.encoder(enc_X, enc_valid_lens)
+        state = self.decoder.init_state(enc_all_outputs, enc_valid_lens)
+        if teacher_forcing is None:
+            return self.decoder(dec_X, state)[0]
+        return self._free_running(dec_X, state, teacher_forcing)
+
+    def _free_running(self, dec_X, state, teacher_forcing):
+        tokens, logits = dec_X[:, :1], []
+        for t, forced in enumerate(teacher_forcing.asnumpy()):
+            tokens = dec_X[:, t : t + 1] if forced else tokens
+            Y, state = self.decoder(tokens, state)
+            logits.append(Y)
+            tokens = most_likely(Y)
+        return np.concatenate(logits, axis=1)
+
+    @property
+    def attention_weights(self):
+        """The decoder's attention weights, or None for a decoder without attention."""
+        return getattr(self.decoder, "attention_weights", None)
+
+
+class Seq2SeqEncoder(Encoder):
+    """Embedding and stacked GRU."""
+
+    recurrent = GRU
+
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, embed_size)
+        self.rnn = self.recurrent(embed_size, num_hiddens, num_layers, dropout)
+
+    def forward(self, X, valid_lens=None):
+        """Encode ids.
+
+        Args:
+            X: (batch, num_steps).
+            valid_lens: (batch,) or None; when given, outputs after the end are zero and the state
+                is the last real one.
+
+        Returns:
+            Outputs (num_steps, batch, num_hiddens) and state (num_layers, batch, num_hiddens).
+        """
+        self.check(X, valid_lens)
+        return self.rnn(self.embedding(X.T), None, valid_lens)
+
+
+class LSTMEncoder(Seq2SeqEncoder):
+    """Embedding and stacked LSTM (Sutskever et al., 2014); the state is a tuple of two."""
+
+    recurrent = LSTM
+
+
+class BidirectionalEncoder(Encoder):
+    """Embedding and stacked bidirectional GRU (Bahdanau et al., 2015).
+
+    Each direction has num_hiddens / 2 units, so that outputs and state, each the two directions
+    side by side, have the shapes of `Seq2SeqEncoder` and fit every decoder.
+    """
+
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        super().__init__()
+        checks.multiple("num_hiddens", num_hiddens, 2)
+        self.embedding = nn.Embedding(vocab_size, embed_size)
+        self.rnn = BidirectionalGRUStack(embed_size, num_hiddens // 2, num_layers, dropout)
+
+    def forward(self, X, valid_lens=None):
+        """Encode ids; as `Seq2SeqEncoder`."""
+        self.check(X, valid_lens)
+        outputs, states = self.rnn(self.embedding(X.T), None, valid_lens)
+        pairs = zip(states[::2], states[1::2], strict=True)  # forward and reverse of a layer
+        return outputs, np.stack([np.concatenate((f, r), axis=-1) for (f,), (r,) in pairs])
+
+
+class Seq2SeqDecoder(Decoder):
+    """Stacked GRU that is fed the encoder's final state at every step (Cho et al., 2014)."""
+
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, embed_size)
+        self.rnn = GRU(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
+        self.dense = nn.Dense(vocab_size, flatten=False, in_units=num_hiddens)
+
+    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+        """Return [encoder outputs, hidden state, context].
+
+        The context (batch, num_hiddens) is the last real output: the top layer's final state.
+        """
+        enc_outputs, hidden_state = enc_all_outputs
+        return [enc_outputs, hidden_state, hidden_state[-1]]
+
+    def forward(self, X, state):
+        """Decode ids.
+
+        Args:
+            X: (batch, num_steps).
+            state: as returned by `init_state` or by the last call.
+
+        Returns:
+            Logits (batch, num_steps, vocab_size) and the new state.
+        """
+        self.check(X, state)
+        enc_outputs, hidden_state, context = state
+        embs = self.embedding(X.T)  # (num_steps, batch, embed_size)
+        contexts = np.stack([context] * len(embs))
+        outputs, hidden_state = self.rnn(np.concatenate((embs, contexts), axis=-1), hidden_state)
+        return self.dense(outputs).swapaxes(0, 1), [enc_outputs, hidden_state, context]
+
+    def select(self, state, rows):
+        """Return the state of some rows of the batch."""
+        enc_outputs, hidden_state, context = state
+        return [
+            np.take(enc_outputs, rows, axis=1),
+            np.take(hidden_state, rows, axis=1),
+            np.take(context, rows, axis=0),
+        ]
+
+
+class LSTMDecoder(Decoder):
+    """Stacked LSTM that starts from the encoder's state, layer by layer (Sutskever et al., 2014).
+
+    All that it knows of the source is that state.
+    """
+
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, embed_size)
+        self.rnn = LSTM(embed_size, num_hiddens, num_layers, dropout)
+        self.dense = nn.Dense(vocab_size, flatten=False, in_units=num_hiddens)
+
+    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+        """Return [encoder outputs, (H, C)], H and C (num_layers, batch, num_hiddens)."""
+        enc_outputs, hidden_state = enc_all_outputs
+        return [enc_outputs, hidden_state]
+
+    def forward(self, X, state):
+        """Decode ids; as `Seq2SeqDecoder`."""
+        self.check(X, state)
+        enc_outputs, hidden_state = state
+        outputs, hidden_state = self.rnn(self.embedding(X.T), hidden_state)
+        return self.dense(outputs).swapaxes(0, 1), [enc_outputs, hidden_state]
+
+    def select(self, state, rows):
+        """Return the state of some rows of the batch."""
+        return nest(lambda x: np.take(x, rows, axis=1), state)
+
+
+def masked_loss(Y_hat, Y, pad=None):
+    """Cross-entropy, averaged over the real tokens: sum(-log p) / number of tokens not ``pad``.
+
+    Args:
+        Y_hat: logits (batch, num_steps, vocab_size).
+        Y: labels (batch, num_steps).
+        pad: the id that does not count; None counts every label.
+
+    Returns:
+        A scalar; 0 if there is no real token.
+
+    Raises:
+        ValueError: shapes that do not fit, or a label outside the vocabulary.
+    """
+    checks.loss_inputs(seen(Y_hat), seen(Y))
+    best = most_likely(Y_hat)
+    # log p(y) = x_y - x_b + log p_b for any b: for the most likely one, p_b is never rounded to 0.
+    # (`npx.log_softmax` is too coarse in float32, and reductions over the vocabulary are slow.)
+    log_p = np.log(npx.pick(npx.softmax(Y_hat, axis=-1), best))
+    losses = npx.pick(Y_hat, best) - npx.pick(Y_hat, Y) - log_p
+    real = np.ones_like(losses) if pad is None else (Y.astype("int64") != pad).astype(losses.dtype)
+    return (losses * real).sum() / np.maximum(real.sum(), 1)
+
+
+def most_likely(logits):
+    """Return the id of the largest logit; it has no gradient."""
+    with autograd.pause():
+        return logits.argmax(axis=-1)

@@ -1,0 +1,318 @@
+"""The Transformer: blocks of self-attention and position-wise networks."""
+
+import math
+
+from mxnet import np, npx
+from mxnet.gluon import nn
+
+from d2l_ext import checks
+from d2l_ext.config import Configured
+from d2l_ext.interface import nest
+from d2l_ext.mxnet.bahdanau import AttentionDecoder
+from d2l_ext.mxnet.layers import Dropout, LayerNorm, gelu
+from d2l_ext.mxnet.masking import attend, check_masks, steps_below
+from d2l_ext.mxnet.multihead import MultiHeadAttention
+from d2l_ext.mxnet.positional import PositionalEncoding
+from d2l_ext.mxnet.seq2seq import Encoder
+
+ACTIVATIONS = {"relu": npx.relu, "gelu": gelu}
+
+
+class PositionWiseFFN(Configured, nn.Block):
+    """The same two-layer network at every position: dense2(activation(dense1(x))).
+
+    ``activation`` is "relu" or "gelu", the exact one with the error function.
+    """
+
+    def __init__(self, ffn_num_hiddens, ffn_num_outputs, activation="relu"):
+        super().__init__()
+        checks.choice("activation", activation, tuple(ACTIVATIONS))
+        self.activation = ACTIVATIONS[activation]
+        self.dense1 = nn.Dense(ffn_num_hiddens, flatten=False)
+        self.dense2 = nn.Dense(ffn_num_outputs, flatten=False, in_units=ffn_num_hiddens)
+
+    def forward(self, X):
+        """Map (..., size) to (..., ffn_num_outputs)."""
+        return self.dense2(self.activation(self.dense1(X)))
+
+
+class AddNorm(Configured, nn.Block):
+    """Residual connection, then layer normalisation: LayerNorm(X + dropout(Y))."""
+
+    def __init__(self, norm_shape, dropout, eps=1e-5):
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.ln = LayerNorm(norm_shape, eps)
+
+    def forward(self, X, Y):
+        """Add (..., norm_shape) and (..., norm_shape), and normalise."""
+        return self.ln(self.dropout(Y) + X)
+
+    def wrap(self, X, sublayer, norm):
+        """Put the connection around a sublayer.
+
+        "post" (as in D2L) normalises the sum; "pre" (Xiong et al., 2020) the sublayer's input,
+        X + dropout(sublayer(LayerNorm(X))).
+        """
+        if norm == "pre":
+            return X + self.dropout(sublayer(self.ln(X)))
+        return self(X, sublayer(X))
+
+
+class TransformerEncoderBlock(Configured, nn.Block):
+    """Self-attention and a position-wise network, each with its `AddNorm`."""
+
+    def __init__(
+        self,
+        num_hiddens,
+        ffn_num_hiddens,
+        num_heads,
+        dropout,
+        use_bias=False,
+        norm="post",
+        activation="relu",
+    ):
+        super().__init__()
+        checks.choice("norm", norm, ("post", "pre"))
+        self.norm = norm
+        self.attention = MultiHeadAttention(num_hiddens, num_heads, dropout, use_bias)
+        self.addnorm1 = AddNorm(num_hiddens, dropout)
+        self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
+        self.addnorm2 = AddNorm(num_hiddens, dropout)
+
+    @property
+    def attention_weights(self):
+        """Weights of the last call, (batch * num_heads, num_steps, num_steps)."""
+        return self.attention.attention_weights
+
+    def check(self, X, valid_lens=None):
+        """Raise a ValueError where the inputs do not fit."""
+        self.attention.check(X, X, X, valid_lens)
+
+    def forward(self, X, valid_lens=None):
+        """Map (batch, num_steps, num_hiddens) to the same shape; ``valid_lens`` (batch,)."""
+        self.check(X, valid_lens)
+        X = self.addnorm1.wrap(X, lambda x: self.attention(x, x, x, valid_lens), self.norm)
+        return self.addnorm2.wrap(X, self.ffn, self.norm)
+
+
+def blocks(items):
+    """Return blocks as one, its children called block0, block1 and so on."""
+    sequence = nn.Sequential()
+    for i, item in enumerate(items):
+        sequence.register_child(item, f"block{i}")
+    return sequence
+
+
+class TransformerEncoder(Encoder):
+    """Scaled embedding, positional encoding and blocks; with pre-norm, a last layer norm."""
+
+    def __init__(
+        self,
+        vocab_size,
+        num_hiddens,
+        ffn_num_hiddens,
+        num_heads,
+        num_blks,
+        dropout,
+        use_bias=False,
+        norm="post",
+        activation="relu",
+        max_len=1000,
+    ):
+        super().__init__()
+        self.scale = math.sqrt(num_hiddens)
+        self.embedding = nn.Embedding(vocab_size, num_hiddens)
+        self.pos_encoding = PositionalEncoding(num_hiddens, dropout, max_len)
+        self.blks = blocks(
+            [
+                TransformerEncoderBlock(
+                    num_hiddens, ffn_num_hiddens, num_heads, dropout, use_bias, norm, activation
+                )
+                for i in range(num_blks)
+            ]
+        )
+        self.ln = LayerNorm(num_hiddens) if norm == "pre" else None
+
+    @property
+    def attention_weights(self):
+        """One (batch * num_heads, num_steps, num_steps) per block."""
+        return [blk.attention_weights for blk in self.blks]
+
+    def forward(self, X, valid_lens=None):
+        """Encode ids (batch, num_steps) to (batch, num_steps, num_hiddens)."""
+        self.check(X, valid_lens)
+        X = self.pos_encoding(self.embedding(X) * self.scale)
+        for blk in self.blks:
+            X = blk(X, valid_lens)
+        return X if self.ln is None else self.ln(X)
+
+
+class TransformerDecoderBlock(Configured, nn.Block):
+    """Causal self-attention, attention to the encoder and a position-wise network.
+
+    ``i`` is the block's index: where its caches stand in the state.
+    """
+
+    def __init__(
+        self,
+        num_hiddens,
+        ffn_num_hiddens,
+        num_heads,
+        dropout,
+        i,
+        use_bias=False,
+        norm="post",
+        activation="relu",
+    ):
+        super().__init__()
+        checks.choice("norm", norm, ("post", "pre"))
+        self.i, self.norm = i, norm
+        self.attention1 = MultiHeadAttention(num_hiddens, num_heads, dropout, use_bias)
+        self.addnorm1 = AddNorm(num_hiddens, dropout)
+        self.attention2 = MultiHeadAttention(num_hiddens, num_heads, dropout, use_bias)
+        self.addnorm2 = AddNorm(num_hiddens, dropout)
+        self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
+        self.addnorm3 = AddNorm(num_hiddens, dropout)
+
+    def forward(self, X, state):
+        """Decode the next steps.
+
+        Args:
+            X: (batch, num_steps, num_hiddens).
+            state: as in `TransformerDecoder.init_state`, or D2L's three entries; this block's
+                cache is replaced.
+
+        Returns:
+            Like X, and the state.
+        """
+        if len(state) == 3:
+            state = [*state, [None] * len(state[2]), np.zeros((), dtype="int64")]
+        enc_outputs, enc_valid_lens, caches, projected, position = state
+        if projected[self.i] is None:
+            projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
+        enc_mask = attend(projected[self.i][0].shape[1], enc_valid_lens)
+
+        def attend_to_past(x):
+            keys, values = self.attention1.project(x, x)
+            if caches[self.i] is not None:
+                keys = np.concatenate((caches[self.i][0], keys), axis=1)
+                values = np.concatenate((caches[self.i][1], values), axis=1)
+            caches[self.i] = (keys, values)
+            # Step t of X stands at position + t and sees the keys up to there.
+            ends = position + np.arange(1, x.shape[1] + 1, dtype="int64")
+            mask = steps_below(ends, keys.shape[1])
+            return self.attention1.attend(x, keys, values, mask)
+
+        def attend_to_encoder(x):
+            return self.attention2.attend(x, *projected[self.i], enc_mask)
+
+        X = self.addnorm1.wrap(X, attend_to_past, self.norm)
+        X = self.addnorm2.wrap(X, attend_to_encoder, self.norm)
+        return self.addnorm3.wrap(X, self.ffn, self.norm), state
+
+
+class TransformerDecoder(AttentionDecoder):
+    """Scaled embedding, positional encoding, blocks and an output layer.
+
+    Projected keys and values are cached, those of the encoder once per sentence and those of the
+    decoder token by token, so that decoding a token costs the same at every position, but for the
+    attention's own sum.
+    """
+
+    def __init__(
+        self,
+        vocab_size,
+        num_hiddens,
+        ffn_num_hiddens,
+        num_heads,
+        num_blks,
+        dropout,
+        use_bias=False,
+        norm="post",
+        activation="relu",
+        max_len=1000,
+    ):
+        super().__init__()
+        self.scale = math.sqrt(num_hiddens)
+        self.embedding = nn.Embedding(vocab_size, num_hiddens)
+        self.pos_encoding = PositionalEncoding(num_hiddens, dropout, max_len)
+        self.blks = blocks(
+            [
+                TransformerDecoderBlock(
+                    num_hiddens, ffn_num_hiddens, num_heads, dropout, i, use_bias, norm, activation
+                )
+                for i in range(num_blks)
+            ]
+        )
+        self.ln = LayerNorm(num_hiddens) if norm == "pre" else None
+        self.dense = nn.Dense(vocab_size, flatten=False, in_units=num_hiddens)
+
+    @property
+    def attention_weights(self):
+        """Two lists, of self-attention and of attention to the encoder, one array per block."""
+        blks = self.blks
+        return [
+            [blk.attention1.attention_weights for blk in blks],
+            [blk.attention2.attention_weights for blk in blks],
+        ]
+
+    def init_state(self, enc_outputs, enc_valid_lens=None):
+        """Return the state that decoding starts from.
+
+        Args:
+            enc_outputs: (batch, num_keys, num_hiddens).
+            enc_valid_lens: (batch,) or None.
+
+        Returns:
+            [encoder outputs, lengths, per block the cached keys and values of self-attention (None
+            at first), per block the encoder's projected keys and values, position]; keys and
+            values are (batch * num_heads, n, num_hiddens / num_heads).
+        """
+        check_masks((enc_outputs.shape[0], 1, enc_outputs.shape[1]), enc_valid_lens)
+        blks = self.blks
+        projected = [blk.attention2.project(enc_outputs, enc_outputs) for blk in blks]
+        return [
+            enc_outputs,
+            enc_valid_lens,
+            [None] * len(blks),
+            projected,
+            np.zeros((), dtype="int64"),
+        ]
+
+    def forward(self, X, state):
+        """Decode ids.
+
+        Args:
+            X: (batch, num_steps), the tokens that follow those already decoded.
+            state: as returned by `init_state` or by the last call.
+
+        Returns:
+            Logits (batch, num_steps, vocab_size) and the new state; the old one stays valid.
+        """
+        self.check(X, state)
+        enc_outputs, enc_valid_lens, caches, projected, position = state
+        state = [enc_outputs, enc_valid_lens, list(caches), projected, position]
+        H = self.pos_encoding(self.embedding(X) * self.scale, position)
+        for blk in self.blks:
+            H, state = blk(H, state)
+        state[4] = position + X.shape[1]
+        return self.dense(H if self.ln is None else self.ln(H)), state
+
+    def select(self, state, rows):
+        """Return the state of some rows of the batch."""
+        enc_outputs, enc_valid_lens, caches, projected, position = state
+
+        def pick(x):
+            return np.take(x, rows, axis=0)
+
+        def pick_heads(x):
+            return pick(x.reshape(len(enc_outputs), -1, *x.shape[1:])).reshape(-1, *x.shape[1:])
+
+        return [
+            pick(enc_outputs),
+            nest(pick, enc_valid_lens),
+            nest(pick_heads, caches),
+            nest(pick_heads, projected),
+            position,
+        ]
