@@ -41,7 +41,8 @@ def erf(x):
     if np.iscomplexobj(x):
         slope = 2 / math.sqrt(math.pi) * np.exp(-x.real * x.real)
         return (erf(x.real) + 1j * (x.imag * slope)).astype(x.dtype)
-    return _long_erf(x) if x.dtype == np.longdouble else special.erf(x)
+    long = isinstance(x, np.ndarray) and x.dtype == np.longdouble
+    return _long_erf(x) if long else special.erf(x)
 
 
 def _long_erf(x):

@@ -1,0 +1,1 @@
+"""Whether the four frameworks agree: cases, budgets, workers, the training run, the report."""

@@ -1,0 +1,192 @@
+"""The error budget: measured on the reference, not typed.
+
+How much error a precision causes is what the reference itself shows in that precision: float64
+against long double, float32 against the same. The budget of a tensor is
+
+    8 x max(the reference's own error, the largest over 20 seeds; one rounding unit)
+
+and in float64 at least 64 rounding units. Cancellation, as in the gradients of nearly uniform
+attention, is thereby allowed for where it happens and nowhere else.
+
+Own errors of the catalogue's cases are kept in ``budgets.json``, under a hash of the case's numbers
+and of the reference's source. ``python -m d2l_ext.agreement.budget`` computes those that are stale.
+"""
+
+import ast
+import functools
+import hashlib
+import json
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.progress import track
+
+from d2l_ext import reference, tables
+from d2l_ext.agreement import exact, tangent
+from d2l_ext.agreement.cases import catalogue
+from d2l_ext.agreement.errors import errors
+from d2l_ext.agreement.exact import evaluate
+from d2l_ext.agreement.jobs import flat
+from d2l_ext.files import replacing
+
+FILE = Path(__file__).with_name("budgets.json")
+SEEDS = 20
+FACTOR = 8
+LEAST = {"float64": 64, "float32": FACTOR}  # in rounding units
+DTYPES = tuple(LEAST)
+
+
+def unit(dtype):
+    """Return the rounding unit: the gap between 1 and the next number."""
+    return float(np.finfo(dtype).eps)
+
+
+class Budget:
+    """What errors one job may have in one precision.
+
+    Args:
+        own: the reference's own errors, ``{quantity: {tensor: size}}``; what is missing is less
+            than a rounding unit.
+        dtype: "float64" or "float32".
+    """
+
+    def __init__(self, own, dtype):
+        self._own, self._least, self._unit = own, LEAST[dtype] * unit(dtype), unit(dtype)
+
+    def of(self, quantity, tensor):
+        """Return the largest error allowed."""
+        own = self._own.get(quantity.removesuffix(" of vjp"), {}).get(tensor, 0)
+        return max(self._least, FACTOR * max(own, self._unit))
+
+
+def own_errors(job, answer, dtype):
+    """Return the reference's own errors in a precision.
+
+    Args:
+        job: a `Job`.
+        answer: `evaluate` of the job in long double.
+        dtype: "float64" or "float32".
+
+    Returns:
+        ``{quantity: {tensor: size}}`` of those above a rounding unit.
+    """
+    own = {}
+    for error in errors(evaluate(job, dtype), answer):
+        if error.size > unit(dtype):
+            own.setdefault(error.quantity, {})[error.tensor] = error.size
+    return own
+
+
+def larger(one, other):
+    """Return the larger of two sets of own errors, tensor by tensor."""
+    return {
+        quantity: {
+            tensor: max(o.get(quantity, {}).get(tensor, 0) for o in (one, other))
+            for tensor in one.get(quantity, {}) | other.get(quantity, {})
+        }
+        for quantity in one | other
+    }
+
+
+def measure(case, seeds=range(SEEDS)):
+    """Return ``{dtype: the case's largest own errors over some seeds}``."""
+    own = {dtype: {} for dtype in DTYPES}
+    for seed in seeds:
+        job = case.job(seed)
+        answer = evaluate(job)
+        for dtype in DTYPES:
+            own[dtype] = larger(own[dtype], own_errors(job, answer, dtype))
+    return own
+
+
+@functools.cache
+def stored():
+    """Read the file of own errors."""
+    return json.loads(FILE.read_text()) if FILE.exists() else {}
+
+
+def stale(cases):
+    """Return those of the cases whose own errors are unknown or of another definition."""
+    known = stored()
+    return [c for c in cases if known.get(c.name, {}).get("key") != key(c)]
+
+
+def budget(case, seed, job, answer, dtype):
+    """Return the `Budget` of a case's job.
+
+    For a seed beyond those that were measured, the reference's own error for this very seed counts
+    too: where its numbers happen to cancel, they do so for all.
+    """
+    own = stored()[case.name][dtype]
+    if not 0 <= seed < SEEDS:
+        own = larger(own, own_errors(job, answer, dtype))
+    return Budget(own, dtype)
+
+
+def key(case):
+    """Return a hash of what a case's own errors depend on: its numbers and the reference."""
+    digest = hashlib.sha256(_source_hash().encode())
+    for seed in (0, 1):
+        job = case.job(seed)
+        digest.update(json.dumps([job.target, job.training, job.first_output]).encode())
+        data = (job.inputs, job.cotangent, list(job.parameters.values()), list(job.masks.values()))
+        for name, array in flat(data).items():
+            digest.update(f"{name} {array.shape} {array.dtype}".encode() + array.tobytes())
+        if job.steps is not None:
+            digest.update(repr({k: str(v) for k, v in job.steps.items()}).encode())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _source_hash():
+    """Hash the code of the reference, without comments, docstrings and layout."""
+    folder = Path(reference.__file__).parent
+    others = ("__init__.py", "backend.py", "hooks.py")  # no part in what a module computes
+    files = [file for file in sorted(folder.glob("*.py")) if file.name not in others]
+    files += [Path(m.__file__) for m in (tangent, exact, tables)]
+    digest = hashlib.sha256()
+    for file in files:
+        tree = ast.parse(file.read_text())
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and _is_docstring(body[0]):
+                body[0] = ast.Pass()
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()
+
+
+def _is_docstring(node):
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _measured(name):
+    case = catalogue()[name]
+    return name, {"key": key(case)} | {
+        dtype: {
+            quantity: {tensor: float(f"{size:.2g}") for tensor, size in tensors.items()}
+            for quantity, tensors in own.items()
+        }
+        for dtype, own in measure(case).items()
+    }
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="Measure every case again.")
+def main(everything):
+    """Measure the reference's own errors where they are not known, and write budgets.json."""
+    cases = catalogue()
+    todo = list(cases) if everything else [c.name for c in stale(cases.values())]
+    found = {name: own for name, own in stored().items() if name in cases}
+    with ProcessPoolExecutor() as pool:
+        for name, own in track(pool.map(_measured, todo), "measuring", total=len(todo)):
+            found[name] = own
+    lines = (f"{json.dumps(n)}: {json.dumps(found[n], sort_keys=True)}" for n in sorted(found))
+    with replacing(FILE) as file:
+        file.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    click.echo(f"{len(todo)} of {len(cases)} cases measured")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Messages between processes: nested values with NumPy arrays, as JSON and raw bytes.
+
+No pickle: the other side may be another interpreter with another NumPy, or have gone mad.
+"""
+
+import json
+import struct
+
+import numpy as np
+
+MAGIC = b"d2l_ext\1"
+HEADER = struct.Struct("<8sQQ")  # magic, length of the JSON, length of the arrays' bytes
+
+
+class GarbageError(Exception):
+    """What was read is no message."""
+
+
+def encode(value):
+    """Return a message as bytes: None, bool, numbers, strings, lists, tuples, dicts, arrays."""
+    arrays = []
+    text = json.dumps(_plain(value, arrays)).encode()
+    data = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)
+    return HEADER.pack(MAGIC, len(text), len(data)) + text + data
+
+
+def size(header):
+    """Return how many bytes follow a header.
+
+    Raises:
+        GarbageError: it is no header.
+    """
+    magic, text, data = HEADER.unpack(header)
+    if magic != MAGIC:
+        raise GarbageError(f"{header[:8]!r} is not the start of a message")
+    return text + data
+
+
+def decode(message):
+    """Return the value of a message's bytes.
+
+    Raises:
+        GarbageError: they are no message.
+    """
+    try:
+        _, text, _ = HEADER.unpack(message[: HEADER.size])
+        data = memoryview(message)[HEADER.size + text :]
+        return _value(json.loads(message[HEADER.size : HEADER.size + text]), data)
+    except (ValueError, KeyError, TypeError, struct.error) as error:
+        raise GarbageError(f"not a message: {error}") from error
+
+
+def _plain(value, arrays):
+    if isinstance(value, np.generic):
+        value = np.asarray(value)
+    if isinstance(value, np.ndarray):
+        offset = sum(a.nbytes for a in arrays)
+        arrays.append(value)
+        return {"array": [value.dtype.str, list(value.shape), offset]}
+    if isinstance(value, dict):
+        return {"dict": [[key, _plain(v, arrays)] for key, v in value.items()]}
+    if isinstance(value, tuple):
+        return {"tuple": [_plain(v, arrays) for v in value]}
+    if isinstance(value, list):
+        return [_plain(v, arrays) for v in value]
+    return value
+
+
+def _value(plain, data):
+    if isinstance(plain, list):
+        return [_value(v, data) for v in plain]
+    if not isinstance(plain, dict):
+        return plain
+    ((kind, content),) = plain.items()
+    if kind == "dict":
+        return {key: _value(v, data) for key, v in content}
+    if kind == "tuple":
+        return tuple(_value(v, data) for v in content)
+    dtype, shape, offset = content
+    count = int(np.prod(shape))
+    return np.frombuffer(data, np.dtype(dtype), count, offset).reshape(shape).copy()

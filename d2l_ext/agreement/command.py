@@ -1,0 +1,276 @@
+"""``python -m d2l_ext compare``."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from d2l_ext import interface, reference
+from d2l_ext.agreement.cases import catalogue
+from d2l_ext.agreement.report import Report
+from d2l_ext.agreement.run import Comparison
+from d2l_ext.agreement.training import DRAWS, Plan
+from d2l_ext.config import describe
+from d2l_ext.data import TranslationData, load_pairs
+from d2l_ext.randomness import generator
+
+# D2L's four sentences, with translations that count as right.
+D2L_SENTENCES = (
+    ("go .", "va !"),
+    ("i lost .", "j'ai perdu ."),
+    ("he's calm .", "il est calme ."),
+    ("i'm home .", "je suis chez moi ."),
+)
+
+EPILOG = """\b
+Examples:
+  python -m d2l_ext compare
+  python -m d2l_ext compare --backends torch,jax --dtype float64
+  python -m d2l_ext compare --data fra-eng --dropout 0.2
+"""
+
+
+def _names(ctx, param, value):
+    """Read a list of backends."""
+    names = tuple(name.strip() for name in value.split(",")) if value else interface.COLUMNS
+    for name in names:
+        if name not in interface.COLUMNS:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(interface.COLUMNS)}")
+    return tuple(dict.fromkeys(names))
+
+
+def _interpreters(ctx, param, values):
+    """Read BACKEND=PATH pairs."""
+    pairs = [value.partition("=")[::2] for value in values]
+    for (name, path), value in zip(pairs, values, strict=True):
+        if name not in interface.COLUMNS or not path:
+            raise click.BadParameter(f"{value!r} is not like torch=/path/to/python")
+        if not os.access(path, os.X_OK):
+            raise click.BadParameter(f"{path!r} is no program")
+    return dict(pairs)
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--data",
+    default="bundled",
+    show_default=True,
+    help="bundled, fra-eng (downloaded), or a file with a pair of sentences on each line.",
+)
+@click.option(
+    "--backends", callback=_names, help="Frameworks, separated by commas.  [default: all]"
+)
+@click.option(
+    "--dtype", type=click.Choice(["both", "float64", "float32"]), default="both", show_default=True
+)
+@click.option(
+    "--epochs", type=click.IntRange(1), help="Times through the data.  [default: 20; real data 30]"
+)
+@click.option(
+    "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True
+)
+@click.option(
+    "--report",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="report",
+    show_default=True,
+    help="Folder for report.json and the pictures.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of everything random.")
+@click.option(
+    "--cases",
+    type=click.Choice(["sample", "all", "none"]),
+    default="sample",
+    show_default=True,
+    help="Cases of the single classes and functions.",
+)
+@click.option("--training/--no-training", default=True, help="Whether models are trained.")
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    callback=_interpreters,
+    metavar="BACKEND=PATH",
+    help="Run a backend with an interpreter of its own.",
+)
+@click.option(
+    "--limit", default=600.0, show_default=True, help="Seconds that a framework may be silent."
+)
+def compare(data, backends, dtype, epochs, dropout, folder, seed, cases, training, pythons, limit):
+    """Train in several frameworks and compare everything.
+
+    Each framework computes the same cases (outputs, attention weights, gradients, optimiser steps)
+    and trains the same translation model from the same start. What they compute is compared with
+    an exact reference, and what they learn with one another; the error allowed is measured, not
+    chosen. The exit status is 0 only if everything agrees.
+    """
+    console = Console()
+    names, left_out = _available(backends, pythons)
+    for name, why in left_out.items():
+        console.print(f"left out: {name} ({why})", highlight=False)
+    dtypes = ("float64", "float32") if dtype == "both" else (dtype,)
+    plan = _plan(data, epochs, dropout, seed) if training else None
+    chosen = [c for c in catalogue().values() if cases == "all" or (cases == "sample" and c.sample)]
+    settings = {
+        "data": data,
+        "dtypes": list(dtypes),
+        "epochs": plan.epochs if plan else 0,
+        "dropout": dropout,
+        "seed": seed,
+        "cases": len(chosen),
+        "restarts": DRAWS,
+    }
+    with Bars(names, console) as bars:
+        outcomes = Comparison(names, chosen, plan, dtypes, seed, pythons, limit, bars.show).run()
+    report = Report(outcomes, plan, dtypes, settings, left_out)
+    files = report.write(folder)
+    show(report, console)
+    console.print(f"written to {folder}: {', '.join(files)}", highlight=False)
+    sys.exit(0 if report.agrees else 1)
+
+
+def _available(backends, pythons):
+    """Return the backends that can be compared, and why the others can't."""
+    installed = {*interface.installed(), *pythons}
+    left_out = {b: f"pip install 'd2l-ext[{b}]'" for b in backends if b not in installed}
+    names = [b for b in backends if b in installed]
+    if len(names) < 2:
+        have = f"only {names[0]} is" if names else "none is"
+        missing = "; ".join(f"{b}: {how}" for b, how in left_out.items())
+        hint = f" ({missing})" if missing else ", and --backends must name at least two"
+        raise click.UsageError(f"two frameworks are needed to compare, but {have} there{hint}")
+    return names, left_out
+
+
+def _plan(source, epochs, dropout, seed):
+    """Decide what is trained: small on the bundled corpus, as D2L does on any other."""
+    pairs = load_pairs(source)
+    if source == "bundled":
+        pairs = _short(pairs)
+        size, layers, epochs = 64, 2, epochs or 15
+        data = TranslationData(pairs, num_steps=8, num_train=768, num_val=64, batch_size=64)
+        translated = pairs[768 : 768 + 64]
+    else:
+        size, layers, epochs = 256, 2, epochs or 30
+        train = min(512, len(pairs))
+        data = TranslationData(pairs, num_train=train, num_val=min(128, len(pairs) - train))
+        translated = [*D2L_SENTENCES, *pairs[:train]]
+    sizes = size, size, layers, dropout
+    target = describe(
+        reference.EncoderDecoder(
+            reference.Seq2SeqEncoder(len(data.src_vocab), *sizes),
+            reference.Seq2SeqAttentionDecoder(len(data.tgt_vocab), *sizes),
+        )
+    )
+    sentences, references = map(list, zip(*translated, strict=True))
+    return Plan(data, target, epochs, 0.005, 1.0, seed, sentences, references)
+
+
+def _short(pairs, most=7):
+    """Return the pairs of few words, in an order of their own: the file's is by length."""
+    pairs = [p for p in pairs if max(len(sentence.split()) for sentence in p) <= most]
+    return [pairs[i] for i in generator(0, "bundled pairs").permutation(len(pairs))]
+
+
+class Bars:
+    """A progress bar per backend, on a terminal."""
+
+    def __init__(self, names, console):
+        self._progress = Progress(
+            TextColumn("{task.fields[backend]:<10}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._tasks = {
+            name: self._progress.add_task("waiting", backend=name, total=None) for name in names
+        }
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_):
+        self._progress.stop()
+
+    def show(self, backend, what, done, total):
+        """Move a backend's bar."""
+        with self._lock:
+            self._progress.update(
+                self._tasks[backend], description=what, completed=done, total=total
+            )
+
+
+def show(report, console):
+    """Print the table, the translations and what went wrong."""
+    console.print(_table(report))
+    for dtype in report.dtypes:
+        if report.training[dtype]:
+            _show_translations(report, dtype, console)
+    for backend, outcome in report.outcomes.items():
+        for doing, why, details in outcome.problems:
+            console.print(f"[red]{backend}[/]: {doing}: {why}", highlight=False)
+            console.print(details, style="dim", markup=False, highlight=False)
+    failures = report.failures()
+    for verdict in failures[:20]:
+        console.print(str(verdict), style="red", markup=False, highlight=False)
+    if len(failures) > 20:
+        console.print(f"... and {len(failures) - 20} more, all in report.json")
+    if report.agrees:
+        console.print(f"[green]agreed[/]: {', '.join(report.backends)}")
+    else:
+        console.print("[red]not agreed[/]")
+
+
+def _table(report):
+    table = Table(title="largest error, and the budget it must keep to", title_justify="left")
+    table.add_column("")
+    for backend in report.backends:
+        version = report.outcomes[backend].versions.get("framework", "")
+        table.add_column(f"{backend}\n{version}")
+    last = None
+    for (dtype, row), cells in report.rows():
+        if dtype != last:
+            table.add_section()
+            table.add_row(f"[bold]{dtype}[/]")
+            last = dtype
+        table.add_row(row, *(_coloured(cells[b]) for b in report.backends))
+    return table
+
+
+def _coloured(cell):
+    colour = {True: "green", False: "bold red", None: "dim"}[cell.agrees]
+    mark = {True: "✓ ", False: "✗ ", None: ""}[cell.agrees]
+    return f"[{colour}]{mark}[/]{cell.text}" if cell.agrees else f"[{colour}]{mark}{cell.text}[/]"
+
+
+def _show_translations(report, dtype, console, most=4):
+    """Print a few translations; backends that say the same share a line."""
+    plan, runs = report.plan, report.training[dtype]["runs"]
+    table = Table(title=f"translations, {dtype}", title_justify="left")
+    for column in ("source", "by", "translation", "BLEU"):
+        table.add_column(column)
+    for number in range(min(most, len(plan.sentences))):
+        said = {}
+        for backend in runs:
+            said.setdefault(report.translation(dtype, backend, number), []).append(backend)
+        for place, (text, backends) in enumerate(said.items()):
+            by = "all" if len(backends) == len(runs) else ", ".join(backends)
+            score = report.bleu(dtype, backends[0], number)
+            table.add_row("" if place else plan.sentences[number], by, text, f"{score:.2f}")
+    means = {b: f"{report.mean_bleu(dtype, b):.3f}" for b in runs}
+    same = len(set(means.values())) == 1
+    mean = next(iter(means.values())) if same else ", ".join(f"{b} {m}" for b, m in means.items())
+    table.caption = f"mean BLEU of {len(plan.sentences)} sentences: {mean}"
+    console.print(table)

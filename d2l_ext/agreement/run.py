@@ -1,0 +1,124 @@
+"""The whole comparison: every backend in a worker, its cases, then its training runs."""
+
+import dataclasses
+import functools
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from d2l_ext.agreement.remote import Worker, WorkerError
+from d2l_ext.agreement.training import DRAWS, train
+from d2l_ext.agreement.verdict import Question
+
+# The slowest first, so that no core waits for it at the end.
+ORDER = ("mxnet", "tensorflow", "jax", "torch")
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What one backend did.
+
+    Attributes:
+        backend: its name.
+        versions: of framework, Python and NumPy.
+        verdicts: of all cases, a list of `Verdict`.
+        runs: ``{dtype: list of training.Run}``.
+        problems: what went wrong otherwise: (what was being done, why, details).
+    """
+
+    backend: str
+    versions: dict = dataclasses.field(default_factory=dict)
+    verdicts: list = dataclasses.field(default_factory=list)
+    runs: dict = dataclasses.field(default_factory=dict)
+    problems: list = dataclasses.field(default_factory=list)
+
+
+class Comparison:
+    """Cases and a training plan, given to several backends, two at a time.
+
+    Args:
+        backends: names.
+        cases: a list of `Case`.
+        plan: a `training.Plan`, or None.
+        dtypes: precisions.
+        seed: of the cases.
+        pythons: ``{backend: interpreter}`` of backends that have their own.
+        limit: seconds that a worker may take for one answer.
+        progress: called as ``progress(backend, what, done, total)``.
+    """
+
+    def __init__(
+        self, backends, cases, plan, dtypes, seed=0, pythons=None, limit=300, progress=None
+    ):
+        self.backends, self.cases, self.plan, self.dtypes = backends, cases, plan, dtypes
+        self.seed, self.pythons, self.limit = seed, pythons or {}, limit
+        self.progress = progress or (lambda *_: None)
+        self._total = len(dtypes) * (len(cases) + self._steps())
+        self._lock = threading.Lock()
+        self._question = functools.cache(lambda number: Question(cases[number], seed))
+
+    def run(self):
+        """Return ``{backend: Outcome}``."""
+        order = sorted(self.backends, key=lambda b: ORDER.index(b) if b in ORDER else -1)
+        with ThreadPoolExecutor(2) as pool:
+            outcomes = dict(zip(order, pool.map(self._one, order), strict=True))
+        return {name: outcomes[name] for name in self.backends}
+
+    def question(self, number):
+        """Return a case with its exact answer; the backends share it."""
+        with self._lock:
+            return self._question(number)
+
+    def _one(self, backend):
+        outcome = Outcome(backend)
+        try:
+            with Worker(backend, self.pythons.get(backend), self.limit) as worker:
+                self._use(worker, outcome)
+        except WorkerError as error:
+            if not outcome.problems:  # it was lost before it had anything to do
+                outcome.problems.append(("start", str(error), error.details))
+        return outcome
+
+    def _steps(self):
+        return 0 if self.plan is None else self.plan.num_steps * (DRAWS + 1)
+
+    def _use(self, worker, outcome):
+        outcome.versions = worker.ask("versions")
+        done = 0
+        for dtype in self.dtypes:
+            for number, case in enumerate(self.cases):
+                self.progress(outcome.backend, f"cases, {dtype}", done, self._total)
+                self._case(worker, outcome, number, case, dtype)
+                done += 1
+        for dtype in self.dtypes:
+            if self.plan is not None:
+                self._train(worker, outcome, dtype, done)
+                done += self._steps()
+        self.progress(outcome.backend, "done", self._total, self._total)
+
+    def _case(self, worker, outcome, number, case, dtype):
+        question = self.question(number)
+        job = vars(question.job)
+        try:
+            results = worker.ask("perform", job, dtype)
+        except WorkerError as error:
+            outcome.problems.append(
+                (f"{case.name}[{self.seed}] {dtype}", str(error), error.details)
+            )
+            if error.dead:
+                raise
+            return
+        outcome.verdicts += question.verdicts(outcome.backend, dtype, results)
+
+    def _train(self, worker, outcome, dtype, done):
+        steps = iter(range(done, done + self._steps()))
+
+        def on_step():
+            self.progress(outcome.backend, f"training, {dtype}", next(steps), self._total)
+
+        try:
+            outcome.runs[dtype] = train(worker, self.plan, dtype, on_step)
+        except (WorkerError, FloatingPointError) as error:
+            details = getattr(error, "details", "")
+            outcome.problems.append((f"training, {dtype}", str(error), details))
+            if getattr(error, "dead", False):
+                raise

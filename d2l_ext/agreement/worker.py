@@ -1,0 +1,87 @@
+"""One backend in a process of its own, which does what the parent asks.
+
+Started by `remote.Worker` as ``python -m d2l_ext.agreement.worker NAME REQUESTS ANSWERS`` with two
+file descriptors. What a framework prints goes elsewhere and can't spoil an answer. The end of the
+requests is the end of the process.
+"""
+
+import os
+import platform
+import sys
+import traceback
+
+import numpy as np
+
+from d2l_ext.agreement import codec
+from d2l_ext.agreement.jobs import Job
+from d2l_ext.agreement.perform import perform
+from d2l_ext.config import build
+from d2l_ext.interface import backend
+from d2l_ext.training.decoding import greedy
+
+
+class Service:
+    """What a worker can do; each method is a request."""
+
+    def __init__(self, name):
+        self.backend = backend(name)
+        self.model = self.trainer = None
+
+    def versions(self):
+        """Return the versions of what computes."""
+        return {
+            "framework": self.backend.version,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        }
+
+    def perform(self, job, dtype):
+        """Do a job, given as a dictionary."""
+        return perform(self.backend, Job(**job), dtype)
+
+    def build(self, target, inputs, dtype, lr, max_norm, pad):
+        """Make a model and its trainer."""
+        module = build(self.backend.api, target)
+        self.model = self.backend.model(module, *inputs, dtype=dtype)
+        self.trainer = self.backend.trainer(self.model, lr, max_norm, pad)
+
+    def start(self, parameters):
+        """Start to train from parameters."""
+        self.model.load_parameters(parameters)
+        zeros = {name: np.zeros_like(p) for name, p in parameters.items()}
+        self.trainer.load_state({"num_steps": 0, "m": zeros, "v": zeros})
+
+    def step(self, batch, masks):
+        """Do one training step; return the loss."""
+        return self.trainer.step(batch, masks)
+
+    def parameters(self):
+        """Return the parameters."""
+        return self.model.parameters()
+
+    def translate(self, src, valid_lens, options):
+        """Decode greedily; return tokens, their log-probabilities and margins, and weights."""
+        decoded = greedy(self.model, src, valid_lens, **options)
+        return vars(decoded)
+
+
+def main(name, requests, answers):
+    """Answer requests until there are no more."""
+    service = None
+    with os.fdopen(requests, "rb") as source, os.fdopen(answers, "wb") as sink:
+        while header := source.read(codec.HEADER.size):
+            request = codec.decode(header + source.read(codec.size(header)))
+            try:
+                service = service or Service(name)
+                answer = {"value": getattr(service, request["do"])(*request["with"])}
+            except Exception as error:  # of any kind: it is the parent that judges it
+                answer = {
+                    "error": f"{type(error).__name__}: {error}",
+                    "traceback": traceback.format_exc(),
+                }
+            sink.write(codec.encode(answer))
+            sink.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
