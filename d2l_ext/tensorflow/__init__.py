@@ -8,6 +8,8 @@ from d2l_ext.tensorflow.bahdanau import (
     Seq2SeqAttentionDecoder,
 )
 from d2l_ext.tensorflow.masking import causal_mask, masked_softmax, padding_mask, sequence_mask
+from d2l_ext.tensorflow.multihead import MultiHeadAttention
+from d2l_ext.tensorflow.positional import LearnedPositionalEncoding, PositionalEncoding
 from d2l_ext.tensorflow.recurrent import GRU, LSTM
 from d2l_ext.tensorflow.scoring import (
     AdditiveAttention,
@@ -28,10 +30,19 @@ from d2l_ext.tensorflow.seq2seq import (
     Seq2SeqEncoder,
     masked_loss,
 )
+from d2l_ext.tensorflow.transformer import (
+    AddNorm,
+    PositionWiseFFN,
+    TransformerDecoder,
+    TransformerDecoderBlock,
+    TransformerEncoder,
+    TransformerEncoderBlock,
+)
 
 __all__ = [
     "GRU",
     "LSTM",
+    "AddNorm",
     "AdditiveAttention",
     "AttentionDecoder",
     "BidirectionalEncoder",
@@ -45,10 +56,18 @@ __all__ = [
     "LSTMAttentionDecoder",
     "LSTMDecoder",
     "LSTMEncoder",
+    "LearnedPositionalEncoding",
     "LuongDecoder",
+    "MultiHeadAttention",
+    "PositionWiseFFN",
+    "PositionalEncoding",
     "Seq2SeqAttentionDecoder",
     "Seq2SeqDecoder",
     "Seq2SeqEncoder",
+    "TransformerDecoder",
+    "TransformerDecoderBlock",
+    "TransformerEncoder",
+    "TransformerEncoderBlock",
     "attention",
     "causal_mask",
     "masked_loss",

@@ -68,8 +68,8 @@ class TensorFlowModel(Model):
     def canonical(self, tensors):
         """Return ``{canonical name: array}`` of tensors that belong to the variables."""
         return {
-            name: x.numpy().T.copy() if transposed else x.numpy()
-            for (name, _, transposed), x in zip(self._slots, tensors, strict=True)
+            name: np.ascontiguousarray(x.T) if transposed else x
+            for (name, _, transposed), x in zip(self._slots, BACKEND.numpy(tensors), strict=True)
         }
 
     def native(self, arrays):
@@ -86,24 +86,24 @@ class TensorFlowModel(Model):
 
     @contextlib.contextmanager
     def given(self, masks):
-        """Give the dropout layers their masks, or None to draw them, for one forward pass."""
+        """Give the dropout layers their masks for one forward pass; None lets them draw."""
         dropouts = [(p, layer) for p, layer in layers(self.module) if isinstance(layer, Dropout)]
         try:
             for path, layer in dropouts:
-                layer.given = None if masks is None else masks.get(path)
+                mask = None if masks is None else masks.get(path)
+                layer.given = None if mask is None else tf.cast(mask, self.dtype)
             yield dropouts
         finally:
             for _, layer in dropouts:
                 layer.given = None
 
-    def constants(self, masks):
-        """Turn masks into tensors of the model's dtype."""
-        return masks and {path: tf.cast(mask, self.dtype) for path, mask in masks.items()}
+    def _cast(self, x):
+        return tf.cast(x, self.dtype) if x.dtype.is_floating else x
 
     def _forward(self, method, inputs, training, masks):
         if method != "forward":
             return getattr(self.module, method)(*inputs), None
-        with self.given(self.constants(masks)):
+        with self.given(masks):
             outputs = self.module(*inputs, training=training)
         return outputs, getattr(self.module, "attention_weights", None)
 
@@ -115,7 +115,7 @@ class TensorFlowModel(Model):
         return {p: (layer.rate, layer.asked) for p, layer in dropouts if layer.asked is not None}
 
     def _vjp(self, inputs, cotangent, training, masks):
-        with self.given(self.constants(masks)):
+        with self.given(masks):
             function = functools.partial(self.module, training=training)
             outputs, gradients, input_gradients = vjp(function, inputs, cotangent, self.variables)
         return outputs, self.canonical(gradients), input_gradients
@@ -130,7 +130,7 @@ class TensorFlowModel(Model):
 def assign(variables, values):
     """Set variables one by one."""
     for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+        variable.assign(tf.cast(value, variable.dtype))
 
 
 def vjp(function, inputs, cotangent, variables=()):
@@ -144,8 +144,8 @@ def vjp(function, inputs, cotangent, variables=()):
         tape, [y for y, _ in pairs], [*variables, *floats], [tf.cast(c, y.dtype) for y, c in pairs]
     )
     rest = iter(gradients[len(variables) :])
-    input_gradients = nest(lambda x: next(rest).numpy() if x.dtype.is_floating else None, inputs)
-    return BACKEND.numpy(outputs), gradients[: len(variables)], input_gradients
+    input_gradients = nest(lambda x: next(rest) if x.dtype.is_floating else None, inputs)
+    return BACKEND.numpy(outputs), gradients[: len(variables)], BACKEND.numpy(input_gradients)
 
 
 def _pairs(outputs, cotangent):
@@ -189,7 +189,7 @@ class TensorFlowTrainer(Trainer):
     def _step(self, inputs, labels, masks, correction1, correction2):
         self._check(inputs, labels)
         rates = tf.constant([self.lr / correction1, correction2], self.model.dtype)
-        return self._train(inputs, labels, self.model.constants(masks), rates)
+        return self._train(inputs, labels, masks, rates)
 
     def _update(self, inputs, labels, masks, rates):
         """One step of Adam on all variables; `rates` has the step size and v's correction."""
@@ -265,7 +265,7 @@ class TensorFlowBackend(Backend):
         return tf.constant(x.copy())
 
     def _numpy(self, y):
-        return np.asarray(y)
+        return np.array(tf.cast(y, "float32") if y.dtype == "bfloat16" else y)
 
 
 BACKEND = TensorFlowBackend()

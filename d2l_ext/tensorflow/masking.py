@@ -25,7 +25,7 @@ def sequence_mask(X, valid_lens, value=0):
     keep = tf.sequence_mask(valid_lens, tf.shape(X)[1])  # (batch, num_steps)
     for _ in X.shape[2:]:
         keep = keep[..., None]
-    return tf.where(keep, X, tf.cast(value, X.dtype))
+    return tf.where(keep, X, tf.constant(value, X.dtype))
 
 
 def padding_mask(tokens, pad):

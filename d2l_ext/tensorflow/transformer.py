@@ -1,0 +1,327 @@
+"""The Transformer: blocks of self-attention and position-wise networks."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from d2l_ext import checks
+from d2l_ext.interface import nest
+from d2l_ext.tensorflow.bahdanau import AttentionDecoder
+from d2l_ext.tensorflow.layers import Dropout, Layer, embedding, linear, seen
+from d2l_ext.tensorflow.masking import attend, check_masks
+from d2l_ext.tensorflow.multihead import MultiHeadAttention
+from d2l_ext.tensorflow.positional import PositionalEncoding, known, positions
+from d2l_ext.tensorflow.seq2seq import Encoder
+
+
+def gelu(X):
+    """X P(N(0, 1) < X), by the error function; `tf.nn.gelu` rounds the root to float32."""
+    return 0.5 * X * (1 + tf.math.erf(X / math.sqrt(2)))
+
+
+ACTIVATIONS = {"relu": tf.nn.relu, "gelu": gelu}
+
+
+def layer_norm(eps=1e-5):
+    """Return a layer norm over the last axis; Keras's own epsilon is 1e-3."""
+    return keras.layers.LayerNormalization(epsilon=eps, autocast=False)
+
+
+class PositionWiseFFN(Layer):
+    """The same two-layer network at every position: dense2(activation(dense1(x))).
+
+    ``activation`` is "relu" or "gelu", the exact one with the error function.
+    """
+
+    def __init__(self, ffn_num_hiddens, ffn_num_outputs, activation="relu"):
+        super().__init__()
+        checks.choice("activation", activation, tuple(ACTIVATIONS))
+        self.activation = ACTIVATIONS[activation]
+        self.dense1 = linear(ffn_num_hiddens)
+        self.dense2 = linear(ffn_num_outputs)
+
+    def call(self, X):
+        """Map (..., size) to (..., ffn_num_outputs)."""
+        return self.dense2(self.activation(self.dense1(X)))
+
+
+class AddNorm(Layer):
+    """Residual connection, then layer normalisation: LayerNorm(X + dropout(Y))."""
+
+    def __init__(self, norm_shape, dropout, eps=1e-5):
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.ln = layer_norm(eps)
+
+    def call(self, X, Y, training=False):
+        """Add (..., norm_shape) and (..., norm_shape), and normalise."""
+        return self.ln(self.dropout(Y, training=training) + X)
+
+    def wrap(self, X, sublayer, norm, training):
+        """Put the connection around a sublayer.
+
+        "post" (as in D2L) normalises the sum; "pre" (Xiong et al., 2020) the sublayer's input,
+        X + dropout(sublayer(LayerNorm(X))).
+        """
+        if norm == "pre":
+            return X + self.dropout(sublayer(self.ln(X)), training=training)
+        return self(X, sublayer(X), training=training)
+
+
+class TransformerEncoderBlock(Layer):
+    """Self-attention and a position-wise network, each with its `AddNorm`."""
+
+    def __init__(
+        self,
+        num_hiddens,
+        ffn_num_hiddens,
+        num_heads,
+        dropout,
+        use_bias=False,
+        norm="post",
+        activation="relu",
+    ):
+        super().__init__()
+        checks.choice("norm", norm, ("post", "pre"))
+        self.norm = norm
+        self.attention = MultiHeadAttention(num_hiddens, num_heads, dropout, use_bias)
+        self.addnorm1 = AddNorm(num_hiddens, dropout)
+        self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
+        self.addnorm2 = AddNorm(num_hiddens, dropout)
+
+    @property
+    def attention_weights(self):
+        """Weights of the last call, (batch * num_heads, num_steps, num_steps)."""
+        return self.attention.attention_weights
+
+    def check(self, X, valid_lens=None):
+        """Raise a ValueError where the inputs do not fit."""
+        self.attention.check(X, X, X, valid_lens)
+
+    def call(self, X, valid_lens=None, training=False):
+        """Map (batch, num_steps, num_hiddens) to the same shape; ``valid_lens`` (batch,)."""
+        self.check(X, valid_lens)
+
+        def attend_to_itself(x):
+            return self.attention(x, x, x, valid_lens, training=training)
+
+        X = self.addnorm1.wrap(X, attend_to_itself, self.norm, training)
+        return self.addnorm2.wrap(X, self.ffn, self.norm, training)
+
+
+class TransformerEncoder(Encoder):
+    """Scaled embedding, positional encoding and blocks; with pre-norm, a last layer norm."""
+
+    def __init__(
+        self,
+        vocab_size,
+        num_hiddens,
+        ffn_num_hiddens,
+        num_heads,
+        num_blks,
+        dropout,
+        use_bias=False,
+        norm="post",
+        activation="relu",
+        max_len=1000,
+    ):
+        super().__init__()
+        self.scale = math.sqrt(num_hiddens)
+        self.embedding = embedding(vocab_size, num_hiddens)
+        self.pos_encoding = PositionalEncoding(num_hiddens, dropout, max_len)
+        self.blks = {
+            f"block{i}": TransformerEncoderBlock(
+                num_hiddens, ffn_num_hiddens, num_heads, dropout, use_bias, norm, activation
+            )
+            for i in range(num_blks)
+        }
+        self.ln = layer_norm() if norm == "pre" else None
+
+    @property
+    def attention_weights(self):
+        """One (batch * num_heads, num_steps, num_steps) per block."""
+        return [blk.attention_weights for blk in self.blks.values()]
+
+    def call(self, X, valid_lens=None, training=False):
+        """Encode ids (batch, num_steps) to (batch, num_steps, num_hiddens)."""
+        self.check(X, valid_lens)
+        X = self.pos_encoding(self.embedding(X) * self.scale, training=training)
+        for blk in self.blks.values():
+            X = blk(X, valid_lens, training=training)
+        return X if self.ln is None else self.ln(X)
+
+
+class TransformerDecoderBlock(Layer):
+    """Causal self-attention, attention to the encoder and a position-wise network.
+
+    ``i`` is the block's index: where its caches stand in the state.
+    """
+
+    def __init__(
+        self,
+        num_hiddens,
+        ffn_num_hiddens,
+        num_heads,
+        dropout,
+        i,
+        use_bias=False,
+        norm="post",
+        activation="relu",
+    ):
+        super().__init__()
+        checks.choice("norm", norm, ("post", "pre"))
+        self.i, self.norm = i, norm
+        self.attention1 = MultiHeadAttention(num_hiddens, num_heads, dropout, use_bias)
+        self.addnorm1 = AddNorm(num_hiddens, dropout)
+        self.attention2 = MultiHeadAttention(num_hiddens, num_heads, dropout, use_bias)
+        self.addnorm2 = AddNorm(num_hiddens, dropout)
+        self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
+        self.addnorm3 = AddNorm(num_hiddens, dropout)
+
+    def call(self, X, state, training=False):
+        """Decode the next steps.
+
+        Args:
+            X: (batch, num_steps, num_hiddens).
+            state: as in `TransformerDecoder.init_state`, or D2L's three entries.
+            training: whether dropout acts.
+
+        Returns:
+            Like X, and the state, in which this block's cache is new.
+        """
+        if len(state) == 3:
+            state = [*state, [None] * len(state[2]), tf.zeros((), "int64")]
+        enc_outputs, enc_valid_lens, caches, projected, position = state
+        caches, projected = list(caches), list(projected)
+        if projected[self.i] is None:
+            projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
+        enc_mask = attend(tf.shape(enc_outputs)[1], enc_valid_lens)
+
+        def attend_to_past(x):
+            keys, values = self.attention1.project(x, x)
+            if caches[self.i] is not None:
+                keys = tf.concat((caches[self.i][0], keys), axis=1)
+                values = tf.concat((caches[self.i][1], values), axis=1)
+            caches[self.i] = (keys, values)
+            # Step t of X stands at position + t and sees the keys up to there.
+            mask = positions(x, position)[:, None] >= tf.range(tf.shape(keys)[1])
+            return self.attention1.attend(x, keys, values, mask, training)
+
+        def attend_to_encoder(x):
+            return self.attention2.attend(x, *projected[self.i], enc_mask, training)
+
+        X = self.addnorm1.wrap(X, attend_to_past, self.norm, training)
+        X = self.addnorm2.wrap(X, attend_to_encoder, self.norm, training)
+        X = self.addnorm3.wrap(X, self.ffn, self.norm, training)
+        return X, [enc_outputs, enc_valid_lens, caches, projected, position]
+
+
+class TransformerDecoder(AttentionDecoder):
+    """Scaled embedding, positional encoding, blocks and an output layer.
+
+    Projected keys and values are cached, those of the encoder once per sentence and those of the
+    decoder token by token, so that decoding a token costs the same at every position, but for the
+    attention's own sum.
+    """
+
+    def __init__(
+        self,
+        vocab_size,
+        num_hiddens,
+        ffn_num_hiddens,
+        num_heads,
+        num_blks,
+        dropout,
+        use_bias=False,
+        norm="post",
+        activation="relu",
+        max_len=1000,
+    ):
+        super().__init__()
+        self.scale = math.sqrt(num_hiddens)
+        self.embedding = embedding(vocab_size, num_hiddens)
+        self.pos_encoding = PositionalEncoding(num_hiddens, dropout, max_len)
+        self.blks = {
+            f"block{i}": TransformerDecoderBlock(
+                num_hiddens, ffn_num_hiddens, num_heads, dropout, i, use_bias, norm, activation
+            )
+            for i in range(num_blks)
+        }
+        self.ln = layer_norm() if norm == "pre" else None
+        self.dense = linear(vocab_size)
+
+    @property
+    def attention_weights(self):
+        """Two lists, of self-attention and of attention to the encoder, one array per block."""
+        blks = self.blks.values()
+        return [
+            [blk.attention1.attention_weights for blk in blks],
+            [blk.attention2.attention_weights for blk in blks],
+        ]
+
+    def check(self, X, state):
+        """Raise a ValueError where the inputs do not fit."""
+        super().check(X, state)
+        # In compiled code the position is known here or never.
+        H = checks.Seen((*seen(X).shape, self.config["num_hiddens"]), "float32")
+        checks.positions(H, known(X, state[4]), **self.pos_encoding.config)
+
+    def init_state(self, enc_outputs, enc_valid_lens=None):
+        """Return the state that decoding starts from.
+
+        Args:
+            enc_outputs: (batch, num_keys, num_hiddens).
+            enc_valid_lens: (batch,) or None.
+
+        Returns:
+            [encoder outputs, lengths, per block the cached keys and values of self-attention (None
+            at first), per block the encoder's projected keys and values, position]; keys and
+            values are (batch * num_heads, n, num_hiddens / num_heads).
+        """
+        batch, num_keys, _ = seen(enc_outputs).shape
+        check_masks((batch, 1, num_keys), enc_valid_lens)
+        blks = self.blks.values()
+        projected = [blk.attention2.project(enc_outputs, enc_outputs) for blk in blks]
+        return [
+            enc_outputs,
+            enc_valid_lens,
+            [None] * len(blks),
+            projected,
+            tf.zeros((), "int64"),
+        ]
+
+    def call(self, X, state, training=False):
+        """Decode ids.
+
+        Args:
+            X: (batch, num_steps), the tokens that follow those already decoded.
+            state: as returned by `init_state` or by the last call.
+            training: whether dropout acts.
+
+        Returns:
+            Logits (batch, num_steps, vocab_size) and the new state; the old one stays valid.
+        """
+        self.check(X, state)
+        position = state[4]
+        H = self.pos_encoding(self.embedding(X) * self.scale, position, training=training)
+        for blk in self.blks.values():
+            H, state = blk(H, state, training=training)
+        logits = self.dense(H if self.ln is None else self.ln(H))
+        return logits, [*state[:4], position + tf.shape(X, "int64")[1]]
+
+    def select(self, state, rows):
+        """Return the state of some rows of the batch."""
+        enc_outputs, enc_valid_lens, caches, projected, position = state
+
+        def pick(x):  # (batch * num_heads, n, d)
+            heads = tf.reshape(x, (len(enc_outputs), -1, *x.shape[1:]))
+            return tf.reshape(tf.gather(heads, rows), (-1, *x.shape[1:]))
+
+        return [
+            tf.gather(enc_outputs, rows),
+            None if enc_valid_lens is None else tf.gather(enc_valid_lens, rows),
+            nest(pick, caches),
+            nest(pick, projected),
+            position,
+        ]
