@@ -4,7 +4,8 @@ import math
 
 import mxnet as mx
 import numpy
-from mxnet import autograd, np, npx
+from mxnet import autograd, npx
+from mxnet import np as mnp
 
 from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer, leaves, nest
 from d2l_ext.mxnet.layers import Dropout
@@ -86,12 +87,12 @@ def vjp(function, inputs, cotangent, params=(), training=False):
     for x in wanted:
         x.attach_grad()
     clear_gradients(params)
-    total = np.zeros(())
+    total = mnp.zeros(())
     total.attach_grad()  # so that there is something to differentiate, whatever the outputs are
     with autograd.record(train_mode=training):
         outputs = function(*inputs)
         for y, c in pairs(outputs, cotangent):
-            total = total + (y * np.array(c, dtype=y.dtype)).sum()
+            total = total + (y * mnp.array(c, dtype=y.dtype)).sum()
     total.backward()
     gradients = nest(lambda x: x.grad.asnumpy() if is_floating(x) else None, inputs)
     return BACKEND.numpy(outputs), gradients
@@ -115,7 +116,7 @@ class MXNetTrainer(Trainer):
         super().__init__(model, lr, max_norm, pad)
         self._params = model._params()
         self._m, self._v = (
-            {k: np.zeros_like(p.data()) for k, p in self._params.items()} for _ in range(2)
+            {k: mnp.zeros_like(p.data()) for k, p in self._params.items()} for _ in range(2)
         )
 
     def _step(self, inputs, labels, masks, correction1, correction2):
@@ -144,7 +145,7 @@ class MXNetTrainer(Trainer):
         p, g, m, v = param.data(), param.grad(), self._m[name], self._v[name]
         m += (1 - BETA1) * (g - m)
         v += (1 - BETA2) * (g * g - v)
-        p -= (self.lr / correction1) * m / (np.sqrt(v / correction2) + EPSILON)
+        p -= (self.lr / correction1) * m / (mnp.sqrt(v / correction2) + EPSILON)
 
     def _loss(self, inputs, labels):
         self.model.prepare(None, keep_weights=False)
@@ -175,10 +176,10 @@ class MXNetDecoding(Decoding):
     def _advance(self, tokens, state, k):
         decoder = self.model.module.decoder
         logits, state = decoder(tokens, state)
-        logits = np.squeeze(logits, 1)
+        logits = mnp.squeeze(logits, 1)
         best, ids = npx.topk(logits, k=k, axis=-1, ret_typ="both", dtype="int64")
         # As in `masked_loss`: log p = x - x_b + log p_b, with b the most likely token.
-        log_p = np.log(npx.pick(npx.softmax(logits, axis=-1), ids[:, 0], keepdims=True))
+        log_p = mnp.log(npx.pick(npx.softmax(logits, axis=-1), ids[:, 0], keepdims=True))
         return best - best[:, :1] + log_p, ids, getattr(decoder, "attention_weights", None), state
 
     def _select(self, state, rows):
@@ -196,7 +197,7 @@ class MXNetBackend(Backend):
         return vjp(function, self.array(inputs), cotangent)
 
     def _array(self, x):
-        return np.array(x, dtype=x.dtype)
+        return mnp.array(x, dtype=x.dtype)
 
     def _numpy(self, y):
         return y.asnumpy()

@@ -2,7 +2,7 @@
 
 import functools
 
-from mxnet import np
+from mxnet import np as mnp
 from mxnet.gluon import nn
 
 from d2l_ext.interface import nest
@@ -54,8 +54,8 @@ class AttentionDecoder(Decoder):
     def select(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, enc_valid_lens, keys = state
-        hidden_state = nest(lambda H: np.take(H, rows, axis=1), hidden_state)
-        pick = functools.partial(nest, lambda x: np.take(x, rows, axis=0))
+        hidden_state = nest(lambda H: mnp.take(H, rows, axis=1), hidden_state)
+        pick = functools.partial(nest, lambda x: mnp.take(x, rows, axis=0))
         return [pick(enc_outputs), hidden_state, pick(enc_valid_lens), pick(keys)]
 
 
@@ -99,17 +99,17 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
         pool_mask = self.attention.dropout.mask((len(embs), batch, 1, num_keys), embs)
         states, outputs, all_weights = split(hidden_state), [], []
         for t, gates in enumerate(emb_gates):
-            query = np.expand_dims(states[-1][0], 1)  # (batch, 1, num_hiddens)
+            query = mnp.expand_dims(states[-1][0], 1)  # (batch, 1, num_hiddens)
             drop = None if pool_mask is None else pool_mask[t].__mul__
             context, weights_t = pool(self.attention.score(query, keys), enc_outputs, mask, drop)
-            context = np.squeeze(context, 1)
+            context = mnp.squeeze(context, 1)
             gates = [g + linear(context, w) for g, w in zip(gates, context_weights, strict=True)]
             drops = [m if m is None else m[t] for m in rnn_masks]
             states = self.rnn.advance(gates, states, drops, weights)
             outputs.append(states[-1][0])
             all_weights.append(weights_t.detach())
         self._attention_weights = all_weights if self.keep_weights else None
-        logits = self.dense(np.stack(outputs)).swapaxes(0, 1)
+        logits = self.dense(mnp.stack(outputs)).swapaxes(0, 1)
         return logits, [enc_outputs, join(states), enc_valid_lens, keys]
 
 
@@ -148,7 +148,7 @@ class LuongDecoder(AttentionDecoder):
         scores = self.attention.score(queries, keys)
         mask = attend(keys.shape[1], enc_valid_lens)
         contexts, weights = pool(scores, enc_outputs, mask, self.attention.dropout)
-        per_step = [np.expand_dims(w, 1) for w in unstack(weights.detach().swapaxes(0, 1))]
+        per_step = [mnp.expand_dims(w, 1) for w in unstack(weights.detach().swapaxes(0, 1))]
         self._attention_weights = per_step if self.keep_weights else None
-        attentional = tanh(self.W_c(np.concatenate((contexts, queries), axis=-1)))
+        attentional = tanh(self.W_c(mnp.concatenate((contexts, queries), axis=-1)))
         return self.dense(attentional), [enc_outputs, join(states), enc_valid_lens, keys]

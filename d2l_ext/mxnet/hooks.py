@@ -19,7 +19,7 @@ NAMES = {"gamma": "weight", "beta": "bias"}
 
 
 class MXNetProbe(Probe):
-    """A Gluon block; dropout acts within ``autograd.train_mode()``, which is the caller's choice."""
+    """A Gluon block; dropout acts within ``autograd.train_mode()``: the caller's choice."""
 
     def _prepare(self, model):
         model.prepare(None, keep_weights=True)

@@ -1,6 +1,6 @@
 """What every file of this column uses: how checks see an array, fast operators, and dropout.
 
-MXNet offers most operations several times, and which one is taken decides over its speed: `np.tanh`
+MXNet offers most operations several times, and which is taken decides over its speed: `mnp.tanh`
 takes five times as long as `npx.activation`, and indexing a sequence step by step has a backward
 pass that is linear in the square of its length. The choices are made here, once.
 """
@@ -27,7 +27,8 @@ if not (SHARED_CORES.exists() and SHARED_CORES.read_text().strip() == "1"):
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of distutils, and of NumPy's own
     import mxnet as mx
-    from mxnet import autograd, np, npx
+    from mxnet import autograd, npx
+    from mxnet import np as mnp
     from mxnet.gluon import nn
 
 npx.set_np()
@@ -72,7 +73,7 @@ def gelu(X):
     """
     with autograd.pause():
         value = 0.5 * (1 + npx.erf(X / math.sqrt(2)))
-        density = np.exp(-0.5 * X * X) / math.sqrt(2 * math.pi)
+        density = mnp.exp(-0.5 * X * X) / math.sqrt(2 * math.pi)
     return X * (value + density * (X - X.detach()))
 
 
@@ -84,8 +85,8 @@ def where(condition, X, Y):
 
 def repeat(X, times):
     """Repeat each row (n, size) to (n, times, size): a product with ones, fast both ways."""
-    X = np.expand_dims(X, 1)
-    return X if times == 1 else npx.batch_dot(np.ones((len(X), times, 1), dtype=X.dtype), X)
+    X = mnp.expand_dims(X, 1)
+    return X if times == 1 else npx.batch_dot(mnp.ones((len(X), times, 1), dtype=X.dtype), X)
 
 
 def pieces(X, num_pieces, squeeze=False):
@@ -104,7 +105,7 @@ def pieces(X, num_pieces, squeeze=False):
 
 
 def unstack(X):
-    """List the entries of an array along its first axis; undoes `np.stack`."""
+    """List the entries of an array along its first axis; undoes `mnp.stack`."""
     return pieces(X, len(X), squeeze=True)
 
 
@@ -158,7 +159,7 @@ class Dropout(Configured, nn.Block):
         if self.given is not None:
             fits = self.given.shape == self.asked
             return self.given if fits else self.given[tuple(map(slice, shape))]
-        return npx.dropout(np.ones(shape, dtype=like.dtype), p=self.rate)
+        return npx.dropout(mnp.ones(shape, dtype=like.dtype), p=self.rate)
 
     def forward(self, X):
         """Return X times its mask."""

@@ -5,7 +5,8 @@ One polarity everywhere: True means attend.
 
 import math
 
-from mxnet import np, npx
+from mxnet import np as mnp
+from mxnet import npx
 
 from d2l_ext import checks
 from d2l_ext.mxnet.layers import seen
@@ -38,7 +39,7 @@ def padding_mask(tokens, pad):
         A boolean array (batch, 1, num_keys).
     """
     checks.tokens("tokens", seen(tokens))
-    return np.expand_dims(tokens.astype("int64") != pad, 1)
+    return mnp.expand_dims(tokens.astype("int64") != pad, 1)
 
 
 def causal_mask(num_steps):
@@ -47,7 +48,7 @@ def causal_mask(num_steps):
     Returns:
         A boolean array (num_steps, num_steps), lower triangular.
     """
-    return steps_below(np.arange(1, num_steps + 1, dtype="int64"), num_steps)
+    return steps_below(mnp.arange(1, num_steps + 1, dtype="int64"), num_steps)
 
 
 def masked_softmax(X, valid_lens=None, mask=None):
@@ -81,7 +82,7 @@ def attend(num_keys, valid_lens=None, mask=None):
     if valid_lens is None:
         return mask
     valid = steps_below(valid_lens, num_keys)
-    valid = np.expand_dims(valid, 1) if valid.ndim == 2 else valid
+    valid = mnp.expand_dims(valid, 1) if valid.ndim == 2 else valid
     return valid if mask is None else valid * mask  # MXNet has no & of booleans
 
 
@@ -91,19 +92,19 @@ def softmax(X, mask=None):
         return npx.softmax(X, axis=-1)
     # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
     some = mask.any(axis=-1, keepdims=True)
-    fill = choose(some, np.full(some.shape, -math.inf, dtype=X.dtype), 0)
-    return npx.softmax(np.where(mask, X, fill), axis=-1) * some.astype(X.dtype)
+    fill = choose(some, mnp.full(some.shape, -math.inf, dtype=X.dtype), 0)
+    return npx.softmax(mnp.where(mask, X, fill), axis=-1) * some.astype(X.dtype)
 
 
 def choose(keep, X, value):
     """Return X where ``keep`` is True and a number elsewhere.
 
-    The number is made an array: with a scalar, the gradient of `np.where` goes to the wrong branch.
+    The number is made an array: a scalar sends the gradient of `mnp.where` to the wrong branch.
     """
-    return np.where(keep, X, np.full((1,) * X.ndim, value, dtype=X.dtype))
+    return mnp.where(keep, X, mnp.full((1,) * X.ndim, value, dtype=X.dtype))
 
 
 def steps_below(lens, num_steps):
     """Return which of ``num_steps`` steps come before each length, boolean (*lens, num_steps)."""
     lens = lens.astype("int64")  # MXNet compares arrays of one dtype only
-    return np.arange(num_steps, dtype="int64") < np.expand_dims(lens, -1)
+    return mnp.arange(num_steps, dtype="int64") < mnp.expand_dims(lens, -1)

@@ -1,6 +1,6 @@
 """Multi-head attention: several attentions in parallel, each on its own projection."""
 
-from mxnet import np
+from mxnet import np as mnp
 from mxnet.gluon import nn
 
 from d2l_ext import checks
@@ -71,7 +71,7 @@ class MultiHeadAttention(Configured, nn.Block):
     def per_head(self, mask):
         """Repeat a mask with a batch axis for every head."""
         repeat = mask is not None and mask.ndim == 3 and mask.shape[0] > 1
-        return np.repeat(mask, self.num_heads, axis=0) if repeat else mask
+        return mnp.repeat(mask, self.num_heads, axis=0) if repeat else mask
 
     def transpose_qkv(self, X):
         """(batch, n, num_hiddens) to (batch * num_heads, n, num_hiddens / num_heads)."""

@@ -1,6 +1,6 @@
 """Positional encodings: what tells attention where a token stands."""
 
-from mxnet import np
+from mxnet import np as mnp
 from mxnet.gluon import nn
 
 from d2l_ext import checks
@@ -35,7 +35,7 @@ class PositionalEncoding(Configured, nn.Block):
         """
         self.check(X, offset)
         steps = slice(int(offset), int(offset) + X.shape[1])
-        return self.dropout(X + np.array(self.P[steps], dtype=X.dtype))
+        return self.dropout(X + mnp.array(self.P[steps], dtype=X.dtype))
 
 
 class LearnedPositionalEncoding(Configured, nn.Block):
@@ -52,4 +52,4 @@ class LearnedPositionalEncoding(Configured, nn.Block):
     def forward(self, X, offset=0):
         """Add the encoding; as `PositionalEncoding`."""
         self.check(X, offset)
-        return self.dropout(X + self.embedding(int(offset) + np.arange(X.shape[1], dtype="int64")))
+        return self.dropout(X + self.embedding(int(offset) + mnp.arange(X.shape[1], dtype="int64")))

@@ -6,7 +6,7 @@ that one product computes it for all steps. The weights are cut into one matrix 
 rather than the gates at every step: in MXNet the backward pass of a cut is slow.
 """
 
-from mxnet import np
+from mxnet import np as mnp
 from mxnet.gluon import nn
 
 from d2l_ext import checks
@@ -145,7 +145,7 @@ class Stack(Configured, nn.Block):
         Returns:
             Outputs (num_steps, batch, num_hiddens), zero after the end, and the final state.
         """
-        zeros = (np.zeros((X.shape[1], self.num_hiddens), dtype=X.dtype),) * self.num_states
+        zeros = (mnp.zeros((X.shape[1], self.num_hiddens), dtype=X.dtype),) * self.num_states
         alive = alive_steps(valid_lens, len(X), zeros[0])
         finals = []
         for layer, mask in enumerate(self.masks(len(X), X)):
@@ -156,7 +156,7 @@ class Stack(Configured, nn.Block):
                 output, final = self.scan(X, state, alive, layer, direction)
                 outputs.append(output)
                 finals.append(final)
-            X = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=-1)
+            X = outputs[0] if len(outputs) == 1 else mnp.concatenate(outputs, axis=-1)
         return X, finals
 
     def scan(self, X, state, alive, layer, direction):
@@ -170,7 +170,7 @@ class Stack(Configured, nn.Block):
                 new = tuple(where(alive[t], n, o) for n, o in zip(new, state, strict=True))
             state = new
             outputs[t] = state[0]
-        output = np.stack(outputs)
+        output = mnp.stack(outputs)
         return (output if alive is None else output * alive), state
 
 
@@ -184,7 +184,7 @@ def alive_steps(valid_lens, num_steps, like):
     if valid_lens is None:
         return None
     alive = steps_below(valid_lens, num_steps).astype(like.dtype).T  # MXNet transposes no booleans
-    return np.broadcast_to(np.expand_dims(alive, -1), (num_steps, *like.shape))
+    return mnp.broadcast_to(mnp.expand_dims(alive, -1), (num_steps, *like.shape))
 
 
 class GRUStack(Stack):
@@ -210,7 +210,7 @@ class LSTMStack(Stack):
 
 def join(states):
     """Stack the layers' states: one array (num_layers, batch, num_hiddens), or a tuple of two."""
-    joined = tuple(np.stack(arrays) for arrays in zip(*states, strict=True))
+    joined = tuple(mnp.stack(arrays) for arrays in zip(*states, strict=True))
     return joined if len(joined) > 1 else joined[0]
 
 

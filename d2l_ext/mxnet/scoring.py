@@ -5,7 +5,8 @@ Every class differs from the others in its score alone. Weights are kept in ``at
 
 import math
 
-from mxnet import np, npx
+from mxnet import np as mnp
+from mxnet import npx
 from mxnet.gluon import nn
 
 from d2l_ext import checks
@@ -36,13 +37,13 @@ def products(queries, keys):
     """Return all products of a query with a key, Q K^T: (..., num_queries, num_keys)."""
     if queries.ndim == 3:
         return npx.batch_dot(queries, keys, transpose_b=True)
-    return np.matmul(queries, keys.swapaxes(-2, -1))
+    return mnp.matmul(queries, keys.swapaxes(-2, -1))
 
 
 def pool(scores, value, mask, dropout):
     """Normalise scores and average the values with them; return output and weights."""
     weights = softmax(scores, mask)
-    product = npx.batch_dot if value.ndim == 3 else np.matmul
+    product = npx.batch_dot if value.ndim == 3 else mnp.matmul
     return product(weights if dropout is None else dropout(weights), value), weights
 
 
@@ -143,7 +144,7 @@ class CosineAttention(Attention):
 def unit(X):
     """Divide vectors by their length; a zero vector is left as it is."""
     squares = (X * X).sum(axis=-1, keepdims=True)
-    return X / np.sqrt(np.where(squares > 0, squares, np.ones_like(squares)))
+    return X / mnp.sqrt(mnp.where(squares > 0, squares, mnp.ones_like(squares)))
 
 
 class BilinearAttention(Attention):
@@ -160,7 +161,7 @@ class BilinearAttention(Attention):
         if self.W._deferred_init:  # the sizes are known on the first call
             self.W.shape = (queries.shape[-1], keys.shape[-1])
             self.W._finish_deferred_init()
-        return products(np.dot(queries, self.W.data()), keys)
+        return products(mnp.dot(queries, self.W.data()), keys)
 
 
 class GaussianAttention(Attention):
@@ -173,7 +174,7 @@ class GaussianAttention(Attention):
 
     def score(self, queries, keys):
         """Return the logarithm of the kernel."""
-        difference = np.expand_dims(queries, 2) - np.expand_dims(keys, 1)
+        difference = mnp.expand_dims(queries, 2) - mnp.expand_dims(keys, 1)
         return (difference * difference).sum(axis=-1) / (-2 * self.width**2)
 
 

@@ -1,6 +1,7 @@
 """Sequence to sequence: encoders, decoders without attention, and the masked loss."""
 
-from mxnet import autograd, np, npx
+from mxnet import autograd, npx
+from mxnet import np as mnp
 from mxnet.gluon import nn
 
 from d2l_ext import checks
@@ -83,7 +84,7 @@ class EncoderDecoder(Configured, nn.Block):
             Y, state = self.decoder(tokens, state)
             logits.append(Y)
             tokens = most_likely(Y)
-        return np.concatenate(logits, axis=1)
+        return mnp.concatenate(logits, axis=1)
 
     @property
     def attention_weights(self):
@@ -140,7 +141,7 @@ class BidirectionalEncoder(Encoder):
         self.check(X, valid_lens)
         outputs, states = self.rnn(self.embedding(X.T), None, valid_lens)
         pairs = zip(states[::2], states[1::2], strict=True)  # forward and reverse of a layer
-        return outputs, np.stack([np.concatenate((f, r), axis=-1) for (f,), (r,) in pairs])
+        return outputs, mnp.stack([mnp.concatenate((f, r), axis=-1) for (f,), (r,) in pairs])
 
 
 class Seq2SeqDecoder(Decoder):
@@ -173,17 +174,17 @@ class Seq2SeqDecoder(Decoder):
         self.check(X, state)
         enc_outputs, hidden_state, context = state
         embs = self.embedding(X.T)  # (num_steps, batch, embed_size)
-        contexts = np.stack([context] * len(embs))
-        outputs, hidden_state = self.rnn(np.concatenate((embs, contexts), axis=-1), hidden_state)
+        contexts = mnp.stack([context] * len(embs))
+        outputs, hidden_state = self.rnn(mnp.concatenate((embs, contexts), axis=-1), hidden_state)
         return self.dense(outputs).swapaxes(0, 1), [enc_outputs, hidden_state, context]
 
     def select(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, context = state
         return [
-            np.take(enc_outputs, rows, axis=1),
-            np.take(hidden_state, rows, axis=1),
-            np.take(context, rows, axis=0),
+            mnp.take(enc_outputs, rows, axis=1),
+            mnp.take(hidden_state, rows, axis=1),
+            mnp.take(context, rows, axis=0),
         ]
 
 
@@ -213,7 +214,7 @@ class LSTMDecoder(Decoder):
 
     def select(self, state, rows):
         """Return the state of some rows of the batch."""
-        return nest(lambda x: np.take(x, rows, axis=1), state)
+        return nest(lambda x: mnp.take(x, rows, axis=1), state)
 
 
 def masked_loss(Y_hat, Y, pad=None):
@@ -234,10 +235,10 @@ def masked_loss(Y_hat, Y, pad=None):
     best = most_likely(Y_hat)
     # log p(y) = x_y - x_b + log p_b for any b: for the most likely one, p_b is never rounded to 0.
     # (`npx.log_softmax` is too coarse in float32, and reductions over the vocabulary are slow.)
-    log_p = np.log(npx.pick(npx.softmax(Y_hat, axis=-1), best))
+    log_p = mnp.log(npx.pick(npx.softmax(Y_hat, axis=-1), best))
     losses = npx.pick(Y_hat, best) - npx.pick(Y_hat, Y) - log_p
-    real = np.ones_like(losses) if pad is None else (Y.astype("int64") != pad).astype(losses.dtype)
-    return (losses * real).sum() / np.maximum(real.sum(), 1)
+    real = mnp.ones_like(losses) if pad is None else (Y.astype("int64") != pad).astype(losses.dtype)
+    return (losses * real).sum() / mnp.maximum(real.sum(), 1)
 
 
 def most_likely(logits):

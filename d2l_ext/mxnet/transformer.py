@@ -2,7 +2,8 @@
 
 import math
 
-from mxnet import np, npx
+from mxnet import np as mnp
+from mxnet import npx
 from mxnet.gluon import nn
 
 from d2l_ext import checks
@@ -187,7 +188,7 @@ class TransformerDecoderBlock(Configured, nn.Block):
             Like X, and the state.
         """
         if len(state) == 3:
-            state = [*state, [None] * len(state[2]), np.zeros((), dtype="int64")]
+            state = [*state, [None] * len(state[2]), mnp.zeros((), dtype="int64")]
         enc_outputs, enc_valid_lens, caches, projected, position = state
         if projected[self.i] is None:
             projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
@@ -196,11 +197,11 @@ class TransformerDecoderBlock(Configured, nn.Block):
         def attend_to_past(x):
             keys, values = self.attention1.project(x, x)
             if caches[self.i] is not None:
-                keys = np.concatenate((caches[self.i][0], keys), axis=1)
-                values = np.concatenate((caches[self.i][1], values), axis=1)
+                keys = mnp.concatenate((caches[self.i][0], keys), axis=1)
+                values = mnp.concatenate((caches[self.i][1], values), axis=1)
             caches[self.i] = (keys, values)
             # Step t of X stands at position + t and sees the keys up to there.
-            ends = position + np.arange(1, x.shape[1] + 1, dtype="int64")
+            ends = position + mnp.arange(1, x.shape[1] + 1, dtype="int64")
             mask = steps_below(ends, keys.shape[1])
             return self.attention1.attend(x, keys, values, mask)
 
@@ -277,7 +278,7 @@ class TransformerDecoder(AttentionDecoder):
             enc_valid_lens,
             [None] * len(blks),
             projected,
-            np.zeros((), dtype="int64"),
+            mnp.zeros((), dtype="int64"),
         ]
 
     def forward(self, X, state):
@@ -304,7 +305,7 @@ class TransformerDecoder(AttentionDecoder):
         enc_outputs, enc_valid_lens, caches, projected, position = state
 
         def pick(x):
-            return np.take(x, rows, axis=0)
+            return mnp.take(x, rows, axis=0)
 
         def pick_heads(x):
             return pick(x.reshape(len(enc_outputs), -1, *x.shape[1:])).reshape(-1, *x.shape[1:])
