@@ -1,0 +1,139 @@
+"""What is measured: a list of measurements, each of one framework and one size."""
+
+import dataclasses
+
+from benchmarks.setting import Heads, Setting
+
+COLUMNS = ("torch", "mxnet", "jax", "tensorflow")
+GROUPS = (
+    "step",
+    "transformer",
+    "decoding",
+    "multihead",
+    "throughput",
+    "memory",
+    "startup",
+)
+
+
+@dataclasses.dataclass
+class Measurement:
+    """Subjects that are compared with each other.
+
+    Attributes:
+        group: one of `GROUPS`.
+        framework: the column.
+        title: what tells it from others of its group.
+        subjects: ``{name: subject of benchmarks.worker}``.
+    """
+
+    group: str
+    framework: str
+    title: str
+    subjects: dict
+
+
+def plan(level="full", columns=COLUMNS, groups=GROUPS):
+    """List the measurements.
+
+    Args:
+        level: "full"; "quick", with fewer sizes; "tiny", to see that everything runs.
+        columns, groups: which ones.
+    """
+    makers = {
+        "step": _steps,
+        "transformer": _transformers,
+        "decoding": _decoding,
+        "multihead": _multihead,
+        "throughput": _throughput,
+        "memory": _memory,
+        "startup": _startup,
+    }
+    return [m for g in groups for framework in columns for m in makers[g](level, framework)]
+
+
+def _setting(level, **sizes):
+    if level == "tiny":
+        small = {"batch": 3, "num_steps": 4, "vocab_size": 11, "num_hiddens": 8, "num_heads": 2}
+        sizes = {**sizes, **small}
+    return Setting(**sizes)
+
+
+def _lengths(level):
+    return {"full": (9, 40, 100), "quick": (9, 40), "tiny": (4,)}[level]
+
+
+def _subject(task, who, framework, setting, **options):
+    return {
+        "task": task,
+        "who": who,
+        "framework": framework,
+        "setting": dataclasses.asdict(setting),
+        "options": options,
+    }
+
+
+def _pair(task, framework, setting, **options):
+    return {who: _subject(task, who, framework, setting, **options) for who in ("ours", "d2l")}
+
+
+def _steps(level, framework):
+    for vocab_size in (200, 10_000) if level == "full" else (200,):
+        for num_steps in _lengths(level):
+            setting = _setting(level, vocab_size=vocab_size, num_steps=num_steps)
+            subjects = _pair("step", framework, setting)
+            # torch.compile writes out every step of the loops, which takes minutes for long ones.
+            if framework == "torch" and num_steps < 40:
+                subjects["compiled"] = _subject("step", "ours", framework, setting, compile=True)
+            subjects["floor"] = _subject("step", "floor", framework, setting)
+            title = f"{num_steps} steps, vocabulary {vocab_size}"
+            yield Measurement("step", framework, title, subjects)
+
+
+def _transformers(level, framework):
+    for num_steps in _lengths(level)[:2]:
+        setting = _setting(level, model="transformer", num_steps=num_steps)
+        subjects = _pair("step", framework, setting)
+        yield Measurement("transformer", framework, f"{num_steps} steps", subjects)
+
+
+def _decoding(level, framework):
+    num_tokens = 5 if level == "tiny" else 100
+    setting = _setting(level, model="transformer", batch=32)
+    subjects = _pair("decode", framework, setting, num_tokens=num_tokens)
+    yield Measurement("decoding", framework, f"Transformer, {num_tokens} tokens", subjects)
+
+
+def _multihead(level, framework):
+    if framework == "mxnet":  # Gluon has no such layer
+        return
+    sizes = [(128, 9, 256, 4), (32, 64, 256, 8), (8, 512, 512, 8)]
+    for size in [(2, 3, 4, 2)] if level == "tiny" else sizes:
+        for weights in (False, True):
+            subjects = {
+                who: _subject("multihead", who, framework, Heads(*size), weights=weights)
+                for who in ("ours", "own")
+            }
+            shape = "batch {}, {} steps, size {}, {} heads".format(*size)
+            title = f"{shape}, {'with' if weights else 'without'} weights"
+            yield Measurement("multihead", framework, title, subjects)
+
+
+def _throughput(level, framework):
+    num_tokens = 5 if level == "tiny" else 20
+    setting = _setting(level)
+    subjects = _pair("greedy", framework, setting, num_tokens=num_tokens)
+    subjects["beam"] = _subject("beam", "ours", framework, setting, num_tokens=num_tokens, width=4)
+    title = f"batch {setting.batch}, {num_tokens} tokens, greedy; ours also beam 4"
+    yield Measurement("throughput", framework, title, subjects)
+
+
+def _memory(level, framework):
+    for num_steps in _lengths(level):
+        setting = _setting(level, num_steps=num_steps)
+        subjects = _pair("step", framework, setting)
+        yield Measurement("memory", framework, f"{num_steps} steps", subjects)
+
+
+def _startup(level, framework):
+    yield Measurement("startup", framework, "", _pair("step", framework, _setting(level)))

@@ -1,0 +1,105 @@
+"""The report: results as JSON, tables for the terminal and figures."""
+
+import json
+
+import numpy as np
+from rich.table import Table
+
+from d2l_ext.files import replacing
+from d2l_ext.plotting import COLOURS, DASHES, Picture
+
+HEADINGS = {
+    "step": "Training step, Bahdanau decoder",
+    "transformer": "Training step, Transformer",
+    "decoding": "Decoding token by token",
+    "multihead": "Multi-head attention, forward and backward",
+    "throughput": "Translating a batch",
+    "memory": "Peak memory of a training step",
+    "startup": "Start-up: import, and process start to the end of the first training step",
+}
+
+
+def write_json(path, report):
+    """Write the report; README.md says what is in it."""
+    with replacing(path) as file:
+        file.write((json.dumps(report, indent=1) + "\n").encode())
+
+
+def tables(results):
+    """Return a table for each group of results."""
+    made = []
+    for group, heading in HEADINGS.items():
+        rows = [r for r in results if r["group"] == group]
+        if not rows:
+            continue
+        table = Table(title=heading, title_justify="left")
+        for column in ("framework", "size", "median", "ratio (quartiles)"):
+            table.add_column(column)
+        for row in rows:
+            table.add_row(row["framework"], row["title"], _values(row), _ratios(row))
+        made.append(table)
+    return made
+
+
+def _values(row):
+    if "failed" in row:
+        return f"failed: {row['failed'].splitlines()[-1]}"
+    return "\n".join(f"{k} {_show(v['median'], row['unit'])}" for k, v in row["values"].items())
+
+
+def _show(value, unit):
+    if unit == "MiB":
+        return f"{value:.0f} MiB"
+    return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.3g} ms"
+
+
+def _ratios(row):
+    lines = [
+        f"{name} {r['median']:.2f} ({r['low']:.2f} to {r['high']:.2f})"
+        for name, r in row.get("ratios", {}).items()
+    ]
+    lines += [
+        f"last over tenth token, {name} {r['median']:.2f}"
+        for name, r in row.get("last over tenth token", {}).items()
+    ]
+    return "\n".join(lines)
+
+
+def figures(results, folder):
+    """Draw how the step's time and memory grow with the length; return the files' paths."""
+    drawn = []
+    for group, label in (("step", "seconds"), ("memory", "MiB")):
+        rows = [
+            r
+            for r in results
+            if r["group"] == group and "failed" not in r and r["setting"]["vocab_size"] <= 200
+        ]
+        if rows:
+            path = folder / f"{group}.png"
+            _growth(rows, label).save(path)
+            drawn.append(path)
+    return drawn
+
+
+def _growth(rows, label):
+    """Plot a value over the number of steps, a panel for each framework."""
+    frameworks = list(dict.fromkeys(r["framework"] for r in rows))
+    picture = Picture(figsize=(2.6 * len(frameworks) + 0.6, 2.8))
+    panels = picture.subplots(1, len(frameworks), squeeze=False)[0]
+    for panel, framework in zip(panels, frameworks, strict=True):
+        mine = [r for r in rows if r["framework"] == framework]
+        names = [
+            n for n in ("d2l", "ours", "compiled", "floor") if any(n in r["values"] for r in mine)
+        ]
+        for name, colour, dash in zip(names, COLOURS, DASHES, strict=False):
+            points = [
+                (r["setting"]["num_steps"], r["values"][name]) for r in mine if name in r["values"]
+            ]
+            x, values = [n for n, _ in points], [v for _, v in points]
+            y = np.array([v["median"] for v in values])
+            spread = abs(np.array([[v["low"] for v in values], [v["high"] for v in values]]) - y)
+            panel.errorbar(x, y, spread, color=colour, linestyle=dash, marker="o", label=name)
+        panel.set(title=framework, xlabel="steps", yscale="log")
+        panel.legend()
+    panels[0].set_ylabel(label)
+    return picture

@@ -1,0 +1,82 @@
+"""A process that prepares one subject and then runs it whenever it is told to.
+
+It reads commands, a line each, from its standard input and answers each with a line of JSON:
+
+* ``run``: do it once; the answer is a list of seconds, one number or, for decoding, one per token;
+* ``memory``: do it once; the answer is by how many MiB the peak of memory exceeded what the process
+  held when it was ready.
+
+The subject is a JSON object, the only argument: ``task`` ("load", "step", "decode", "greedy",
+"beam", "multihead"), ``who`` ("ours", "d2l", "floor", "own"), ``framework``, ``setting`` (of
+`Setting` or `Heads`) and ``options``.
+"""
+
+import importlib
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.setting import Heads, Setting
+
+
+def prepare(subject):
+    """Return the function that does what is measured."""
+    task, who, framework = subject["task"], subject["who"], subject["framework"]
+    if task == "load":
+        importlib.import_module(
+            f"d2l_ext.{framework}" if who == "ours" else f"benchmarks.d2l_text.{framework}"
+        )
+        return lambda: None
+    if task == "multihead":
+        module = importlib.import_module(f"benchmarks.multihead.{framework}")
+        return getattr(module, who)(Heads(**subject["setting"]), **subject["options"])
+    setting = Setting(**subject["setting"])
+    if who == "floor":
+        return importlib.import_module("benchmarks.floor").products(framework, setting)
+    module = importlib.import_module("benchmarks.ours" if who == "ours" else "benchmarks.d2l_text")
+    return getattr(module, task)(framework, setting, **subject["options"])
+
+
+def timed(function):
+    """Return the seconds of a call, or of each turn of a generator."""
+    start = time.perf_counter()
+    turns = function()
+    if not hasattr(turns, "__next__"):
+        return [time.perf_counter() - start]
+    seconds = []
+    for _ in turns:
+        now = time.perf_counter()
+        seconds.append(now - start)
+        start = now
+    return seconds
+
+
+def peak_of(function, before):
+    """Return by how many MiB memory grew over what was held before, at most, in a call."""
+    Path("/proc/self/clear_refs").write_text("5")  # starts the peak again
+    timed(function)
+    return [(_held("VmHWM") - before) / 1024]
+
+
+def _held(what):
+    """Return a figure of the process's memory, in KiB: VmRSS now, VmHWM at the peak."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(rf"{what}:\s+(\d+)", status).group(1))
+
+
+def main():
+    """Serve until the input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what frameworks print does not come between the answers
+    run = prepare(json.loads(sys.argv[1]))
+    before = _held("VmRSS")
+    for line in sys.stdin:
+        answer = timed(run) if line.strip() == "run" else peak_of(run, before)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
