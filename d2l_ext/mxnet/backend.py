@@ -90,7 +90,7 @@ def vjp(function, inputs, cotangent, params=(), training=False):
     total = mnp.zeros(())
     total.attach_grad()  # so that there is something to differentiate, whatever the outputs are
     with autograd.record(train_mode=training):
-        outputs = function(*inputs)
+        outputs = function(*nest(lambda x: x, inputs))  # a state may be changed: not this one
         for y, c in pairs(outputs, cotangent):
             total = total + (y * mnp.array(c, dtype=y.dtype)).sum()
     total.backward()
