@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import click
 import nbformat
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from rich.console import Console
 from rich.table import Table
 
@@ -42,21 +42,29 @@ def main():
 @backend_option
 @click.option("--check", is_flag=True, help="Run nothing: are they in step, do they agree?")
 @click.option("--quick", is_flag=True, help="Run with smaller numbers and keep nothing.")
+@click.option("--changed", is_flag=True, help="Run only those that are out of step.")
 @click.option("--jobs", default=2, show_default=True, help="Notebooks that run at the same time.")
-def notebooks(numbers, backends, check, quick, jobs):
+def notebooks(numbers, backends, check, quick, changed, jobs):
     """Make the notebooks, run them and compare what they print."""
     chosen = chapters(numbers)
-    problems = []
-    if not check:
-        with ThreadPoolExecutor(jobs) as pool:
-            runs = {(c.name, b): pool.submit(_run, c, b, quick) for c in chosen for b in backends}
-        problems = [run.result()[2] for run in runs.values() if run.result()[2]]
-        console.print(_table(chosen, backends, runs))
-    executed = {
-        c.name: {b: runs[c.name, b].result()[1] for b in backends} if quick else _kept(c, backends)
-        for c in chosen
+    made = {
+        (chapter, backend): chapter.notebook(backend, quick)
+        for chapter in chosen
+        for backend in backends
+        if not check and not (changed and out_of_step(chapter, backend) is None)
     }
-    problems += _wrong(chosen, backends, executed, kept=not quick)
+    with ThreadPoolExecutor(jobs) as pool:
+        results = pool.map(lambda key: _run(*key, made[key], keep=not quick), made)
+        runs = dict(zip(made, results, strict=True))
+    if runs:
+        console.print(_table(chosen, backends, runs))
+    problems = [problem for _, problem in runs.values() if problem]
+    if not problems:
+        executed = {
+            c.name: {b: made[c, b] for b in backends} if quick else _kept(c, backends)
+            for c in chosen
+        }
+        problems = _wrong(chosen, backends, executed, kept=not quick)
     _finish(problems, f"{len(chosen)} chapters in {len(backends)} frameworks agree")
 
 
@@ -72,17 +80,18 @@ def book(numbers, backends):
     console.print(f"the book is in {index.relative_to(ROOT)}")
 
 
-def _run(chapter, backend, quick):
-    """Return the seconds, the executed notebook and what went wrong, if anything."""
-    notebook = chapter.notebook(backend, quick)
-    start = time.perf_counter()
+def _run(chapter, backend, notebook, keep):
+    """Execute a notebook; return the seconds and what went wrong, if anything."""
+    start, problem = time.perf_counter(), None
     try:
         execute(notebook)
-    except CellExecutionError as error:
-        return time.perf_counter() - start, notebook, f"{chapter.name} ({backend}): {error}"
-    if not quick:
-        write(notebook, notebook_path(chapter, backend))
-    return time.perf_counter() - start, notebook, None
+        if keep:
+            write(notebook, notebook_path(chapter, backend))
+    except (CellExecutionError, DeadKernelError) as error:
+        problem = f"{chapter.name} ({backend}): {error}"
+    seconds = time.perf_counter() - start
+    console.print(f"{chapter.name} {TITLES[backend]} {seconds:.0f} s{' ERROR' if problem else ''}")
+    return seconds, problem
 
 
 def _kept(chapter, backends):
@@ -112,9 +121,14 @@ def _finish(problems, success):
 def _table(chosen, backends, runs):
     table = Table("chapter", *(TITLES[b] for b in backends), title="seconds")
     for chapter in chosen:
-        results = [runs[chapter.name, b].result() for b in backends]
-        table.add_row(chapter.name, *("error" if wrong else f"{s:.0f}" for s, _, wrong in results))
+        row = [runs.get((chapter, backend), (None, None)) for backend in backends]
+        table.add_row(chapter.name, *map(_entry, row))
     return table
+
+
+def _entry(run):
+    seconds, problem = run
+    return "error" if problem else "" if seconds is None else f"{seconds:.0f}"
 
 
 if __name__ == "__main__":

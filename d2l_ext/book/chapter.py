@@ -3,7 +3,8 @@
 A chapter is plain Markdown with three kinds of fenced blocks:
 
 * ``{setup}``, once, first: imports; the notebook adds the backend, and what its cells use of it,
-* ``{definition} row name``: a definition, quoted from the column (`quote`),
+* ``{definition} row name ...``: definitions, quoted from the column or, where the row starts with a
+  slash, from a file that all frameworks share (`quote`),
 * ``{code-cell}``: code that runs, the same in all frameworks.
 
 A running cell may start with ``:tags: [...]``. A framework's name leaves the cell to that one.
@@ -48,6 +49,12 @@ class Cell:
     argument: str
     tags: tuple
     text: str
+
+    @property
+    def quoted(self):
+        """The (row, name) pairs of a definition block."""
+        row, *names = self.argument.split()
+        return [(row, name) for name in names]
 
     @property
     def frameworks(self):
@@ -97,7 +104,9 @@ class Chapter:
         if cell.kind == "markdown":
             return [_CHAPTER_LINK.sub(r"](\1.ipynb\2)", cell.text)]
         if cell.kind == "definition":
-            return quote.definition(backend, *cell.argument.split())
+            return [
+                part for row, name in cell.quoted for part in quote.definition(backend, row, name)
+            ]
         if cell.kind == "setup":
             return [f'{cell.text}\n\nbe = d2l_ext.backend("{backend}")', self._imports(backend)]
         return [cell.text]
@@ -105,7 +114,7 @@ class Chapter:
     def _imports(self, backend):
         """Return the imports of what the cells use of the column and do not define themselves."""
         cells = [c for c in self.cells if backend in c.frameworks and c.kind != "markdown"]
-        quoted = [c.argument.split() for c in cells if c.kind == "definition"]
+        quoted = [pair for c in cells if c.kind == "definition" for pair in c.quoted]
         defined = {name for _, name in quoted}
         running = [c.text for c in cells if c.kind != "definition"]
         assigned = set().union(*map(quote.assigned_names, running))
@@ -113,14 +122,9 @@ class Chapter:
         for row, name in quoted:
             names = set().union(*map(quote.free_names, quote.definition(backend, row, name)))
             wanted.setdefault(row, set()).update(names - defined)
-        lines, names = quote.imports(backend, wanted)
-        clash = names & (assigned | set().union(*map(quote.imported_names, self._setup_texts())))
-        if clash:
-            raise ValueError(f"{self.name} ({backend}): {clash} mean something else in the column")
-        return lines
-
-    def _setup_texts(self):
-        return [cell.text for cell in self.cells if cell.kind == "setup"]
+        (setup,) = (cell.text for cell in self.cells if cell.kind == "setup")
+        known = {name: None for name in assigned} | quote.meanings(setup)
+        return quote.imports(backend, wanted, known)
 
 
 def chapters(numbers=()):

@@ -60,17 +60,21 @@ class _Page:
             return first.text
         per = {b: self._cells(b, blocks) for b in self.notebooks}
         per = {b: cells for b, cells in per.items() if cells}
-        sources = {b: "\n\n\n".join(c.source for c in cells) for b, cells in per.items()}
-        outputs = {b: [r for c in cells for r in results(c)] for b, cells in per.items()}
-        if len(set(sources.values())) > 1 or len(per) < len(self.notebooks):
-            return _tabs({b: _code(sources[b]) + self._output(outputs[b]) for b in per})
-        code = _code(next(iter(sources.values())))
-        if not any(outputs.values()):
-            return code
-        one = next(iter(outputs.values()))
-        if all(output == one for output in outputs.values()):
-            return code + self._output(one, note=True)
+        sources = {b: tuple(cell.source for cell in cells) for b, cells in per.items()}
+        alike = len(per) == len(self.notebooks) and len(set(sources.values())) == 1
+        if not alike:
+            return _tabs({b: self._shown(cells) for b, cells in per.items()})
+        (cell, *more), *_ = per.values()
+        if more:  # a long definition that all frameworks share
+            return self._shown([cell, *more])
+        code, outputs = _code(cell.source), {b: results(cells[0]) for b, cells in per.items()}
+        if all(output == results(cell) for output in outputs.values()):
+            return code + self._output(results(cell), note=True)
         return code + "\n\n" + _tabs({b: self._output(o) for b, o in outputs.items()})
+
+    def _shown(self, cells):
+        """Return cells of one framework with their outputs."""
+        return "\n\n".join(_code(cell.source) + self._output(results(cell)) for cell in cells)
 
     def _cells(self, backend, numbers):
         cells = self.notebooks[backend].cells

@@ -19,41 +19,54 @@ def definition(backend, row, name):
 
     Args:
         backend: the column, such as "torch".
-        row: the file, such as "scoring".
+        row: the file, such as "scoring"; with a slash, as "/training/decoding", it is one that
+            all frameworks share.
         name: a class, function or constant at the file's top level.
     """
-    tree, lines = _parsed(PACKAGE / backend / f"{row}.py")
+    place = _place(backend, row)
+    tree, lines = _parsed(place)
     node = _top_level(tree).get(name)
     if node is None:
-        raise ValueError(f"{backend}/{row}.py defines no {name}")
+        raise ValueError(f"{place}.py defines no {name}")
     source = _summarised(node, lines)
-    where = f"# d2l_ext/{backend}/{row}.py\n"
+    where = f"# {place}.py\n"
     if isinstance(node, ast.ClassDef):
         return [where + part for part in _parts(source, name)]
     return [where + source]
 
 
-def imports(backend, wanted):
-    """Return import statements, as the column's own files have them, and the names they bring.
+def imports(backend, wanted, known):
+    """Return import statements, as the column's own files have them.
 
     Args:
         backend: the column.
         wanted: ``{row: names}`` used by definitions of that file; names that are not the file's
             are left out. The row ``__init__`` stands for the column's public names.
+        known: what names mean already, as `meanings` returns it; these are not imported again.
+
+    Raises:
+        ValueError: a name has two meanings.
     """
-    modules, members, found = set(), {}, set()
+    meaning = {}
     for row, names in wanted.items():
         available = _importable(backend, row)
-        found |= set(names) & set(available)
-        for module, member in (available[name] for name in names if name in available):
-            if member is None:
-                modules.add(module)
-            else:
-                members.setdefault(module, set()).add(member)
-    lines = [f"import {module}" for module in sorted(modules)]
-    lines += [_from(module, sorted(names)) for module, names in sorted(members.items())]
+        for name in set(names) & set(available):
+            if {**known, **meaning}.get(name, available[name]) != available[name]:
+                raise ValueError(f"{name} means something else in {_place(backend, row)}.py")
+            meaning[name] = available[name]
+    needed = [place for name, place in meaning.items() if name not in known]
+    lines = [f"import {module}" for module in sorted({m for m, member in needed if not member})]
+    for module in sorted({m for m, member in needed if member}):
+        lines.append(
+            _from(module, sorted({member for m, member in needed if m == module} - {None}))
+        )
     # A stable sort: the library's own imports come last.
-    return "\n".join(sorted(lines, key=lambda line: " d2l_ext" in line)), found
+    return "\n".join(sorted(lines, key=lambda line: " d2l_ext" in line))
+
+
+def meanings(source):
+    """Return ``{name: (module, member)}`` of code's imports, ``{name: None}`` of what it sets."""
+    return dict.fromkeys(assigned_names(source)) | _bindings(ast.parse(source))
 
 
 def free_names(source):
@@ -83,8 +96,12 @@ def _globals(table):
     return names
 
 
-def _parsed(path):
-    text = path.read_text(encoding="utf-8")
+def _place(backend, row):
+    return f"d2l_ext{row}" if row.startswith("/") else f"d2l_ext/{backend}/{row}"
+
+
+def _parsed(place):
+    text = (PACKAGE.parent / f"{place}.py").read_text(encoding="utf-8")
     return ast.parse(text), text.splitlines()
 
 
@@ -100,9 +117,13 @@ def _top_level(tree):
 
 def _importable(backend, row):
     """Return ``{name: (module, member)}`` of a file; the member is None for a whole module."""
-    tree, _ = _parsed(PACKAGE / backend / f"{row}.py")
-    here = f"d2l_ext.{backend}" + ("" if row == "__init__" else f".{row}")
-    names = {name: (here, name) for name in _top_level(tree)}
+    tree, _ = _parsed(_place(backend, row))
+    here = _place(backend, row).removesuffix("/__init__").replace("/", ".")
+    return {name: (here, name) for name in _top_level(tree)} | _bindings(tree)
+
+
+def _bindings(tree):
+    names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
@@ -110,8 +131,7 @@ def _importable(backend, row):
                 if isinstance(node, ast.Import):
                     names[alias.asname or alias.name.partition(".")[0]] = (renamed, None)
                 else:
-                    module = here if row == "__init__" else node.module
-                    names[alias.asname or alias.name] = (module, renamed)
+                    names[alias.asname or alias.name] = (node.module, renamed)
     return names
 
 

@@ -1,0 +1,120 @@
+"""The book's web page in a browser: tabs, links, search, and nothing asked of another host."""
+
+import functools
+import http.server
+import shutil
+import threading
+
+import pytest
+
+pytest.importorskip("playwright", reason="the page's test needs the dev extra")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+if CHROMIUM is None:
+    pytest.skip("the page's test needs Chromium", allow_module_level=True)
+
+from playwright.sync_api import sync_playwright
+
+from d2l_ext.book import __main__ as command
+from d2l_ext.book import page as page_module
+from d2l_ext.book.chapter import chapters
+from d2l_ext.interface import COLUMNS
+
+pytestmark = pytest.mark.slow
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address():
+    chosen = chapters()
+    page_module.build(chosen, {c.name: command._kept(c, COLUMNS) for c in chosen})
+    handler = functools.partial(Quiet, directory=page_module.BUILD / "html")
+    with http.server.ThreadingHTTPServer(("localhost", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://localhost:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """A page that fails the test for an error in the console or a request to another host."""
+    page = browser.new_context(base_url=address).new_page()
+    wrong = []
+    page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda r: r.url.startswith((address, "data:")) or wrong.append(r.url))
+    yield page
+    assert wrong == []
+    page.context.close()
+
+
+def shown(page):
+    """The frameworks whose panels are visible anywhere."""
+    return {n for n in COLUMNS if page.locator(f".framework.{n}:visible").count()}
+
+
+def test_a_tab_switches_all_and_is_remembered(page):
+    page.goto("/01-masked-softmax.html")
+    assert shown(page) == {"torch"}
+    page.get_by_role("tab", name="JAX").nth(2).click()
+    assert shown(page) == {"jax"}
+    assert page.url.endswith("?framework=jax")
+    page.goto("/04-bahdanau.html")
+    assert shown(page) == {"jax"}
+    page.reload()
+    assert shown(page) == {"jax"}
+
+
+def test_the_clicked_tab_stays_where_it_is(page):
+    page.goto("/04-bahdanau.html")
+    tab = page.get_by_role("tab", name="TensorFlow").last
+    tab.scroll_into_view_if_needed()
+    before = tab.bounding_box()["y"]
+    tab.click()
+    assert abs(tab.bounding_box()["y"] - before) < 2
+
+
+def test_a_link_opens_its_framework(page):
+    page.goto("/02-attention-scoring.html?framework=mxnet")
+    assert shown(page) == {"mxnet"}
+
+
+def test_arrow_keys_move_between_tabs(page):
+    page.goto("/01-masked-softmax.html")
+    page.get_by_role("tab", name="PyTorch").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert shown(page) == {"mxnet"}
+
+
+def test_search_finds_valid_length(page):
+    page.goto("/search.html?q=valid+length")
+    page.wait_for_selector("ul.search li")
+    assert "Masked softmax" in page.locator("ul.search").inner_text()
+
+
+@pytest.mark.parametrize("width", [360, 1300])
+def test_no_page_is_wider_than_the_screen(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    for chapter in chapters():
+        page.goto(f"/{chapter.name}.html")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, chapter.name
