@@ -84,24 +84,25 @@ def where(condition, X, Y):
 
 
 def repeat(X, times):
-    """Repeat each row (n, size) to (n, times, size): a product with ones, fast both ways."""
-    X = mnp.expand_dims(X, 1)
-    return X if times == 1 else npx.batch_dot(mnp.ones((len(X), times, 1), dtype=X.dtype), X)
+    """Repeat (batch, 1, size) to (batch, times, size): a product with ones, fast both ways."""
+    return npx.batch_dot(mnp.ones((len(X), times, 1), dtype=X.dtype), X)
 
 
-def pieces(X, num_pieces, squeeze=False):
-    """Cut an array along its first axis into equal pieces.
+def pieces(X, number, axis=0, squeeze=False):
+    """Cut an array into equal pieces along an axis, which is left out of them if ``squeeze``.
 
-    Where nothing is recorded they are views. Where gradients are wanted, one operator cuts them
-    all: its backward pass joins them again, while each indexing makes an array as large as X.
+    One operator cuts them all, and its backward pass joins them again, while each indexing makes a
+    gradient as large as X. Where nothing is recorded, the pieces along the first axis are views.
     """
-    if not autograd.is_recording():
-        size = len(X) // num_pieces
+    if number == 1:
+        return [mnp.squeeze(X, axis) if squeeze else X]
+    if axis == 0 and not autograd.is_recording():
+        size = len(X) // number
         return list(X) if squeeze else [X[i : i + size] for i in range(0, len(X), size)]
     parts = mx.nd.SliceChannel(
-        X.as_nd_ndarray(), num_outputs=num_pieces, axis=0, squeeze_axis=squeeze
+        X.as_nd_ndarray(), num_outputs=number, axis=axis, squeeze_axis=squeeze
     )
-    return [part.as_np_ndarray() for part in (parts if num_pieces > 1 else [parts])]
+    return [part.as_np_ndarray() for part in parts]
 
 
 def unstack(X):

@@ -11,7 +11,7 @@ from mxnet.gluon import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.mxnet.layers import Dropout, repeat, seen, tanh
+from d2l_ext.mxnet.layers import Dropout, pieces, repeat, seen, tanh
 from d2l_ext.mxnet.masking import attend, check_masks, softmax
 
 
@@ -123,10 +123,10 @@ class AdditiveAttention(Attention):
 
     def score(self, queries, keys):
         """Return w_v . tanh(W_q q + projected k)."""
-        (batch, num_queries, _), (_, num_keys, size) = queries.shape, keys.shape
-        q = repeat(self.W_q(queries).reshape(-1, size), num_keys)  # (batch * queries, keys, size)
-        k = repeat(keys.reshape(batch, -1), num_queries).reshape(q.shape)
-        return self.w_v(tanh(q + k)).reshape(batch, num_queries, num_keys)
+        queries = pieces(self.W_q(queries), queries.shape[1], axis=1)  # each (batch, 1, size)
+        features = [tanh(repeat(query, keys.shape[1]) + keys) for query in queries]
+        scores = [self.w_v(feature) for feature in features]  # each (batch, num_keys, 1)
+        return mnp.concatenate(scores, axis=2).swapaxes(1, 2)
 
 
 class CosineAttention(Attention):
