@@ -1,0 +1,174 @@
+"""Every benchmark runs, with tiny sizes, and what it writes is as documented. Nothing is timed."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import measure, report
+from benchmarks.environment import FOLDER, ROOT
+from benchmarks.plan import COLUMNS, GROUPS, plan
+from benchmarks.setting import Setting
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+# Prepares and runs the given subjects, all of one framework, in one process of their own: D2L's
+# package leaves traces in whatever imports it.
+RUN = """
+import json, sys
+from benchmarks.worker import prepare, timed
+print(json.dumps([timed(prepare(subject)) for subject in json.loads(sys.argv[1])]))
+"""
+
+
+def _subjects(framework, *who):
+    """The different subjects of the tiny plan; compiling with torch takes half a minute."""
+    found = [
+        subject
+        for m in plan("tiny", (framework,), GROUPS[:-2])
+        for name, subject in m.subjects.items()
+        if subject["who"] in who and name != "compiled"
+    ]
+    return list({json.dumps(subject): subject for subject in found}.values())
+
+
+def _run(python, *arguments):
+    command = [str(python), "-W", "ignore", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _answers(python, subjects):
+    lines = _run(python, "-c", RUN, json.dumps(subjects)).splitlines()
+    answers = json.loads(lines[-1])
+    assert len(answers) == len(subjects)
+    for subject, answer in zip(subjects, answers, strict=True):
+        assert len(answer) == (5 if subject["task"] == "decode" else 1)
+        assert all(seconds > 0 for seconds in answer)
+
+
+@pytest.mark.parametrize("framework", COLUMNS)
+def test_ours_runs(framework):
+    pytest.importorskip(framework)
+    _answers(sys.executable, _subjects(framework, "ours", "own", "floor"))
+
+
+@pytest.mark.parametrize("framework", COLUMNS)
+def test_d2l_runs(framework):
+    python = sys.executable
+    if framework in ("jax", "tensorflow"):
+        python = FOLDER / "bin" / "python"
+        if not (FOLDER / ".installed").exists():
+            pytest.skip("the benchmarks have not installed D2L's old versions yet")
+    elif importlib.util.find_spec("d2l") is None or importlib.util.find_spec(framework) is None:
+        pytest.skip(f"needs d2l and {framework}")
+    _answers(python, _subjects(framework, "d2l"))
+
+
+def _command(folder, *arguments):
+    _run(sys.executable, "-m", "benchmarks", "--tiny", "--out", str(folder), *arguments)
+    return json.loads((folder / "bench.json").read_text())
+
+
+def _check(found):
+    assert found["level"] == "tiny" and found["machine"]["cores"] >= 1
+    for result in found["results"]:
+        assert "failed" not in result, result
+        assert result["unit"] == ("MiB" if result["group"] == "memory" else "seconds")
+        for value in result["values"].values():
+            assert value["low"] <= value["median"] <= value["high"]
+            assert len(value["turns"]) >= 1
+
+
+def test_command(tmp_path):
+    pytest.importorskip("torch")
+    found = _command(tmp_path, "--columns", "torch", "--groups", "multihead,memory")
+    _check(found)
+    assert [r["group"] for r in found["results"]] == ["multihead", "multihead", "memory"]
+    assert set(found["results"][0]["ratios"]) == {"own / ours"}
+    assert (tmp_path / "memory.png").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_command_with_everything(tmp_path):
+    pytest.importorskip("torch")
+    found = _command(tmp_path, "--columns", "torch")
+    _check(found)
+    assert {r["group"] for r in found["results"]} == set(GROUPS)
+    step = next(r for r in found["results"] if r["group"] == "step")
+    assert set(step["ratios"]) == {
+        "d2l / ours",
+        "ours / floor",
+        "d2l / compiled",
+        "compiled / floor",
+    }
+
+
+def test_command_refuses_unknown_names(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--columns", "caffe"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "'caffe' is none of torch, mxnet, jax, tensorflow" in " ".join(done.stderr.split())
+
+
+def test_a_subject_that_fails_costs_its_measurement_only():
+    subject = {
+        "task": "step",
+        "who": "ours",
+        "framework": "caffe",
+        "setting": dataclasses.asdict(Setting()),
+        "options": {},
+    }
+    with (
+        pytest.raises(measure.Failed, match="caffe"),
+        measure.workers({"ours": subject}) as running,
+    ):
+        running["ours"].ask("run")
+
+
+def test_batches_are_the_same_every_time():
+    first, second = Setting().arrays(), Setting().arrays()
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    src, tgt_in, lens, tgt = first
+    assert src.shape == tgt_in.shape == tgt.shape == (128, 9)
+    assert lens.min() >= 1 and lens.max() <= 9
+    np.testing.assert_array_equal(tgt_in[:, 1:], tgt[:, :-1])
+
+
+def test_products_are_those_of_the_step():
+    # By hand: gates of 2 encoder layers, input and state, and of 2 decoder layers, state, layer
+    # below or context, and embedding; query and key; logits; scores; contexts. Three of each.
+    B, T, H, V = 2, 3, 4, 5
+    gates = (2 * 2 + 2 * 2 + 1) * B * T * H * 3 * H
+    rest = 2 * B * T * H * H + B * T * H * V + B * T * T * H + B * T * T * H
+    found = Setting(batch=B, num_steps=T, num_hiddens=H, vocab_size=V).products()
+    assert sum(c * b * m * k * n for c, b, m, k, n in found) == 3 * (gates + rest)
+
+
+def test_ratios_are_taken_turn_by_turn():
+    found = {"ours": np.array([1.0, 10, 100]), "d2l": np.array([2.0, 30, 400])}
+    ratios = measure._ratios(found)
+    assert set(ratios) == {"d2l / ours"}
+    assert ratios["d2l / ours"] == {"median": 3, "low": 2.5, "high": 3.5}
+
+
+def test_growth_compares_the_last_tokens_with_the_tenth():
+    times = np.tile(np.arange(1.0, 101), (3, 1))
+    assert measure._growth(times)["median"] == pytest.approx(98 / 10)
+
+
+def test_tables_show_failures():
+    failed = {"group": "step", "framework": "torch", "title": "9 steps", "failed": "line\nreason"}
+    (table,) = report.tables([failed])
+    assert table.row_count == 1
