@@ -6,12 +6,6 @@ import shutil
 import threading
 
 import pytest
-
-pytest.importorskip("playwright", reason="the page's test needs the dev extra")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("the page's test needs Chromium", allow_module_level=True)
-
 from playwright.sync_api import sync_playwright
 
 from d2l_ext.book import __main__ as command
@@ -49,8 +43,11 @@ def address():
 
 @pytest.fixture(scope="module")
 def browser():
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("the page's test needs Chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield browser
         browser.close()
 
