@@ -13,20 +13,19 @@ PAIRS = [
     ("We see a big cat.", "Nous voyons un grand chat."),
     ("She goes home.", "Elle rentre."),
     ("It is late.", "Il est tard."),
-    ("Is it late?", "Est-il tard ?"),
 ]
 
 
 @pytest.fixture(scope="module")
 def data():
-    return TranslationData(PAIRS, num_steps=6, num_train=7, num_val=0, batch_size=3, min_freq=1)
+    return TranslationData(PAIRS, num_steps=6, num_train=6, num_val=0, batch_size=3, min_freq=1)
 
 
-def make_trainer(backend, data, lr=0.01, dropout=0.2, dtype="float64", max_norm=1):
+def make_trainer(backend, data, lr=0.01, dropout=0.1, dtype="float64", max_norm=1):
     api = backend.api
     module = api.EncoderDecoder(
-        api.Seq2SeqEncoder(len(data.src_vocab), 4, 5, 2, dropout),
-        api.Seq2SeqAttentionDecoder(len(data.tgt_vocab), 4, 5, 2, dropout),
+        api.Seq2SeqEncoder(len(data.src_vocab), 4, 5, 1, dropout),
+        api.Seq2SeqAttentionDecoder(len(data.tgt_vocab), 4, 5, 1, dropout),
     )
     example = [a[:2] for a in (data.src, data.tgt_in, data.src_valid_len)]
     model = backend.model(module, *example, seed=3, dtype=dtype)
@@ -38,46 +37,48 @@ def same(a, b):
 
 
 def test_the_loss_falls(backend, data):
-    trainer = make_trainer(backend, data, lr=0.03, dropout=0)
+    trainer = make_trainer(backend, data, lr=0.03)
     seen = []
-    history = fit(trainer, data, 15, on_step=lambda step, loss: seen.append((step, loss)))
-    assert len(history.losses) == 15 * data.num_batches == trainer.num_steps
+    history = fit(trainer, data, 25, on_step=lambda step, loss: seen.append((step, loss)))
+    assert len(history.losses) == 25 * data.num_batches == trainer.num_steps
     assert seen == list(enumerate(history.losses, start=1))
     assert np.mean(history.losses[-3:]) < 0.5 * np.mean(history.losses[:3])
-    real = int((data.tgt_out[:7] != data.pad).sum())
-    assert history.tokens == 15 * real and history.tokens_per_second > 0
+    real = int((data.tgt_out[:6] != data.pad).sum())
+    assert history.tokens == 25 * real and history.tokens_per_second > 0
 
 
-@pytest.mark.parametrize("ratio", [1.0, 0.5])
-def test_a_run_that_was_stopped_goes_on_exactly(backend, data, ratio):
-    options = {"seed": 1, "teacher_forcing_ratio": ratio}
-    whole = make_trainer(backend, data)
-    losses = fit(whole, data, 3, **options).losses
+def test_a_run_that_was_stopped_goes_on_exactly(backend, data):
+    options = {"seed": 1, "teacher_forcing_ratio": 0.5}
+    trainer = make_trainer(backend, data)
+    start = trainer.model.parameters(), trainer.state()
+    losses = fit(trainer, data, 3, **options).losses
+    end = trainer.model.parameters()
 
     class Stop(Exception):
         pass
 
     def stop(step, loss):
-        if step == 4:  # in the middle of the second epoch
+        if step == 3:  # in the middle of the second epoch
             raise Stop
 
-    first = make_trainer(backend, data)
+    trainer.model.load_parameters(start[0])
+    trainer.load_state(start[1])
     with pytest.raises(Stop):
-        fit(first, data, 3, **options, on_step=stop)
+        fit(trainer, data, 3, **options, on_step=stop)
     second = make_trainer(backend, data)
-    second.model.load_parameters(first.model.parameters())
-    second.load_state(first.state())
-    assert fit(second, data, 3, **options).losses == losses[4:]
-    assert same(second.model.parameters(), whole.model.parameters())
+    second.model.load_parameters(trainer.model.parameters())
+    second.load_state(trainer.state())
+    assert fit(second, data, 3, **options).losses == losses[3:]
+    assert same(second.model.parameters(), end)
     assert fit(second, data, 3, **options).losses == []
 
 
-def test_the_coins_of_teacher_forcing_matter(backend, data):
+def test_the_coins_of_teacher_forcing_matter(torch_backend, data):
     runs = [
-        fit(make_trainer(backend, data), data, 1, teacher_forcing_ratio=ratio).losses
-        for ratio in (1.0, 0.0)
+        fit(make_trainer(torch_backend, data), data, 1, teacher_forcing_ratio=ratio).losses
+        for ratio in (1.0, 0.5, 0.0)
     ]
-    assert runs[0][0] != runs[1][0]
+    assert len({losses[0] for losses in runs}) == 3
 
 
 def test_schedule_and_early_stop(torch_backend, data):
@@ -94,8 +95,8 @@ def test_schedule_and_early_stop(torch_backend, data):
     assert rates == [0.1 / step for step in range(1, 2 * data.num_batches + 1)]
 
 
-def test_a_loss_that_is_not_finite(backend, data):
-    trainer = make_trainer(backend, data, lr=0.5)
+def test_a_loss_that_is_not_finite(torch_backend, data):
+    trainer = make_trainer(torch_backend, data, lr=0.5)
     params = trainer.model.parameters()
     params["decoder.dense.bias"][:] = np.inf
     trainer.model.load_parameters(params)
@@ -118,7 +119,7 @@ def test_the_bar_is_shown_on_request_only(torch_backend, data, capsys):
     assert capsys.readouterr() == ("", "")
     fit(make_trainer(torch_backend, data), data, 1, progress=True)
     out, err = capsys.readouterr()
-    assert out == "" and "tokens/s" in err and "3/3" in err
+    assert out == "" and "tokens/s" in err and "2/2" in err
 
 
 @pytest.fixture(scope="module")
