@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer, nest
+from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer
 from d2l_ext.jax.layers import Dropout, seen
 from d2l_ext.jax.seq2seq import masked_loss
 
@@ -133,8 +133,9 @@ class JaxModel(Model):
 
         def record(mask, args, kwargs, context):
             result = mask(*args, **kwargs)
-            if context.method_name == "mask" and result is not None:
-                layers[_canonical(context.module.path)] = (context.module.rate, result.shape)
+            layer = context.module
+            if isinstance(layer, Dropout) and context.method_name == "mask" and result is not None:
+                layers[_canonical(layer.path)] = (layer.rate, result.shape)
             return result
 
         with nn.intercept_methods(record):
@@ -192,8 +193,8 @@ class JaxTrainer(Trainer):
 
     def __init__(self, model, lr, max_norm=None, pad=None):
         super().__init__(model, lr, max_norm, pad)
-        self._m = jax.tree.map(jnp.zeros_like, model.params)
-        self._v = jax.tree.map(jnp.zeros_like, model.params)
+        self._m = jax.tree.map(np.zeros_like, model.params)
+        self._v = jax.tree.map(np.zeros_like, model.params)
 
     def _check(self, inputs, labels):
         self.model._check(inputs)

@@ -10,16 +10,13 @@ from jax import numpy as jnp
 
 from d2l_ext import checks
 from d2l_ext.jax.bahdanau import AttentionDecoder
-from d2l_ext.jax.layers import Dropout, Module, seen
+from d2l_ext.jax.layers import Dropout, LayerNorm, Module, seen
 from d2l_ext.jax.masking import attend, check_masks
 from d2l_ext.jax.multihead import MultiHeadAttention
 from d2l_ext.jax.positional import PositionalEncoding
 from d2l_ext.jax.seq2seq import Encoder
 
 ACTIVATIONS = {"relu": nn.relu, "gelu": functools.partial(nn.gelu, approximate=False)}
-
-# Flax's own layer norm has another epsilon and, by default, a variance that cancels.
-LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
 
 
 class PositionWiseFFN(Module):
@@ -54,7 +51,7 @@ class AddNorm(Module):
 
     def setup(self):
         self.drop = Dropout(self.dropout, name="dropout")
-        self.ln = LayerNorm(epsilon=self.eps)
+        self.ln = LayerNorm(self.eps)
 
     def __call__(self, X, Y, training=False):
         """Add (..., norm_shape) and (..., norm_shape), and normalise."""
