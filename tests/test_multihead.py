@@ -188,3 +188,31 @@ def test_heads_must_divide_the_size(any_backend):
 
 
 pytest_plugins = ["d2l_peer"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("mask_shape", [None, (5, 7), (1, 5, 7), (3, 1, 7)])
+def test_fused_kernel_equals_the_explicit_version(dtype, mask_shape):
+    torch = pytest.importorskip("torch")
+    from d2l_ext.torch import MultiHeadAttention
+
+    rng = np.random.default_rng(0)
+    layer = MultiHeadAttention(8, 2, dropout=0.5).eval()
+    layer.to(getattr(torch, dtype))
+    queries, keys = (
+        torch.from_numpy(rng.standard_normal((3, n, 4)).astype(dtype)).requires_grad_()
+        for n in (5, 7)
+    )
+    lens = torch.tensor([0, 2, 7])  # the first sentence has no key to attend to
+    mask = None if mask_shape is None else torch.from_numpy(rng.random(mask_shape) < 0.6)
+    found = []
+    for layer.attention.keep_weights in (True, False):
+        output = layer(queries, keys, keys, lens, mask)
+        wrt = [queries, keys, *layer.parameters()]
+        found.append([output, *torch.autograd.grad((output**2).sum(), wrt)])
+    assert layer.attention_weights is None
+    assert not found[1][0][0].any()
+    tolerance = 64 * np.finfo(dtype).eps
+    for explicit, fused in zip(*found, strict=True):
+        scale = explicit.abs().max()
+        assert (fused - explicit).abs().max() <= tolerance * scale

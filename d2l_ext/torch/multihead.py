@@ -1,6 +1,7 @@
 """Multi-head attention: several attentions in parallel, each on its own projection."""
 
 from torch import nn
+from torch.nn import functional as F
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
@@ -62,10 +63,23 @@ class MultiHeadAttention(Configured, nn.Module):
         """Attend to projected keys and values."""
         queries = self.transpose_qkv(self.W_q(queries))
         inner = self.attention
-        scores = inner.score(queries, keys)
-        output, weights = pool(scores, values, self.per_head(mask), inner.dropout)
-        inner.attention_weights = weights.detach() if inner.keep_weights else None
+        if inner.keep_weights or (inner.dropout.training and inner.dropout.rate):
+            scores = inner.score(queries, keys)
+            output, weights = pool(scores, values, self.per_head(mask), inner.dropout)
+            inner.attention_weights = weights.detach() if inner.keep_weights else None
+        else:
+            output, inner.attention_weights = self.fused(queries, keys, values, mask), None
         return self.W_o(self.transpose_output(output))
+
+    def fused(self, queries, keys, values, mask):
+        """Do what `pool` does in one kernel, which never holds all weights at once.
+
+        It has the explicit version's values, also zero for a row with no key to attend to.
+        """
+        heads = [X.unflatten(0, (-1, self.num_heads)) for X in (queries, keys, values)]
+        if mask is not None and mask.dim() == 3:
+            mask = mask[:, None]  # the same for all heads
+        return F.scaled_dot_product_attention(*heads, attn_mask=mask).flatten(0, 1)
 
     def per_head(self, mask):
         """Repeat a mask with a batch axis for every head."""
