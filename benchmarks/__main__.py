@@ -53,11 +53,12 @@ def main(level, columns, groups, out):
             progress.update(task, description=f"{m.group} {m.framework} {m.title}".rstrip())
             results.append(_result(m, level))
             report.write_json(out / "bench.json", {**about, "results": results})
+            report.write_markdown(out / "bench.md", results)
             progress.advance(task)
     for table in report.tables(results):
         console.print(table)
     drawn = report.figures(results, out)
-    console.print(f"written: {', '.join(map(str, (out / 'bench.json', *drawn)))}")
+    console.print(f"written: {', '.join(map(str, (out / 'bench.json', out / 'bench.md', *drawn)))}")
     if any("failed" in r for r in results):
         raise SystemExit(1)
 

@@ -1,4 +1,4 @@
-"""The report: results as JSON, tables for the terminal and figures."""
+"""The report: results as JSON, tables for the terminal and for a page, and figures."""
 
 import json
 
@@ -18,6 +18,8 @@ HEADINGS = {
     "startup": "Start-up: import, and process start to the end of the first training step",
 }
 
+COLUMNS = ("framework", "size", "median", "ratio (quartiles)")
+
 
 def write_json(path, report):
     """Write the report; README.md says what is in it."""
@@ -28,17 +30,36 @@ def write_json(path, report):
 def tables(results):
     """Return a table for each group of results."""
     made = []
-    for group, heading in HEADINGS.items():
-        rows = [r for r in results if r["group"] == group]
-        if not rows:
-            continue
+    for heading, rows in _sections(results):
         table = Table(title=heading, title_justify="left")
-        for column in ("framework", "size", "median", "ratio (quartiles)"):
+        for column in COLUMNS:
             table.add_column(column)
         for row in rows:
-            table.add_row(row["framework"], row["title"], _values(row), _ratios(row))
+            table.add_row(*row)
         made.append(table)
     return made
+
+
+def write_markdown(path, results):
+    """Write the same tables as a page."""
+    lines = []
+    for heading, rows in _sections(results):
+        lines += [f"### {heading}", "", _row(COLUMNS), _row(["---"] * len(COLUMNS))]
+        lines += [*(_row(cell.replace("\n", "<br>") for cell in row) for row in rows), ""]
+    with replacing(path) as file:
+        file.write("\n".join(lines).encode())
+
+
+def _row(cells):
+    return f"| {' | '.join(cells)} |"
+
+
+def _sections(results):
+    """Yield the heading of each group of results and its rows of text."""
+    for group, heading in HEADINGS.items():
+        rows = [r for r in results if r["group"] == group]
+        if rows:
+            yield heading, [(r["framework"], r["title"], _values(r), _ratios(r)) for r in rows]
 
 
 def _values(row):

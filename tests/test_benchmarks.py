@@ -168,7 +168,26 @@ def test_growth_compares_the_last_tokens_with_the_tenth():
     assert measure._growth(times)["median"] == pytest.approx(98 / 10)
 
 
-def test_tables_show_failures():
+def test_tables_show_failures(tmp_path):
     failed = {"group": "step", "framework": "torch", "title": "9 steps", "failed": "line\nreason"}
     (table,) = report.tables([failed])
     assert table.row_count == 1
+    report.write_markdown(tmp_path / "bench.md", [failed])
+    assert "| torch | 9 steps | failed: reason |  |" in (tmp_path / "bench.md").read_text()
+
+
+def test_page_shows_medians_and_ratios(tmp_path):
+    value = {"median": 0.05, "low": 0.04, "high": 0.06}
+    result = {
+        "group": "decoding",
+        "framework": "jax",
+        "title": "100 tokens",
+        "unit": "seconds",
+        "values": {"ours": value, "d2l": {**value, "median": 1.5}},
+        "ratios": {"d2l / ours": {"median": 30, "low": 29, "high": 31}},
+        "last over tenth token": {"ours": {"median": 1.1, "low": 1, "high": 1.2}},
+    }
+    report.write_markdown(tmp_path / "bench.md", [result])
+    page = (tmp_path / "bench.md").read_text()
+    assert "ours 50 ms<br>d2l 1.50 s" in page
+    assert "d2l / ours 30.00 (29.00 to 31.00)<br>last over tenth token, ours 1.10" in page
