@@ -121,10 +121,19 @@ class TensorFlowModel(Model):
         return outputs, self.canonical(gradients), input_gradients
 
     @functools.cached_property
-    def next_tokens(self):
-        """`best_tokens` of the decoder, compiled for any shapes."""
-        function = functools.partial(best_tokens, self.module.decoder)
-        return tf.function(function, autograph=False, reduce_retracing=True)
+    def first_state(self):
+        """`first_state`, compiled."""
+        return compiled(functools.partial(first_state, self.module))
+
+    @functools.cached_property
+    def best_tokens(self):
+        """`best_tokens`, compiled."""
+        return compiled(functools.partial(best_tokens, self.module.decoder))
+
+
+def compiled(function):
+    """Compile a function to a graph; after a few calls of different sizes, for any size."""
+    return tf.function(function, autograph=False, reduce_retracing=True)
 
 
 def assign(variables, values):
@@ -222,6 +231,12 @@ class TensorFlowTrainer(Trainer):
         assign(self._v, self.model.native(v))
 
 
+def first_state(module, *inputs):
+    """Encode; return the state that decoding starts from."""
+    lens = inputs[1] if len(inputs) > 1 else None
+    return module.decoder.init_state(module.encoder(*inputs), lens)
+
+
 def best_tokens(decoder, tokens, state, k):
     """Feed a token per row; return log-probabilities and ids of the k best, and the new state."""
     logits, state = decoder(tokens, state)
@@ -233,8 +248,8 @@ class TensorFlowDecoding(Decoding):
     """Decoding in TensorFlow, one compiled call per token, or eager if weights are kept."""
 
     def _start(self, inputs):
-        module, lens = self.model.module, inputs[1] if len(inputs) > 1 else None
-        return module.decoder.init_state(module.encoder(*inputs), lens)
+        self.model.module.encoder.check(*inputs)
+        return self.model.first_state(*inputs)
 
     def _advance(self, tokens, state, k):
         decoder = self.model.module.decoder
@@ -242,7 +257,7 @@ class TensorFlowDecoding(Decoding):
             log_probs, ids, state = best_tokens(decoder, tokens, state, k)
             return log_probs, ids, getattr(decoder, "attention_weights", None), state
         decoder.check(tokens, state)
-        log_probs, ids, state = self.model.next_tokens(tokens, state, k)
+        log_probs, ids, state = self.model.best_tokens(tokens, state, k)
         return log_probs, ids, None, state
 
     def _select(self, state, rows):

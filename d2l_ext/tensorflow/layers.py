@@ -92,6 +92,14 @@ class Layer(Configured, keras.Layer):
     def build(self):
         """Create this layer's own weights."""
 
+    def __call__(self, *inputs, **options):
+        """As Keras's own, but a ValueError keeps its message; Keras would write a page about it."""
+        try:
+            return super().__call__(*inputs, **options)
+        except ValueError as error:
+            original = error.__context__ if isinstance(error.__context__, ValueError) else error
+        raise original
+
 
 def linear(num_outputs, bias=True):
     """Return a layer y = x W + b, with W created on the first call."""
@@ -131,7 +139,7 @@ class Dropout(Layer):
         """
         if not training or self.rate == 0:
             return None
-        self.asked = tuple(shape)
+        self.asked = tuple(shape) if tf.executing_eagerly() else None
         if self.given is not None:
             return tf.slice(self.given, [0] * len(shape), shape)
         return keras.random.dropout(tf.ones(shape, like.dtype), self.rate, seed=self.generator)
