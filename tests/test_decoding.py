@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 
 import d2l_ext
 from d2l_ext.data import TranslationData
-from d2l_ext.training.decoding import (
-    METHODS,
-    _draw,
-    beam_search,
-    greedy,
-    sample,
-    translate,
-    translations,
-)
+from d2l_ext.training.decoding import _draw, beam_search, greedy, sample
+from d2l_ext.training.translation import METHODS, translate, translations
 
 BOS, EOS, PAD = 0, 1, 2
 KINDS = {

@@ -12,8 +12,8 @@ import pytest
 
 import d2l_ext
 from d2l_ext.data import TranslationData, load_pairs
-from d2l_ext.training.decoding import translate
 from d2l_ext.training.loop import fit
+from d2l_ext.training.translation import translate
 
 TRANSFORMER = dict(num_hiddens=32, ffn_num_hiddens=64, num_heads=4, num_blks=2, dropout=0.1)
 RECURRENT = dict(embed_size=32, num_hiddens=32, num_layers=2, dropout=0.1)

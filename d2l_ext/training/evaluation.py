@@ -6,7 +6,7 @@ import numpy as np
 from sacrebleu.metrics import BLEU
 
 from d2l_ext.data.text import detokenize, preprocess
-from d2l_ext.training.decoding import translations
+from d2l_ext.training.translation import translations
 
 
 @dataclasses.dataclass

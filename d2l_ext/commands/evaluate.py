@@ -1,0 +1,86 @@
+"""``d2l-ext evaluate``."""
+
+import json
+from pathlib import Path
+
+import click
+
+from d2l_ext.commands.options import (
+    UserError,
+    as_object,
+    decoding_options,
+    load,
+    method_of,
+    model_options,
+    num_tokens,
+    plain,
+    settings_of,
+)
+from d2l_ext.data import load_pairs
+from d2l_ext.files import replacing
+from d2l_ext.training.evaluation import evaluate as measure
+from d2l_ext.training.task import parts
+
+
+@click.command()
+@model_options
+@click.option("--data", help="Another corpus.  [default: the one of the training]")
+@click.option(
+    "--part",
+    type=click.Choice(["train", "val", "test", "all"]),
+    help="Part of the corpus.  [default: test, or all of another corpus]",
+)
+@click.option("--limit", type=click.IntRange(1), help="Only so many source sentences.")
+@click.option(
+    "--show", type=click.IntRange(0), default=5, show_default=True, help="Translations to show."
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="File for all translations, as JSON lines."
+)
+@click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
+@decoding_options
+def evaluate(checkpoint, backend, dtype, data, part, limit, show, output, as_json, **decoding):
+    """Translate the test part of a corpus and measure BLEU, with sacrebleu.
+
+    Each distinct source sentence is translated once and compared with all its translations.
+    """
+    method = method_of(**decoding)
+    saved, model, known = load(checkpoint, backend, dtype)
+    settings = settings_of(checkpoint, saved)
+    part = part or ("all" if data else "test")
+    pairs = load_pairs(data or settings.data)[: None if data else settings.max_pairs or None]
+    if part != "all":
+        pairs = dict(zip(("train", "val", "test"), parts(pairs, settings), strict=True))[part]
+    pairs = [p for p in pairs if num_tokens(p[0]) <= known.num_steps]
+    if not pairs:
+        raise UserError(
+            f"{data or settings.data}: the part {part!r} has no sentence of at most"
+            f" {known.num_steps} tokens"
+        )
+    result = measure(model, known, pairs, limit, **method)
+    if output is not None:
+        _write_translations(output, result, known)
+    if as_json:
+        summary = {"bleu": result.bleu, "signature": result.signature}
+        click.echo(json.dumps(summary | {"sentences": len(result.sources), "part": part}))
+        return
+    for source, references, found in list(
+        zip(result.sources, result.references, result.found, strict=True)
+    )[:show]:
+        click.echo(f"{source}\n  {plain(found)}\n  ({' | '.join(references)})")
+    click.echo(
+        f"BLEU {result.bleu:.2f} on {len(result.sources)} sentences ({part})\n{result.signature}"
+    )
+
+
+def _write_translations(path, result, data):
+
+    with replacing(path) as file:
+        for source, references, found in zip(
+            result.sources, result.references, result.found, strict=True
+        ):
+            entry = as_object(source, found, data) | {
+                "references": references,
+                "smallest_margin": float(min(found.margins)),
+            }
+            file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")

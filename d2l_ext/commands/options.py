@@ -1,0 +1,142 @@
+"""What several commands share: options, a checkpoint's model, how a translation is shown."""
+
+from pathlib import Path
+
+import click
+
+from d2l_ext import interface
+from d2l_ext.data import BucketedData, detokenize, preprocess, tokenize
+from d2l_ext.training import checkpoint
+from d2l_ext.training.settings import read_settings
+
+
+class UserError(click.ClickException):
+    """Something is wrong with what the user gave."""
+
+    exit_code = 2
+
+
+def model_options(command):
+    """Add the options of all commands that use a checkpoint."""
+    for option in (
+        click.argument("checkpoint", type=click.Path(path_type=Path)),
+        click.option(
+            "--backend",
+            type=click.Choice(interface.BACKENDS),
+            help="Framework.  [default: the one that trained, if it is installed]",
+        ),
+        click.option(
+            "--dtype",
+            type=click.Choice(["float32", "float64"]),
+            help="[default: as in the checkpoint]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def decoding_options(command):
+    """Add the options of decoding; `method_of` makes sense of them."""
+    for option in reversed(
+        (
+            click.option(
+                "--beam", type=click.IntRange(1), help="Beam search with so many hypotheses."
+            ),
+            click.option("--length-penalty", type=float, help="Of beam search.  [default: 0.6]"),
+            click.option(
+                "--sample", is_flag=True, help="Draw tokens instead of the most likely ones."
+            ),
+            click.option("--temperature", type=float, help="Of sampling.  [default: 1]"),
+            click.option("--top-k", type=int, help="Draw from the k most likely tokens only."),
+            click.option("--seed", type=int, help="Of sampling.  [default: 0]"),
+            click.option(
+                "--max-steps", type=click.IntRange(1), help="Most tokens of a translation."
+            ),
+            click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def method_of(beam, length_penalty, sample, temperature, top_k, seed, max_steps, batch_size):
+    """Return the arguments of `translations`, or say which options contradict each other."""
+    common = {"max_steps": max_steps, "batch_size": batch_size}
+    of_beam = {"length_penalty": length_penalty}
+    of_sample = {"temperature": temperature, "top_k": top_k, "seed": seed}
+
+    def given(options):
+        return {name: value for name, value in options.items() if value is not None}
+
+    def refuse(options, needed):
+        for name in given(options):
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with {needed}")
+
+    if beam is not None and sample:
+        raise click.UsageError("--beam and --sample cannot be given together")
+    if not sample:
+        refuse(of_sample, "--sample")
+    if beam is None:
+        refuse(of_beam, "--beam")
+    if sample:
+        return {"method": "sample", **given(of_sample), **common}
+    if beam is not None:
+        return {"method": "beam", "beam": beam, **given(of_beam), **common}
+    return {"method": "greedy", **common}
+
+
+def load(path, backend, dtype):
+    """Return a checkpoint, its model in a framework, and what `translations` needs of the data."""
+    saved = checkpoint.load(path)
+    settings = settings_of(path, saved)
+    data = BucketedData.without_pairs(saved.src_vocab, saved.tgt_vocab, settings.buckets)
+    if backend is None:
+        backend = settings.backend
+        installed = interface.installed()
+        backend = backend if backend in installed or not installed else installed[0]
+    return saved, saved.build(interface.backend(backend), dtype), data
+
+
+def settings_of(path, saved):
+    """Return the settings of the run that wrote a checkpoint."""
+    if "settings" not in saved.info or saved.src_vocab is None or saved.tgt_vocab is None:
+        raise checkpoint.CheckpointError(
+            f"{path}: has a model, but not what `d2l-ext train` writes beside it"
+        )
+    return read_settings(**saved.info["settings"])
+
+
+def one_sentence(text):
+    """Return a sentence given as an argument, with single spaces."""
+    if not text.strip():
+        raise UserError("SENTENCE: got an empty sentence, must have at least one word")
+    return " ".join(text.split())
+
+
+def plain(translation):
+    """Return a translation as plain text."""
+    return detokenize(translation.tokens)
+
+
+def unknown_words(line, data):
+    """Return the words of a line that are not in the vocabulary."""
+    return [word for word in tokenize(preprocess(line)) if word not in data.src_vocab]
+
+
+def num_tokens(line):
+    """Return how many tokens a line has, with `<eos>`."""
+    return len(tokenize(preprocess(line)))
+
+
+def as_object(line, translation, data):
+    """Return what JSON says of a translation; None is that of an empty line."""
+    if translation is None:
+        return {"source": line, "text": "", "tokens": []}
+    return {
+        "source": line,
+        "text": plain(translation),
+        "tokens": translation.tokens,
+        "log_prob": translation.log_prob,
+        "unknown": unknown_words(line, data),
+        "cut": num_tokens(line) > data.num_steps,
+    }

@@ -1,0 +1,84 @@
+"""``d2l-ext train``."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import click
+
+from d2l_ext.training import run
+from d2l_ext.training.settings import Settings, read_settings
+
+
+def _settings_options(command):
+    """Add an option for each setting; one that is not given is None."""
+    for spec in reversed(dataclasses.fields(Settings)):
+        kind, default = type(spec.default), spec.default
+        shown = ",".join(map(str, default)) if kind is tuple else default
+        command = click.option(
+            "--" + spec.name.replace("_", "-"),
+            spec.name,
+            type=str if kind is tuple else kind,
+            callback=_whole_numbers if kind is tuple else None,
+            help=f"{spec.metadata['help']}  [default: {shown}]",
+        )(command)
+    return command
+
+
+def _whole_numbers(ctx, param, value):
+    if value is None:
+        return None
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no list like 8,12,16") from None
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the run.  [default: runs/MODEL-BACKEND]",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="TOML file with settings; options win over it.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    help="Go on with the run in this folder, with its settings.",
+)
+@_settings_options
+def train(out, config, resume, **given):
+    """Train a translation model.
+
+    The folder gets the settings (config.toml), the latest and the best checkpoint, a log as JSON
+    lines and a picture of the losses. A run that was killed, at whatever moment, is resumed with
+    --resume and ends as if it had never been stopped.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    if resume is not None and (out or config or given):
+        raise click.UsageError(
+            "--resume takes everything from the run's folder: no other option can be given"
+        )
+    try:
+        if resume is not None:
+            run.resume(resume, report=click.echo)
+            return
+        settings = _with_absolute_data(read_settings(config, **given))
+        out = out or Path("runs") / f"{settings.model}-{settings.backend}"
+        run.start(out, settings, report=click.echo)
+    except KeyboardInterrupt:
+        folder = resume or out
+        if folder is not None and (folder / run.CONFIG).exists():
+            click.echo(f"\nstopped; go on with:  d2l-ext train --resume {folder}", err=True)
+        sys.exit(130)
+
+
+def _with_absolute_data(settings):
+    """Make the path of a corpus independent of the folder that the run is resumed in."""
+    if settings.data in ("bundled", "fra-eng"):
+        return settings
+    return dataclasses.replace(settings, data=str(Path(settings.data).absolute()))

@@ -1,0 +1,87 @@
+"""``d2l-ext translate``."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from d2l_ext.commands.options import (
+    UserError,
+    as_object,
+    decoding_options,
+    load,
+    method_of,
+    model_options,
+    num_tokens,
+    one_sentence,
+    plain,
+    unknown_words,
+)
+from d2l_ext.training.translation import translations
+
+
+@click.command()
+@model_options
+@click.argument("sentence", required=False)
+@click.option(
+    "--input", "file", type=click.Path(path_type=Path), help="File with a sentence per line."
+)
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object per sentence.")
+@decoding_options
+def translate(checkpoint, backend, dtype, sentence, file, as_json, **decoding):
+    """Translate SENTENCE, a file, or standard input, line by line.
+
+    An empty line gives an empty line. Words that the model does not know and sentences longer than
+    it was trained on, whose end is left out, are named on standard error, or in the JSON.
+    """
+    if sentence is not None and file is not None:
+        raise click.UsageError("SENTENCE and --input cannot be given together")
+    method = method_of(**decoding)
+    if sentence is not None:
+        lines, name = [one_sentence(sentence)], None
+    else:
+        lines, name = _read_lines(file), str(file or "standard input")
+    _, model, data = load(checkpoint, backend, dtype)
+    full = [line for line in lines if line.strip()]
+    found = iter(translations(model, data, full, **method))
+    for number, line in enumerate(lines, start=1):
+        translation = next(found) if line.strip() else None
+        if as_json:
+            click.echo(json.dumps(as_object(line, translation, data), ensure_ascii=False))
+        else:
+            _warn(name, number, line, translation, data)
+            click.echo("" if translation is None else plain(translation))
+
+
+def _read_lines(file):
+    """Return the lines of a file, or of standard input, without their ends."""
+    name = file or "standard input"
+    data = sys.stdin.buffer.read() if file is None else file.read_bytes()
+    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    decoded = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            decoded.append(" ".join(line.decode().split()))
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{name}, line {number}: must be UTF-8, but byte {error.start + 1} is not"
+            ) from None
+    return decoded
+
+
+def _warn(name, number, line, translation, data):
+    if translation is None:
+        return
+    where = "" if name is None else f"{name}, line {number}: "
+    unknown = unknown_words(line, data)
+    if unknown:
+        shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+        click.echo(f"{where}unknown words: {shown}", err=True)
+    if num_tokens(line) > data.num_steps:
+        click.echo(
+            f"{where}only the first {data.num_steps} of {num_tokens(line)} tokens are translated",
+            err=True,
+        )

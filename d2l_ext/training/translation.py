@@ -1,0 +1,114 @@
+"""Sentences in, sentences out."""
+
+import dataclasses
+
+import numpy as np
+
+from d2l_ext import checks
+from d2l_ext.data.text import preprocess, tokenize
+from d2l_ext.training.decoding import beam_search, greedy, sample
+
+METHODS = {"greedy": greedy, "sample": sample, "beam": beam_search}
+
+
+@dataclasses.dataclass
+class Translation:
+    """A translated sentence.
+
+    Attributes:
+        source: the source's tokens, with `<eos>`; what the attention weights are over.
+        tokens: the translation's tokens, without `<eos>`.
+        ids: their ids.
+        log_prob: log-probability of the translation, with `<eos>`.
+        token_log_probs, margins, attention_weights: as in `Decoded`; there is one step more than
+            tokens where `<eos>` was reached.
+    """
+
+    source: list
+    tokens: list
+    ids: list
+    log_prob: float
+    token_log_probs: np.ndarray
+    margins: np.ndarray
+    attention_weights: np.ndarray | None
+
+    @property
+    def text(self):
+        """The translation as one string, tokens separated by spaces."""
+        return " ".join(self.tokens)
+
+
+def translate(model, data, sentences, method="greedy", **options):
+    """Translate sentences; returns a list of strings. Arguments as in `translations`."""
+    return [t.text for t in translations(model, data, sentences, method, **options)]
+
+
+def translations(
+    model, data, sentences, method="greedy", batch_size=128, max_steps=None, **options
+):
+    """Translate sentences.
+
+    Sentences are prepared as for training; of one with more than ``data.num_steps`` tokens the
+    rest is left out. Sentences of similar length are decoded together.
+
+    Args:
+        model: a `Model` of an `EncoderDecoder`.
+        data: has the two vocabularies and `num_steps`: `TranslationData` or `BucketedData`.
+        sentences: a list of strings.
+        method: "greedy", "sample" or "beam".
+        batch_size: how many sentences are decoded at a time.
+        max_steps: most tokens of a translation, with `<eos>`; by default ``data.num_steps``.
+        **options: those of the method.
+
+    Returns:
+        A list of `Translation`, in the order of the sentences.
+
+    Raises:
+        ValueError: a sentence without a word, or an option that the method does not have.
+    """
+    checks.choice("method", method, tuple(METHODS))
+    sources = [tokenize(preprocess(sentence)) for sentence in sentences]
+    order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
+    done = {}
+    for start in range(0, len(order), batch_size):
+        numbers = order[start : start + batch_size]
+        if method == "sample":
+            options["sentences"] = numbers
+        src, valid_lens = _source_arrays([sources[i] for i in numbers], data)
+        decoded = METHODS[method](
+            model,
+            src,
+            valid_lens,
+            bos=data.bos,
+            eos=data.eos,
+            max_steps=max_steps or data.num_steps,
+            **options,
+        )
+        for row, number in enumerate(numbers):
+            done[number] = _translation(sources[number], valid_lens[row], decoded, row, data)
+    return [done[number] for number in range(len(sources))]
+
+
+def _source_arrays(sources, data):
+    """Return ids (batch, num_steps) and lengths (batch,), padded to as few sizes as in training."""
+    longest = min(max(map(len, sources)), data.num_steps)
+    sizes = getattr(data, "buckets", (data.num_steps,))
+    num_steps = min(size for size in sizes if size >= longest)
+    src = np.full((len(sources), num_steps), data.src_vocab["<pad>"])
+    for row, source in zip(src, sources, strict=True):
+        ids = data.src_vocab[source[:num_steps]]
+        row[: len(ids)] = ids
+    return src, np.array([min(len(source), num_steps) for source in sources])
+
+
+def _translation(source, valid_len, decoded, row, data):
+    weights = decoded.attention_weights
+    return Translation(
+        source=source[:valid_len],
+        tokens=data.tgt_vocab.to_tokens(decoded.tokens[row]),
+        ids=decoded.tokens[row],
+        log_prob=float(decoded.log_probs[row]),
+        token_log_probs=decoded.token_log_probs[row],
+        margins=decoded.margins[row],
+        attention_weights=None if weights is None else weights[row][..., :valid_len],
+    )
