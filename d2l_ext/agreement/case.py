@@ -15,23 +15,6 @@ from d2l_ext.reference.backend import BACKEND, ReferenceModel
 PAD = 1  # the target id that does not count in the loss
 STEPS = 2  # optimiser steps of a case: the first shows the gradient, the second the moments
 
-SAMPLE = (
-    "mask and lengths",
-    "empty rows",
-    "rank 2",
-    "padding_mask",
-    "causal_mask",
-    "pad",
-    "mask and dropout",
-    "state, lengths",
-    "dropout",
-    "dropout, bias",
-    "pre, gelu",
-    "relu",
-    "gelu",
-    "odd",
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class Case:
@@ -63,11 +46,6 @@ class Case:
     def topic(self):
         """The grid's row, "masking" and so on."""
         return self.name.partition("/")[0]
-
-    @property
-    def sample(self):
-        """Whether it is one of the few cases per class that `compare` runs by default."""
-        return self.name.rpartition("/")[2] in SAMPLE
 
     def job(self, seed):
         """Draw the case's numbers from a seed."""

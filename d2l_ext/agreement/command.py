@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from d2l_ext import interface, reference
-from d2l_ext.agreement.cases import catalogue
+from d2l_ext.agreement.cases import catalogue, sample
 from d2l_ext.agreement.report import Report
 from d2l_ext.agreement.run import Comparison
 from d2l_ext.agreement.training import DRAWS, Plan
@@ -116,7 +116,7 @@ def compare(data, backends, dtype, epochs, dropout, folder, seed, cases, trainin
         console.print(f"left out: {name} ({why})", highlight=False)
     dtypes = ("float64", "float32") if dtype == "both" else (dtype,)
     plan = _plan(data, epochs, dropout, seed) if training else None
-    chosen = [c for c in catalogue().values() if cases == "all" or (cases == "sample" and c.sample)]
+    chosen = list({"all": catalogue, "sample": sample, "none": dict}[cases]().values())
     settings = {
         "data": data,
         "dtypes": list(dtypes),

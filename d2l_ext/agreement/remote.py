@@ -1,6 +1,5 @@
 """Workers seen from the parent: each request has a time limit, and every end is survived."""
 
-import contextlib
 import os
 import selectors
 import signal
@@ -69,6 +68,7 @@ class Worker:
                 env=os.environ | ENVIRONMENT | {"PYTHONPATH": path},
             )
         except OSError as error:
+            self._close()
             raise WorkerError(f"the interpreter {python} does not start: {error}") from error
         finally:
             os.close(requests)
@@ -80,6 +80,7 @@ class Worker:
 
     def __exit__(self, *_):
         self.stop()
+        self._close()
 
     def ask(self, what, *arguments, limit=None):
         """Ask for one thing and return the answer.
@@ -112,12 +113,13 @@ class Worker:
 
     def stop(self):
         """End the process; a second call does nothing."""
-        with contextlib.suppress(OSError):
-            os.close(self._requests)
         self._process.kill()
         self._process.wait()
-        with contextlib.suppress(OSError):
-            os.close(self._answers)
+
+    def _close(self):
+        os.close(self._requests)
+        os.close(self._answers)
+        self._log.close()
 
     def _write(self, message, deadline):
         view = memoryview(message)

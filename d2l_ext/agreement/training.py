@@ -2,8 +2,9 @@
 
 Training amplifies rounding, so what agreement can be expected after n steps is measured: each
 backend starts again from parameters moved by one rounding unit, a few times, and the budget is 8
-times the largest change that this makes. Where the budget exceeds 1 %, values say nothing any more,
-and the translations are compared alone.
+times the largest change that this makes, in that backend or, if that is more, in the median of all:
+a difference has two ends. Where the budget exceeds 1 %, values say nothing any more, and the
+translations are compared alone.
 """
 
 import collections
@@ -12,7 +13,7 @@ import dataclasses
 import numpy as np
 
 from d2l_ext import randomness, reference
-from d2l_ext.agreement.budget import FACTOR, unit
+from d2l_ext.agreement.budget import FACTOR, LEAST, unit
 from d2l_ext.agreement.errors import error
 from d2l_ext.config import build
 from d2l_ext.data.text import preprocess, tokenize
@@ -201,36 +202,46 @@ def loss_drift(runs, dtype):
     Returns:
         ``{backend: Drift}``.
     """
-    middle = np.median([first.losses for first, *_ in runs.values()], axis=0)
-    found = {}
-    for name, (first, *moved) in runs.items():
-        changes = [np.abs(run.losses - first.losses) / np.abs(first.losses) for run in moved]
-        largest = np.maximum.accumulate(np.max(changes, axis=0))  # what has grown can't shrink
-        found[name] = Drift(
-            np.abs(first.losses - middle) / np.abs(middle),
-            FACTOR * np.maximum(largest, unit(dtype)),
-            [f"step {n}" for n in range(1, len(middle) + 1)],
-        )
-    return found
+
+    def change(run, first):
+        return np.abs(run.losses - first.losses) / np.abs(first.losses)
+
+    losses = {name: first.losses for name, (first, *_) in runs.items()}
+    middle = np.median(list(losses.values()), axis=0)
+    errors = {name: np.abs(x - middle) / np.abs(middle) for name, x in losses.items()}
+    # What has grown does not shrink: a loss may pass through the same value by chance.
+    changes = {b: np.maximum.accumulate(x) for b, x in _largest_changes(runs, change).items()}
+    return _drifts(errors, changes, [f"step {n}" for n in range(1, len(middle) + 1)], dtype)
 
 
 def parameter_drift(runs, dtype):
     """Compare the parameters at the end; as `loss_drift`, per tensor."""
-    names = list(next(iter(runs.values()))[0].parameters)
-    middle = {
-        n: np.median([first.parameters[n] for first, *_ in runs.values()], axis=0) for n in names
+
+    def change(run, first):
+        return np.array([error(run.parameters[n], first.parameters[n])[0] for n in names])
+
+    ends = {name: first.parameters for name, (first, *_) in runs.items()}
+    names = list(next(iter(ends.values())))
+    middle = {n: np.median([end[n] for end in ends.values()], axis=0) for n in names}
+    errors = {b: np.array([error(end[n], middle[n])[0] for n in names]) for b, end in ends.items()}
+    return _drifts(errors, _largest_changes(runs, change), names, dtype)
+
+
+def _largest_changes(runs, change):
+    """Return, per backend, the largest change that a moved start makes."""
+    return {
+        name: np.max([change(run, first) for run in moved], axis=0)
+        for name, (first, *moved) in runs.items()
     }
-    found = {}
-    for backend, (first, *moved) in runs.items():
-        own = [
-            max(error(run.parameters[n], first.parameters[n])[0] for run in moved) for n in names
-        ]
-        found[backend] = Drift(
-            np.array([error(first.parameters[n], middle[n])[0] for n in names]),
-            FACTOR * np.maximum(own, unit(dtype)),
-            names,
-        )
-    return found
+
+
+def _drifts(errors, changes, names, dtype):
+    usual = np.median(list(changes.values()), axis=0)
+    least = LEAST[dtype] * unit(dtype)
+    return {
+        b: Drift(errors[b], np.maximum(FACTOR * np.maximum(changes[b], usual), least), names)
+        for b in errors
+    }
 
 
 @dataclasses.dataclass
