@@ -11,6 +11,9 @@ from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, T
 from d2l_ext.mxnet.layers import Dropout
 from d2l_ext.mxnet.seq2seq import masked_loss
 
+# MXNet has no other dtypes; integers of other sizes become int64.
+DTYPES = ("float16", "float32", "float64", "int8", "uint8", "int32", "int64", "bool")
+
 
 class MXNetModel(Model):
     """A Gluon block with the common initial parameters."""
@@ -197,7 +200,11 @@ class MXNetBackend(Backend):
         return vjp(function, self.array(inputs), cotangent)
 
     def _array(self, x):
-        return mnp.array(x, dtype=x.dtype)
+        if x.dtype.name in DTYPES:
+            return mnp.array(x, dtype=x.dtype.name)
+        if numpy.issubdtype(x.dtype, numpy.integer):
+            return mnp.array(x, dtype="int64")
+        raise ValueError(f"got dtype {x.dtype}, which MXNet does not have")
 
     def _numpy(self, y):
         return y.asnumpy()
