@@ -30,7 +30,7 @@ def build(chapters, notebooks):
     index = (CHAPTERS / "index.md").read_text(encoding="utf-8")
     names = "\n".join(chapter.name for chapter in chapters)
     (source / "index.md").write_text(
-        f"{index}\n```{{toctree}}\n:hidden:\n:numbered: 0\n\n{names}\n```\n", encoding="utf-8"
+        f"{index}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n", encoding="utf-8"
     )
     for chapter in chapters:
         text = _Page(chapter, notebooks[chapter.name], source).text()
@@ -110,6 +110,9 @@ def _printed(text):
 
 
 def _tabs(contents):
+    if len(contents) == 1:  # what one framework alone has is always shown
+        ((backend, content),) = contents.items()
+        return f"::::{{container}} only {backend}\n{content}\n::::"
     panels = "\n\n".join(
         f"::::{{container}} framework {backend}\n{content}\n::::"
         for backend, content in contents.items()
