@@ -30,20 +30,26 @@ def _canonical(path):
     return ".".join((*owners, _LEAVES.get(leaf, leaf))).replace("_block", ".block")
 
 
+def to_numpy(x):
+    """Copy an array to NumPy, which has no bfloat16."""
+    return np.array(x, np.float32 if x.dtype == jnp.bfloat16 else None)
+
+
 def canonical(tree):
     """Return ``{canonical name: ndarray}`` of a parameter tree; `nn.Dense` keeps W transposed."""
     return {
-        _canonical(path): np.array(x.T if path[-1] == "kernel" else x)
+        _canonical(path): to_numpy(x.T if path[-1] == "kernel" else x)
         for path, x in flatten_dict(tree).items()
     }
 
 
 def native(params, like):
     """Undo `canonical`, for a tree like the given one."""
-    flat = {path: params[_canonical(path)] for path in flatten_dict(like)}
-    return unflatten_dict(
-        {path: jnp.array(x.T if path[-1] == "kernel" else x) for path, x in flat.items()}
-    )
+    flat = {}
+    for path, old in flatten_dict(like).items():
+        x = params[_canonical(path)]
+        flat[path] = jnp.array(x.T if path[-1] == "kernel" else x, old.dtype)
+    return unflatten_dict(flat)
 
 
 def variables(params, masks):
@@ -113,7 +119,10 @@ class JaxModel(Model):
         self._check(inputs)
         self._draws = itertools.count(self.seed)  # seeds of JAX's own dropout
         tree = jax.eval_shape(self.module.init, jax.random.key(0), *inputs).get("params", {})
-        self.params = jax.tree.map(lambda x: np.zeros(x.shape, self.dtype), tree)
+        self.params = jax.tree.map(lambda x: np.zeros(x.shape, jnp.dtype(self.dtype)), tree)
+
+    def _cast(self, x):
+        return x.astype(self.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else x
 
     def _read(self):
         return canonical(self.params)
@@ -284,7 +293,7 @@ class JaxBackend(Backend):
         return jnp.array(x)
 
     def _numpy(self, y):
-        return np.array(y)
+        return to_numpy(y)
 
 
 BACKEND = JaxBackend()

@@ -98,8 +98,8 @@ class LayerNorm(nn.Module):
     @nn.compact
     def __call__(self, X):
         """Normalise (..., size)."""
-        scale = self.param("scale", nn.initializers.ones, (X.shape[-1],))
-        bias = self.param("bias", nn.initializers.zeros, (X.shape[-1],))
+        scale = self.param("scale", nn.initializers.ones, X.shape[-1:], jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, X.shape[-1:], jnp.float32)
         wide = X.astype(jnp.promote_types(X.dtype, jnp.float32))
         centred = wide - wide.mean(axis=-1, keepdims=True)
         variance = (centred * centred).mean(axis=-1, keepdims=True)

@@ -90,7 +90,7 @@ class Stack(Module):
                 setattr(self, f"dropout_l{layer}", Dropout(self.dropout))
 
     def _parameter(self, name, init, shape):
-        setattr(self, name, self.param(name, init, shape))
+        setattr(self, name, self.param(name, init, shape, jnp.float32))
 
     def weights(self, layer, direction=""):
         """Return W_ih, W_hh, b_ih, b_hh of a layer."""

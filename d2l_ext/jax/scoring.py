@@ -149,7 +149,7 @@ class BilinearAttention(Attention):
     def score(self, queries, keys):
         """Return q^T W k."""
         shape = (queries.shape[-1], keys.shape[-1])
-        W = self.param("W", nn.initializers.xavier_uniform(), shape)
+        W = self.param("W", nn.initializers.xavier_uniform(), shape, jnp.float32)
         return queries @ W @ keys.swapaxes(1, 2)
 
 

@@ -37,8 +37,8 @@ class PositionWiseFFN(Module):
         self.dense1 = nn.Dense(self.ffn_num_hiddens)
         self.dense2 = nn.Dense(self.ffn_num_outputs)
 
-    def __call__(self, X):
-        """Map (..., size) to (..., ffn_num_outputs)."""
+    def __call__(self, X, training=False):
+        """Map (..., size) to (..., ffn_num_outputs); nothing depends on ``training``."""
         return self.dense2(ACTIVATIONS[self.activation](self.dense1(X)))
 
 
