@@ -36,6 +36,11 @@ class Layer:
     kind: str
     parameters: dict
 
+    @property
+    def named(self):
+        """The parameters by their names in the module."""
+        return {f"{self.path}.{name}".lstrip("."): x for name, x in self.parameters.items()}
+
     def __str__(self):
         return self.path or "the model"
 

@@ -96,7 +96,7 @@ def original(name):
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 2)
+            parameter.normal_(0, 0.5, generator=generator)
     return model.eval(), {k: v.numpy() for k, v in model.state_dict().items()}
 
 
@@ -108,8 +108,8 @@ def rows(array, order):
 def wrong_weights(w, mistake):
     """Mistakes in copying, for those frameworks whose layouts are PyTorch's."""
     w = dict(w)
-    for layer, name, order in (("gru", "gru gates", (1, 0, 2)), ("lstm", "lstm gates", (0, 1, 3, 2))):
-        if mistake == name:
+    for layer, order in (("gru", (1, 0, 2)), ("lstm", (0, 1, 3, 2))):
+        if mistake == f"{layer} gates":
             w |= {k: rows(v, order) for k, v in w.items() if k.startswith(layer + ".")}
     if mistake == "transposed":
         w["W_o.weight"] = w["W_o.weight"].T
@@ -137,10 +137,10 @@ def torch_port(name, w, mistake=None):
 
 
 def mxnet_port(name, w, mistake=None):
-    import d2l_ext.mxnet  # noqa: F401  (MXNet 1.9 needs a line before it is imported)
     from mxnet import np as xp
     from mxnet import npx
     from mxnet.gluon import nn, rnn
+
 
     class Encoder(nn.Block):
         def __init__(self):
@@ -201,7 +201,6 @@ def mxnet_port(name, w, mistake=None):
     model.initialize()
     model.cast("float64")
     names = {"embedding": "tokens", "W_q": "query", "W_k": "key", "W_v": "value", "W_o": "merge"}
-    params = model._collect_params_with_prefix()
     for key, value in wrong_weights(w, mistake).items():
         owner, leaf = key.split(".")
         if owner in ("gru", "lstm"):
@@ -209,7 +208,8 @@ def mxnet_port(name, w, mistake=None):
             leaf = f"l0_{side[0]}2h_{what}"
         if owner.startswith("norm"):
             leaf = {"weight": "gamma", "bias": "beta"}[leaf]
-        params[f"{names.get(owner, owner)}.{leaf}"].set_data(xp.array(value, dtype="float64"))
+        parameter = getattr(getattr(model, names.get(owner, owner)), leaf)
+        parameter.set_data(xp.array(value, dtype="float64"))
     return model, {}
 
 
@@ -298,9 +298,9 @@ def jax_port(name, w, mistake=None):
 
 
 def tensorflow_port(name, w, mistake=None):
-    import d2l_ext.tensorflow  # noqa: F401  (loads TensorFlow without its log lines)
     import keras
     from keras import layers, ops
+
 
     dtype = "float32" if mistake == "float32" else "float64"
 
@@ -367,9 +367,7 @@ def tensorflow_port(name, w, mistake=None):
     model = keras.Sequential(
         [
             layers.Embedding(VOCAB, SIZE, dtype=dtype),
-            layers.GRU(
-                SIZE, return_sequences=True, reset_after=mistake != "reset", dtype=dtype
-            ),
+            layers.GRU(SIZE, return_sequences=True, reset_after=mistake != "reset", dtype=dtype),
             layers.LSTM(SIZE, return_sequences=True, dtype=dtype),
             dense(4),
         ]

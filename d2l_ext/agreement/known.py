@@ -17,7 +17,8 @@ import numpy as np
 from d2l_ext.reference.layers import gelu, relu, sigmoid
 from d2l_ext.tables import sinusoids
 
-MOST_CHANGES = 3  # of a formula's options at a time
+CHANGES_A = 2  # options in which the first model may differ from the usual
+CHANGES_B = 3  # options in which the second may differ from the first
 
 
 @dataclasses.dataclass
@@ -47,15 +48,16 @@ class Piece:
     def integers(self, ndim):
         """List the integer arrays of so many axes, among sources and context."""
         found = [x for x in self.sources + self.context if x.dtype.kind in "iu" and x.ndim == ndim]
-        return _distinct(found)
+        return distinct(found)
 
     def lengths(self):
         """List the arrays that may be valid lengths (batch,); floats with whole numbers too."""
         arrays = [x for x in self.sources + self.context if x.ndim == 1 and x.dtype.kind in "iuf"]
-        return _distinct([x for x in arrays if (x >= 0).all() and (x == x.astype(int)).all()])
+        return distinct([x for x in arrays if (x >= 0).all() and (x == x.astype(int)).all()])
 
 
-def _distinct(arrays):
+def distinct(arrays):
+    """List arrays without repetition."""
     found = []
     for x in arrays:
         if not any(x.shape == y.shape and (x == y).all() for y in found):
@@ -77,12 +79,12 @@ class Formula:
     givens: Callable
     options: dict
 
-    def choices(self, changes):
-        """Yield the choices that differ from the usual one in so many options."""
-        usual = {name: values[0] for name, values in self.options.items()}
+    def choices(self, start, changes):
+        """Yield the choices that differ from a given one in so many options."""
         for names in itertools.combinations(self.options, changes):
-            for values in itertools.product(*(self.options[name][1:] for name in names)):
-                yield usual | dict(zip(names, values, strict=True))
+            others = ([v for v in self.options[name] if v != start[name]] for name in names)
+            for values in itertools.product(*others):
+                yield start | dict(zip(names, values, strict=True))
 
 
 FORMULAS, RELATIONS = [], []
@@ -149,7 +151,7 @@ def _linear(piece):
 
 @formula(_linear, kernel=("x W^T", "x W"), bias=("added", "missing"))
 def linear(piece, x, W, b, kernel, bias):
-    """x W^T + b."""
+    """Return x W^T + b."""
     W = W.T if kernel == "x W^T" else W
     if x.shape[-1] != len(W):
         return None
@@ -425,9 +427,22 @@ def _masks(piece, batch, num_queries, num_keys):
     attention_scale=("1 / sqrt(d)", "none", "1 / d", "1 / sqrt(size of all heads)"),
     attention_axis=("keys", "queries", "heads", "batch"),
     masking=("before the softmax", "after the softmax"),
+    empty_row=("zero", "NaN", "uniform"),
 )
 def attention(
-    piece, q, k, v, heads, real, mask, polarity, causal, attention_scale, attention_axis, masking
+    piece,
+    q,
+    k,
+    v,
+    heads,
+    real,
+    mask,
+    polarity,
+    causal,
+    attention_scale,
+    attention_axis,
+    masking,
+    empty_row,
 ):
     """softmax(Q K^T / sqrt(d)) V, with heads side by side in the last axis."""
 
@@ -453,7 +468,10 @@ def attention(
         allowed = np.tril(allowed)
     axis = {"keys": -1, "queries": -2, "heads": 1, "batch": 0}[attention_axis]
     if masking == "before the softmax":
-        weights = np.nan_to_num(_softmax(np.where(allowed, scores, -np.inf), axis))
+        weights = _softmax(np.where(allowed, scores, -np.inf), axis)
+        if empty_row != "NaN":
+            fill = 0 if empty_row == "zero" else 1 / scores.shape[axis]
+            weights = np.where(np.isnan(weights), fill, weights)
     else:
         weights = _softmax(scores, axis) * allowed
     y = weights @ v
@@ -540,7 +558,8 @@ def shifted(piece, a, b):
 CAUSES = {
     "epsilon": (
         "layer-norm epsilon",
-        "The default is 1e-5 in PyTorch and MXNet, 1e-6 in Flax and 1e-3 in Keras; BERT uses 1e-12.",
+        "The default is 1e-5 in PyTorch and MXNet, 1e-6 in Flax and 1e-3 in Keras; BERT's is"
+        " 1e-12.",
     ),
     "variance": (
         "layer-norm variance",
@@ -599,8 +618,8 @@ CAUSES = {
     ),
     "layout": (
         "batch first or time first",
-        "Recurrent layers take time first in PyTorch and MXNet (unless told otherwise) and the batch"
-        " first in Keras and Flax.",
+        "Recurrent layers take time first in PyTorch and MXNet (unless told otherwise) and the"
+        " batch first in Keras and Flax.",
     ),
     "steps": (
         "padding not masked",
@@ -628,10 +647,14 @@ CAUSES = {
     ),
     "polarity": (
         "mask polarity",
-        "True means attend in Flax, Keras and `scaled_dot_product_attention`, and means leave out in"
+        "True means attend in Flax, Keras and `scaled_dot_product_attention`, and leave out in"
         " PyTorch's `nn.MultiheadAttention` and `key_padding_mask`.",
     ),
     "causal": ("causal mask", "One side lets a step attend to later steps."),
+    "empty_row": (
+        "a row with no key",
+        "The softmax of a row of -inf is NaN; of a large negative number, the same weight for all.",
+    ),
     "masking": (
         "mask after the softmax",
         "Masked weights must be left out of the sum that normalises the others.",
@@ -656,6 +679,15 @@ CAUSES = {
         " `deterministic=False`, Keras with `training=True`.",
     ),
     "scale": ("scale", "One side is the other times a constant."),
+    "parameters": (
+        "other parameter values",
+        "They were not copied, or turned into something that is none of the known differences.",
+    ),
+    "limit": (
+        "float32 inside an operator",
+        "The error is of the size of float32's rounding: an operator computes in float32 or has"
+        " constants in float32 inside, such as MXNet's layer norm and TensorFlow's GELU.",
+    ),
     "precision": (
         "float32 for float64",
         "Keras casts to its policy's dtype and JAX to float32 (unless x64 is on), without a word.",
@@ -689,9 +721,9 @@ def explain(piece, error, budget):
     Returns:
         A `Cause`, or None.
     """
-    for one in FORMULAS:
+    for changes, one in itertools.product((0, CHANGES_A), FORMULAS):
         for given in one.givens(piece):
-            fits = _fits(one, piece, given, error, budget)
+            fits = _fits(one, piece, given, changes, error, budget)
             if fits is not None:
                 return _cause(*fits)
     for name, relate in RELATIONS:
@@ -703,24 +735,28 @@ def explain(piece, error, budget):
     return None
 
 
-def _fits(one, piece, given, error, budget):
+def _fits(one, piece, given, changes, error, budget):
     """Return the choice that gives `a`, the one that gives `b` and the error left, or None."""
-    found = [None, None]
-    for changes in range(MOST_CHANGES + 1):
-        best = [(budget, None), (budget, None)]
-        for choice in one.choices(changes):
-            y = one.compute(piece, **given, **choice)
-            if y is None or y.shape != piece.a.shape:
-                continue
-            for side, wanted in enumerate((piece.a, piece.b)):
-                left = error(y, wanted)
-                if left < best[side][0] or (left == best[side][0] and best[side][1] is None):
-                    best[side] = (left, choice)
-        found = [f or (b if b[1] else None) for f, b in zip(found, best, strict=True)]
-        if None not in found:
-            (left_a, a), (left_b, b) = found
-            return None if a == b else (a, b, max(left_a, left_b))
-    return None
+    usual = {name: values[0] for name, values in one.options.items()}
+
+    def closest(start, wanted, most):
+        """Return the choice that fits with the fewest changes, the best of them, and its error."""
+        for changes in range(most + 1):
+            fits = []
+            for choice in one.choices(start, changes):
+                y = one.compute(piece, **given, **choice)
+                if y is not None and y.shape == wanted.shape:
+                    left = error(y, wanted)
+                    fits += [(left, choice)] if left <= budget else []
+            if fits:
+                return min(fits, key=lambda fit: fit[0])
+        return None
+
+    a = closest(usual, piece.a, changes)
+    b = a and closest(a[1], piece.b, CHANGES_B)
+    if not b or a[1] == b[1]:
+        return None
+    return a[1], b[1], max(a[0], b[0])
 
 
 def _cause(a, b, left):

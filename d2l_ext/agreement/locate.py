@@ -1,8 +1,8 @@
 """Where two models that should be the same differ, and why.
 
-Both models run with their layers in view (`probe`), and layers are paired by their parameters, kinds
-and order. Then the second model runs on rails: before and after every paired layer it is put back
-onto the values that the first one had there. So each layer's error, and the error of the code
+Both models run with their layers in view (`probe`), and layers are paired by their parameters,
+kinds and order. Then the second model runs on rails: before and after every paired layer it is put
+back onto the values that the first one had there. So each layer's error, and the error of the code
 between two layers, is its own; nothing is carried on, and the place that is named causes the
 difference instead of merely showing it. At such a place the known differences (`known`) are tried
 until one makes the two sides equal.
@@ -22,7 +22,7 @@ from rich.table import Table
 
 from d2l_ext import randomness
 from d2l_ext.agreement.errors import error
-from d2l_ext.agreement.known import CAUSES, Cause, Piece, explain
+from d2l_ext.agreement.known import CAUSES, Cause, Piece, distinct, explain
 from d2l_ext.interface import Model
 from d2l_ext.probe import KNOWN, Visitor
 
@@ -51,7 +51,7 @@ def locate(a, b, *inputs, inputs_b=None, mapping=None, options_a=None, options_b
     ('1', 'layer-norm epsilon')
     >>> print(found.explanation)
     epsilon: A 1e-05, B 1e-06. The default is 1e-5 in PyTorch and MXNet, 1e-6 in Flax and 1e-3 in \
-Keras; BERT uses 1e-12.
+Keras; BERT's is 1e-12.
 
     Args:
         a: the model that is right.
@@ -167,23 +167,28 @@ class Located:
     Attributes:
         rows: a `Row` for each piece, in the order of computation.
         differences: a `Difference` for each piece beyond its budget. Each has its own cause, as
-            later pieces were computed from the first model's values.
+            later pieces were computed from the first model's values; a deviation that is met again
+            because an array is used twice is listed once.
+        limits: a `Difference` for each piece that is exact in float32 only, because an operator of
+            the framework is float32 inside: nothing that a port could do about.
         parameters: ``{(name in a, name in b): error}`` of the parameters as they were mapped.
         unmapped: names of parameters that have no counterpart, of a and of b.
         place, error, budget, cause, explanation: of the first difference; None if there is none.
     """
 
-    def __init__(self, rows, differences, parameters, unmapped):
-        self.rows, self.differences = rows, differences
+    def __init__(self, rows, differences, limits, parameters, unmapped):
+        self.rows, self.differences, self.limits = rows, differences, limits
         self.parameters, self.unmapped = parameters, unmapped
         first = differences[0] if differences else None
         for name in ("place", "error", "budget", "cause", "explanation"):
             setattr(self, name, getattr(first, name, None))
 
     def __str__(self):
-        if not self.differences:
-            return f"no difference in {len(self.rows)} places"
-        return "\n".join(map(str, self.differences))
+        lines = list(map(str, self.differences or [f"no difference in {len(self.rows)} places"]))
+        if self.limits:
+            places = ", ".join(f"{one.place} ({one.error:.1e})" for one in self.limits)
+            lines.append(f"{CAUSES['limit'][0]}: {places}")
+        return "\n".join(lines)
 
     def __rich__(self):
         table = Table("place", "in B", "kind", "error", "budget", "adds up to", title=str(self))
@@ -280,19 +285,11 @@ class _Side:
 
     @property
     def parameters(self):
-        found = {}
-        for call in self.calls:
-            for name, value in call.layer.parameters.items():
-                found[f"{call.layer.path}.{name}".lstrip(".")] = value
-        return found
+        return {name: x for call in self.calls for name, x in call.layer.named.items()}
 
     def owned(self, call):
         """List the names of the parameters of a call's layer and of the layers called inside."""
-        return [
-            f"{inner.layer.path}.{name}".lstrip(".")
-            for inner in self.calls[call.number : call.end]
-            for name in inner.layer.parameters
-        ]
+        return [name for x in self.calls[call.number : call.end] for name in x.layer.named]
 
 
 def _framework(model):
@@ -320,11 +317,16 @@ def _reshaped(x, shape):
     """Return x in another layout (first two axes exchanged, axes of size 1), or None."""
     if x.shape == shape:
         return x
-    if x.ndim >= 3 and x.swapaxes(0, 1).shape == shape:
+    if x.ndim >= (2 if _whole(x) else 3) and x.swapaxes(0, 1).shape == shape:
         return x.swapaxes(0, 1)
     if [n for n in x.shape if n > 1] == [n for n in shape if n > 1]:
         return x.reshape(shape)
     return None
+
+
+def _whole(x):
+    """Whether an array may hold token ids; Keras makes floats of them."""
+    return x.dtype.kind != "f" or bool((x == np.round(x)).all())
 
 
 def _matches(one, other):
@@ -332,8 +334,8 @@ def _matches(one, other):
     found, used = [], set()
     for j, y in enumerate(other):
         for i, x in enumerate(one):
-            same = (x.dtype.kind == "f") == (y.dtype.kind == "f") and (
-                (x.dtype.kind == "b") == (y.dtype.kind == "b")
+            same = (x.dtype.kind == "b") == (y.dtype.kind == "b") and (
+                x.dtype.kind == y.dtype.kind or (_whole(x) and _whole(y))
             )
             if i not in used and same and _reshaped(x, y.shape) is not None:
                 found.append((i, j))
@@ -403,9 +405,13 @@ class _Comparison:
     """Both sides on the first one's rails."""
 
     def __init__(self, a, b, mapping):
-        self.a, self.b = a, b
+        self.a, self.b, self.deviations = a, b, []
         own_a, own_b = a.parameters, b.parameters
         self.mapping = _mapping(propose(own_a, own_b) if mapping is None else mapping, own_a, own_b)
+        self.parameter_errors = {
+            (name, target): error(own_b[target], transform(own_a[name]))[0]
+            for name, (target, transform) in self.mapping.items()
+        }
         self.names = {name: target for name, (target, _) in self.mapping.items()}
         self.pairs = _pairs(a, b, self.names)
         self.partner = {x.number: y for x, y in self.pairs}
@@ -421,28 +427,37 @@ class _Comparison:
         self.noisy = [a.run(_Rails(rails_a, _noise(rng))).seen for _ in range(DRAWS)]
 
     def result(self):
-        rows, differences, lower = [], [], None
-        for x, side, left in self._places():
-            row = self._row(x, side, left)
+        rows, found, lower = [], [], None
+        for x, side, before in self._places():
+            row = self._row(x, side, before)
             rows.append(row)
-            if not row.agrees:
-                differences.append(self._difference(x, side, row))
-            elif lower is None:
+            if not row.agrees and not self._known_already(x, side, row):
+                found.append(self._difference(x, side, row))
+            elif row.agrees and lower is None:
                 lower = self._precision(x, side, row)
-        if lower and not differences:
-            differences = [lower]
+        limits = [one for one in found if one.cause == CAUSES["limit"][0]]
+        differences = [one for one in found if one not in limits] or [lower] * bool(lower)
         unmapped = (
             [name for name in self.a.parameters if name not in self.names],
             [name for name in self.b.parameters if name not in self.names.values()],
         )
-        return Located(rows, differences, self._parameter_errors(), unmapped)
+        return Located(rows, differences, limits, self.parameter_errors, unmapped)
 
-    def _parameter_errors(self):
-        a, b = self.a.parameters, self.b.parameters
-        return {
-            (name, target): error(b[target], transform(a[name]))[0]
-            for name, (target, transform) in self.mapping.items()
-        }
+    def _known_already(self, x, side, row):
+        """Whether the same deviation showed before: code between layers uses an array again."""
+        given = self.on_b[self.partner[x.number].number, side]
+        wanted = _sides(x, side)
+        deviations = [
+            _reshaped(given[j], wanted[i].shape) - wanted[i]
+            for i, j in _matches(wanted, given)
+            if wanted[i].dtype.kind == "f" and _differs(wanted[i], given[j], row.budget)
+        ]
+        known = bool(deviations) and all(
+            any(new.shape == old.shape and _size(old, new) < 1e-6 for old in self.deviations)
+            for new in deviations
+        )
+        self.deviations += deviations
+        return known
 
     def _places(self):
         """Yield the paired calls' inputs and outputs in order, and the array that came before."""
@@ -472,17 +487,14 @@ class _Comparison:
         )
 
     def _budget(self, x, side, dtype):
-        # Here, because that module is a program of its own too, which imports this package.
-        from d2l_ext.agreement.budget import FACTOR, LEAST, unit
-
         if dtype is None:  # whole numbers have no rounding
             return 0.0
         wanted = _sides(x, side)
-        scale = unit(dtype) / unit(_dtype(wanted)) if _dtype(wanted) else 1
+        scale = np.finfo(dtype).eps / np.finfo(_dtype(wanted) or dtype).eps
         moved = [_worst(wanted, seen[x.number, side]) * scale for seen in self.noisy]
         if self._unsteady("A", x, side):
             moved = []
-        return max([LEAST[dtype] * unit(dtype), *(FACTOR * size for size in moved)])
+        return _allowed(dtype, moved)
 
     def _unsteady(self, which, x, side):
         """Whether a side's own values are not the same in a second run on the same rails."""
@@ -508,7 +520,7 @@ class _Comparison:
             return Cause(
                 "unknown", f"A has arrays of shapes {shapes[0]}, B {shapes[1]}.", row.error
             )
-        i, j = max(matches, key=lambda m: _size(wanted[m[0]], given[m[1]]))
+        i, j = next(m for m in matches if _differs(wanted[m[0]], given[m[1]], row.budget))
         kind = x.layer.kind if side == "out" else ""
         context = [array for call in self._around(x) for array in call.inputs]
         own = [x.layer.parameters, y.layer.parameters]
@@ -522,10 +534,30 @@ class _Comparison:
             wanted[i],
             _reshaped(given[j], wanted[i].shape),
         )
-        cause = explain(piece, _size, row.budget)
+        coarse = _allowed("float32")
+        cause = explain(piece, _size, row.budget) or self._other_parameters(x, side, row)
+        if cause is None and row.dtype == "float64":
+            if row.error <= coarse:
+                return Cause(*CAUSES["limit"], row.error)
+            cause = explain(piece, _size, coarse)
         return cause or Cause(
             "unknown", "None of the known differences makes the two sides equal here.", row.error
         )
+
+    def _other_parameters(self, x, side, row):
+        """Return the cause that the layer's parameters are not the same, or None."""
+        owners = [x] if side == "out" else self._around(x)[1:]
+        own = {name for call in owners for name in call.layer.named}
+        least = _allowed(row.dtype) if row.dtype else 0
+        wrong = [
+            f"{name} (error {size:.1e})"
+            for (name, _), size in self.parameter_errors.items()
+            if name in own and size > least
+        ]
+        if not wrong:
+            return None
+        title, sentence = CAUSES["parameters"]
+        return Cause(title, f"{', '.join(wrong)}. {sentence}", row.error)
 
     def _around(self, x):
         """List a call and those that it is inside of, the innermost first."""
@@ -539,7 +571,7 @@ class _Comparison:
         for call, s in reversed(events[:end]):
             if call.number in self.partner:
                 found += _sides(call, s)
-        return found[:NEARBY]
+        return distinct(found)[:NEARBY]
 
     def _precision(self, x, side, row):
         """Return the difference that B computes in a lower precision than A, if it does."""
@@ -556,6 +588,14 @@ class _Comparison:
             title,
             f"A computes in {_dtype(wanted)}, B in {row.dtype}. {sentence}",
         )
+
+
+def _allowed(dtype, moved=()):
+    """Return the budget of a precision, given how far rounding moves the result."""
+    # Not at the top: that module is run as a program too, which imports this package first.
+    from d2l_ext.agreement.budget import FACTOR, LEAST, unit
+
+    return max([LEAST[dtype] * unit(dtype), *(FACTOR * size for size in moved)])
 
 
 def _mapping(mapping, own_a, own_b):
@@ -602,6 +642,10 @@ def _dtype(arrays):
 def _size(a, b):
     """Return the error of b, relative to the size of a; symmetric where it matters."""
     return error(b, a)[0]
+
+
+def _differs(x, y, budget):
+    return x.dtype.kind != "b" and _size(x, _reshaped(y, x.shape)) > budget
 
 
 def _worst(wanted, given):
