@@ -30,6 +30,11 @@ def _canonical(path):
     return ".".join((*owners, _LEAVES.get(leaf, leaf))).replace("_block", ".block")
 
 
+def from_numpy(x, dtype=None):
+    """Copy an array to JAX; nothing is compiled, as `jnp.array` would for every new shape."""
+    return jax.device_put(np.array(x, dtype))
+
+
 def to_numpy(x):
     """Copy an array to NumPy, which has no bfloat16."""
     return np.array(x, np.float32 if x.dtype == jnp.bfloat16 else None)
@@ -38,7 +43,9 @@ def to_numpy(x):
 def canonical(tree):
     """Return ``{canonical name: ndarray}`` of a parameter tree; `nn.Dense` keeps W transposed."""
     return {
-        _canonical(path): to_numpy(x.T if path[-1] == "kernel" else x)
+        _canonical(path): np.ascontiguousarray(to_numpy(x).T)
+        if path[-1] == "kernel"
+        else to_numpy(x)
         for path, x in flatten_dict(tree).items()
     }
 
@@ -48,7 +55,7 @@ def native(params, like):
     flat = {}
     for path, old in flatten_dict(like).items():
         x = params[_canonical(path)]
-        flat[path] = jnp.array(x.T if path[-1] == "kernel" else x, old.dtype)
+        flat[path] = from_numpy(x.T if path[-1] == "kernel" else x, old.dtype)
     return unflatten_dict(flat)
 
 
@@ -118,7 +125,9 @@ class JaxModel(Model):
     def _build(self, inputs):
         self._check(inputs)
         self._draws = itertools.count(self.seed)  # seeds of JAX's own dropout
-        tree = jax.eval_shape(self.module.init, jax.random.key(0), *inputs).get("params", {})
+        tree = jax.eval_shape(lambda: self.module.init(jax.random.key(0), *inputs)).get(
+            "params", {}
+        )
         self.params = jax.tree.map(lambda x: np.zeros(x.shape, jnp.dtype(self.dtype)), tree)
 
     def _cast(self, x):
@@ -290,7 +299,7 @@ class JaxBackend(Backend):
         return self.numpy(outputs), self.numpy(gradients)
 
     def _array(self, x):
-        return jnp.array(x)
+        return from_numpy(x)
 
     def _numpy(self, y):
         return to_numpy(y)
