@@ -119,7 +119,7 @@ def attention_grid(
     _check_tokens(weights, source, target)
     width, height = 0.34 * len(source) + 0.4, 0.34 * len(target) + 0.4
     margin = 0.1 * max(map(len, target)), 0.09 * max(map(len, source))
-    picture = Picture(figsize=(columns * width + margin[0] + 1.2, rows * height + margin[1] + 0.9))
+    picture = Picture(figsize=(columns * width + margin[0] + 1.2, rows * height + margin[1] + 0.5))
     axes = picture.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for (row, column), ax in np.ndenumerate(axes):
         image = ax.imshow(weights[row, column], cmap=CMAP, vmin=0, vmax=1)

@@ -85,7 +85,7 @@ def fit(
     if num_epochs < 0:
         raise ValueError(f"num_epochs: got {num_epochs}, must be at least 0")
     history = History()
-    with _bar(progress, num_epochs * data.num_batches, trainer.num_steps) as show:
+    with _Bar(progress, num_epochs * data.num_batches, trainer.num_steps) as show:
         for epoch in range(trainer.num_steps // data.num_batches, num_epochs):
             for batch in _remaining(data, seed, epoch, trainer.num_steps):
                 if schedule is not None:
@@ -129,7 +129,7 @@ def _step(trainer, batch, dropout, history):
         )
 
 
-class _bar:
+class _Bar:
     """A progress bar with loss, tokens per second and time left; nothing if there is none."""
 
     def __init__(self, wanted, total, done):

@@ -64,7 +64,8 @@ def translations(
         A list of `Translation`, in the order of the sentences.
 
     Raises:
-        ValueError: a sentence without a word, or an option that the method does not have.
+        ValueError: a sentence without a word, or an unknown method.
+        TypeError: an option that the method does not have.
     """
     checks.choice("method", method, tuple(METHODS))
     sources = [tokenize(preprocess(sentence)) for sentence in sentences]
