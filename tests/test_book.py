@@ -15,7 +15,12 @@ from d2l_ext.book import crosscheck, quote
 from d2l_ext.book.chapter import Chapter, chapters, notebook_path, out_of_step
 from d2l_ext.book.execute import execute
 
-CHAPTERS = {chapter.name: chapter for chapter in chapters()}
+# A chapter joins with its first notebook and must then have all four; the rest is being written.
+CHAPTERS = {
+    chapter.name: chapter
+    for chapter in chapters()
+    if any(notebook_path(chapter, name).exists() for name in d2l_ext.COLUMNS)
+}
 
 
 @pytest.fixture(params=CHAPTERS)
@@ -33,6 +38,11 @@ def test_frameworks_print_the_same(chapter):
         name: nbformat.read(notebook_path(chapter, name), as_version=4) for name in d2l_ext.COLUMNS
     }
     assert crosscheck.disagreements(notebooks) == []
+
+
+@pytest.mark.xfail(strict=True, reason="chapters 3 to 9 have not been run in every framework yet")
+def test_every_chapter_has_its_notebooks():
+    assert sorted(CHAPTERS) == sorted(chapter.name for chapter in chapters())
 
 
 @pytest.mark.parametrize("name", d2l_ext.COLUMNS)
