@@ -585,8 +585,8 @@ BUGS = [
         (
             "an empty row is not a number",
             "masking",
-            "fill = jnp.where(mask.any(axis=-1, keepdims=True), -jnp.inf, 0).astype(X.dtype)",
-            "fill = jnp.asarray(-jnp.inf, X.dtype)",
+            "return jnp.where(mask, jax.nn.softmax(jnp.where(mask, X, fill)), 0)",
+            "return jax.nn.softmax(jnp.where(mask, X, -jnp.inf))",
             "masking/masked_softmax/empty rows",
         ),
         (
