@@ -41,22 +41,23 @@ def to_numpy(x):
 
 
 def canonical(tree):
-    """Return ``{canonical name: ndarray}`` of a parameter tree; `nn.Dense` keeps W transposed."""
-    return {
-        _canonical(path): np.ascontiguousarray(to_numpy(x).T)
-        if path[-1] == "kernel"
-        else to_numpy(x)
-        for path, x in flatten_dict(tree).items()
-    }
+    """Return ``{canonical name: ndarray}`` of a parameter tree."""
+    flat = {path: to_numpy(x) for path, x in flatten_dict(tree).items()}
+    return {_canonical(path): _transposed(path, x) for path, x in flat.items()}
 
 
 def native(params, like):
     """Undo `canonical`, for a tree like the given one."""
-    flat = {}
-    for path, old in flatten_dict(like).items():
-        x = params[_canonical(path)]
-        flat[path] = from_numpy(x.T if path[-1] == "kernel" else x, old.dtype)
+    flat = {
+        path: from_numpy(_transposed(path, params[_canonical(path)]), old.dtype)
+        for path, old in flatten_dict(like).items()
+    }
     return unflatten_dict(flat)
+
+
+def _transposed(path, x):
+    """Transpose the matrix of an `nn.Dense`, which is the other way round than PyTorch's."""
+    return np.ascontiguousarray(x.T) if path[-1] == "kernel" else x
 
 
 def variables(params, masks):
@@ -118,17 +119,18 @@ def _vjp(module, params, inputs, cotangent, training, masks, draw):
 class JaxModel(Model):
     """A linen module with a tree of parameters."""
 
-    def _check(self, inputs):
+    def check(self, inputs):
+        """Check concrete inputs, which compiled code does not see."""
         if hasattr(self.module, "check"):
             self.module.check(*inputs)
 
     def _build(self, inputs):
-        self._check(inputs)
-        self._draws = itertools.count(self.seed)  # seeds of JAX's own dropout
-        tree = jax.eval_shape(lambda: self.module.init(jax.random.key(0), *inputs)).get(
-            "params", {}
+        self.check(inputs)
+        self.draws = itertools.count(self.seed)  # seeds of JAX's own dropout
+        shapes = jax.eval_shape(lambda: self.module.init(jax.random.key(0), *inputs))
+        self.params = jax.tree.map(
+            lambda x: np.zeros(x.shape, jnp.dtype(self.dtype)), shapes.get("params", {})
         )
-        self.params = jax.tree.map(lambda x: np.zeros(x.shape, jnp.dtype(self.dtype)), tree)
 
     def _cast(self, x):
         return x.astype(self.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else x
@@ -141,12 +143,12 @@ class JaxModel(Model):
 
     def _forward(self, method, inputs, training, masks):
         if method == "forward":
-            self._check(inputs)
-            return _run(self.module, self.params, inputs, training, masks, next(self._draws))
+            self.check(inputs)
+            return _run(self.module, self.params, inputs, training, masks, next(self.draws))
         return self.module.apply({"params": self.params}, *inputs, method=method), None
 
     def _dropout_layers(self, inputs):
-        self._check(inputs)
+        self.check(inputs)
         layers = {}
 
         def record(mask, args, kwargs, context):
@@ -162,8 +164,8 @@ class JaxModel(Model):
         return layers
 
     def _vjp(self, inputs, cotangent, training, masks):
-        self._check(inputs)
-        draw = next(self._draws)
+        self.check(inputs)
+        draw = next(self.draws)
         outputs, gradients, input_gradients = _vjp(
             self.module, self.params, inputs, cotangent, training, masks, draw
         )
@@ -179,9 +181,10 @@ def _loss(module, params, inputs, labels, pad, training=False, masks=None, draw=
 _evaluate = jax.jit(_loss, static_argnames=("module", "pad", "training"))
 
 
-@functools.partial(jax.jit, static_argnames=("module", "pad"), donate_argnames=("params", "m", "v"))
-def _train(module, params, m, v, inputs, labels, pad, masks, draw, max_norm, lr, corrections):
-    """One step of Adam; the loss, and the new parameters and moments in place of the old."""
+@functools.partial(jax.jit, static_argnames=("module", "pad"), donate_argnames="state")
+def _train(module, pad, state, inputs, labels, masks, draw, max_norm, rate, correction):
+    """One step of Adam: the loss, and the parameters and moments that replace the old ones."""
+    params, m, v = state
 
     def loss_of(params):
         return _loss(module, params, inputs, labels, pad, True, masks, draw)
@@ -190,11 +193,11 @@ def _train(module, params, m, v, inputs, labels, pad, masks, draw, max_norm, lr,
     gradients = _clip(gradients, max_norm)
     m = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, m, gradients)
     v = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, v, gradients)
-    rate, correction = lr / corrections[0], corrections[1]
-    params = jax.tree.map(
-        lambda p, m, v: p - rate * m / (jnp.sqrt(v / correction) + EPSILON), params, m, v
-    )
-    return loss, params, m, v
+
+    def update(p, m, v):
+        return p - rate * m / (jnp.sqrt(v / correction) + EPSILON)
+
+    return loss, (jax.tree.map(update, params, m, v), m, v)
 
 
 def _clip(gradients, max_norm):
@@ -215,25 +218,16 @@ class JaxTrainer(Trainer):
         self._v = jax.tree.map(np.zeros_like, model.params)
 
     def _check(self, inputs, labels):
-        self.model._check(inputs)
+        self.model.check(inputs)
         checks.tokens("Y", seen(labels), self.model.module.decoder.config["vocab_size"])
 
     def _step(self, inputs, labels, masks, correction1, correction2):
         self._check(inputs, labels)
-        model = self.model
-        loss, model.params, self._m, self._v = _train(
-            model.module,
-            model.params,
-            self._m,
-            self._v,
-            inputs,
-            labels,
-            self.pad,
-            masks,
-            next(model._draws),
-            self.max_norm,
-            self.lr,
-            (correction1, correction2),
+        model, rate = self.model, self.lr / correction1
+        state, draw = (model.params, self._m, self._v), next(model.draws)
+        loss, (model.params, self._m, self._v) = _train(
+            *(model.module, self.pad, state, inputs, labels),
+            *(masks, draw, self.max_norm, rate, correction2),
         )
         return loss
 
@@ -298,11 +292,7 @@ class JaxBackend(Backend):
         )
         return self.numpy(outputs), self.numpy(gradients)
 
-    def _array(self, x):
-        return from_numpy(x)
-
-    def _numpy(self, y):
-        return to_numpy(y)
+    _array, _numpy = staticmethod(from_numpy), staticmethod(to_numpy)
 
 
 BACKEND = JaxBackend()

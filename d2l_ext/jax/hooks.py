@@ -5,13 +5,13 @@ import numpy as np
 from flax import linen as nn
 from jax import numpy as jnp
 
-from d2l_ext.jax.layers import Dropout
+from d2l_ext.jax.layers import Dropout, LayerNorm
 from d2l_ext.probe import Probe
 
 KINDS = (
     ("linear", nn.Dense),
     ("embedding", nn.Embed),
-    ("norm", nn.LayerNorm),
+    ("norm", (nn.LayerNorm, LayerNorm)),
     ("dropout", (nn.Dropout, Dropout)),
 )
 NAMES = {"kernel": "weight", "embedding": "weight", "scale": "weight"}

@@ -68,7 +68,17 @@ class AddNorm(Module):
         return self(X, sublayer(X), training=training)
 
 
-class TransformerEncoderBlock(Module):
+class Options:
+    """Mixin that checks, when a module is constructed, what its blocks would notice later."""
+
+    def __post_init__(self):
+        checks.choice("norm", self.norm, ("post", "pre"))
+        checks.multiple("num_hiddens", self.num_hiddens, self.num_heads)
+        checks.choice("activation", self.activation, tuple(ACTIVATIONS))
+        super().__post_init__()
+
+
+class TransformerEncoderBlock(Options, Module):
     """Self-attention and a position-wise network, each with its `AddNorm`."""
 
     num_hiddens: int
@@ -78,10 +88,6 @@ class TransformerEncoderBlock(Module):
     use_bias: bool = False
     norm: str = "post"
     activation: str = "relu"
-
-    def __post_init__(self):
-        checks.choice("norm", self.norm, ("post", "pre"))
-        super().__post_init__()
 
     def setup(self):
         sizes = self.num_hiddens, self.num_heads
@@ -111,7 +117,7 @@ class TransformerEncoderBlock(Module):
         return super().attention_weights(sown["attention"])
 
 
-class TransformerEncoder(Encoder):
+class TransformerEncoder(Options, Encoder):
     """Scaled embedding, positional encoding and blocks; with pre-norm, a last layer norm."""
 
     vocab_size: int
@@ -149,10 +155,10 @@ class TransformerEncoder(Encoder):
     def attention_weights(self, sown):
         """Return one (batch * num_heads, num_steps, num_steps) per block."""
         blks = [sown[f"blks_block{i}"] for i in range(self.num_blks)]
-        return [super(Encoder, self).attention_weights(blk["attention"]) for blk in blks]
+        return [Module.attention_weights(self, blk["attention"]) for blk in blks]
 
 
-class TransformerDecoderBlock(Module):
+class TransformerDecoderBlock(Options, Module):
     """Causal self-attention, attention to the encoder and a position-wise network.
 
     ``i`` is the block's index: where its caches stand in the state.
@@ -166,10 +172,6 @@ class TransformerDecoderBlock(Module):
     use_bias: bool = False
     norm: str = "post"
     activation: str = "relu"
-
-    def __post_init__(self):
-        checks.choice("norm", self.norm, ("post", "pre"))
-        super().__post_init__()
 
     def setup(self):
         sizes = self.num_hiddens, self.num_heads
@@ -225,7 +227,7 @@ def append(cache, pair, position):
     return jax.lax.dynamic_update_slice_in_dim(cache, jnp.stack(pair), position, axis=2)
 
 
-class TransformerDecoder(AttentionDecoder):
+class TransformerDecoder(Options, AttentionDecoder):
     """Scaled embedding, positional encoding, blocks and an output layer.
 
     Projected keys and values are cached, those of the encoder once per sentence and those of the
@@ -343,5 +345,5 @@ class TransformerDecoder(AttentionDecoder):
     def attention_weights(self, sown):
         """Return two lists, of self-attention and of attention to the encoder, one per block."""
         blks = [sown[f"blks_block{i}"] for i in range(self.num_blks)]
-        own = super(AttentionDecoder, self).attention_weights
-        return [[own(blk[name]) for blk in blks] for name in ("attention1", "attention2")]
+        names = "attention1", "attention2"
+        return [[Module.attention_weights(self, blk[name]) for blk in blks] for name in names]
