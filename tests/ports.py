@@ -141,7 +141,6 @@ def mxnet_port(name, w, mistake=None):
     from mxnet import npx
     from mxnet.gluon import nn, rnn
 
-
     class Encoder(nn.Block):
         def __init__(self):
             super().__init__()
@@ -300,7 +299,6 @@ def jax_port(name, w, mistake=None):
 def tensorflow_port(name, w, mistake=None):
     import keras
     from keras import layers, ops
-
 
     dtype = "float32" if mistake == "float32" else "float64"
 
