@@ -50,16 +50,14 @@ def test_shapes_and_integers_are_compared_as_they_are():
     assert size(np.empty((0, 3)), np.empty((0, 3))) == 0
 
 
-def found(results, exact, **options):
-    return {(e.quantity, e.tensor): e for e in errors(results, exact, **options)}
+def found(results, exact, dtype="float64", **options):
+    return {(e.quantity, e.tensor): e for e in errors(results, exact, dtype, **options)}
 
 
 def test_what_is_missing_unknown_or_of_another_dtype_is_an_error():
     exact = {"outputs": {"0": np.ones(2), "1": np.ones(2)}}
     results = {"outputs": {"0": np.ones(2, np.float32), "2": np.ones(2)}}
-    reasons = {
-        tensor: e.reason for (_, tensor), e in found(results, exact, dtype="float64").items()
-    }
+    reasons = {tensor: e.reason for (_, tensor), e in found(results, exact).items()}
     assert "float32" in reasons["0"]
     assert reasons["1"] == "is missing"
     assert reasons["2"] == "is unknown"
@@ -73,6 +71,15 @@ def test_a_zero_gradient_is_judged_at_the_scale_of_the_largest():
     exact["gradients"]["b"] = np.array([1e-9])
     sizes = found({"gradients": {"W": np.array([4.0]), "b": np.array([2e-9])}}, exact)
     assert sizes["gradients", "b"].size == pytest.approx(1)
+
+
+def test_where_a_gradient_cancels_some_rounding_of_its_terms_is_no_error():
+    exact = {"input gradients": {"0": np.array([1e-20])}}
+    assert found({"input gradients": {"0": np.array([0.0])}}, exact)["input gradients", "0"].size
+    for value, size in ((0.0, 0), (1e-15, 0), (1e-12, 1e-12)):
+        results = {"input gradients": {"0": np.array([value])}}
+        sizes = found(results, exact, cotangent=1.0)
+        assert sizes["input gradients", "0"].size == pytest.approx(size)
 
 
 def test_zero_gradients_are_not_compared_after_a_step():

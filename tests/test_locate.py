@@ -216,7 +216,9 @@ OUR_MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", OUR_MODELS)
+@pytest.mark.parametrize(
+    "name", ["GRU", "Transformer", pytest.param("encoder", marks=pytest.mark.slow)]
+)
 def test_our_own_models(backend, name):
     build, inputs = OUR_MODELS[name]
     reference = d2l_ext.backend("reference")

@@ -16,7 +16,7 @@ PAD = 1  # the target id that does not count in the loss
 STEPS = 2  # optimiser steps of a case: the first shows the gradient, the second the moments
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Case:
     """A module or function, its configuration, and how its inputs come from a generator.
 

@@ -348,7 +348,7 @@ def ids(rng, vocab_size, *shape):
 
 def lengths(rng, batch, limit, least=1):
     """Draw valid lengths, one of them the whole length and one shorter."""
-    lens = rng.integers(least, limit, batch)
+    lens = rng.integers(min(least, limit - 1), limit, batch)
     lens[rng.integers(batch)] = limit
     return lens
 
@@ -360,6 +360,11 @@ def qkv(rng, batch, num_queries, num_keys, query_size, key_size, value_size):
         normal(rng, batch, num_keys, key_size),
         normal(rng, batch, num_keys, value_size),
     )
+
+
+def _some_empty(rng, shape):
+    batch, _, num_keys = shape
+    return rng.permuted(([0, min(2, num_keys)] + [num_keys] * batch)[:batch])
 
 
 def _empty_row(rng, shape):
@@ -377,6 +382,6 @@ MASKS = {
         lengths(rng, shape[0], shape[2]),
         rng.random((shape[0], 1, shape[2])) < 0.7,
     ),
-    "empty rows": lambda rng, shape: (rng.permuted([0, 2] + [shape[2]] * (shape[0] - 2)),),
+    "empty rows": lambda rng, shape: (_some_empty(rng, shape),),
     "empty rows of a mask": lambda rng, shape: (None, _empty_row(rng, shape)),
 }

@@ -57,13 +57,14 @@ def error(a, b, scale=None):
     return (float(difference / scale), "") if scale else (math.inf, "must be zero")
 
 
-def errors(results, exact, dtype=None):
+def errors(results, exact, dtype, cotangent=0.0):
     """Compare everything that a job gave with what it should give.
 
     Args:
         results: ``{quantity: {tensor: array}}``, as from a backend.
         exact: the same, exact; None is not compared.
-        dtype: what floating results must be, or None.
+        dtype: what floating results must be.
+        cotangent: largest entry of the cotangent, from which the gradients come.
 
     Returns:
         A list of `Error`.
@@ -74,29 +75,38 @@ def errors(results, exact, dtype=None):
         found += [
             Error(quantity, name, math.inf, "is unknown") for name in given if name not in tensors
         ]
-        scale = _common_scale(quantity, exact)
+        source = max(_largest_gradient(exact), cotangent) if quantity in GRADIENTS else 0.0
         for name, b in tensors.items():
             if name not in given:
                 found.append(Error(quantity, name, math.inf, "is missing"))
             elif b is not None:
-                found.append(Error(quantity, name, *_judge(given[name], b, scale, dtype)))
+                found.append(Error(quantity, name, *_judge(given[name], b, source, dtype)))
     return found
 
 
 GRADIENTS = ("gradients", "input gradients")
+A_FEW = 8  # rounding units
 
 
-def _common_scale(quantity, exact):
-    """Return the model's largest gradient, the scale of those that are zero."""
-    if quantity not in GRADIENTS:
-        return None
-    return max(
-        (np.abs(b).max(initial=0) for q in GRADIENTS for b in exact.get(q, {}).values()), default=0
-    )
+def _largest_gradient(exact):
+    return max((_largest(b) for q in GRADIENTS for b in exact.get(q, {}).values()), default=0.0)
 
 
-def _judge(a, b, scale, dtype):
-    if dtype is not None and a.dtype.kind == "f" and a.dtype != dtype:
+def _largest(b):
+    return np.abs(b).max(initial=0) if b.dtype.kind == "f" else 0.0
+
+
+def _judge(a, b, source, dtype):
+    """Return the error of a tensor and why it is infinite.
+
+    A gradient is a sum of terms as large as `source`, the largest gradient or cotangent. Where they
+    cancel, a few rounding units of that are no error; and where they cancel altogether, that is the
+    scale.
+    """
+    if a.dtype.kind == "f" and a.dtype != dtype:
         return math.inf, f"has dtype {a.dtype}, must be {dtype}"
-    zero = scale is not None and np.abs(b).max(initial=0) <= ZERO * scale
-    return error(a, b, scale if zero else None)
+    size, reason = error(a, b, source if _largest(b) <= ZERO * source else None)
+    scale = _largest(b) or source
+    if not reason and size * scale <= A_FEW * np.finfo(dtype).eps * source:
+        return 0.0, ""
+    return size, reason

@@ -5,6 +5,7 @@ NumPy, gets the same ones. All are representable in float32: both precisions sta
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -16,7 +17,8 @@ class Job:
     Attributes:
         name: of the case, with the seed.
         target: ``{"function": name, "options": arguments}`` or ``{"class": name, "config":
-            arguments}``, as `d2l_ext.config.build` takes it.
+            arguments}``, as `d2l_ext.config.build` takes it. Within one process the function may
+            also be a callable that takes the column and the arrays.
         inputs: arrays, nested.
         parameters: ``{canonical name: array}``.
         training: whether dropout acts in the outputs that are compared.
@@ -47,6 +49,11 @@ class Job:
         """Whether the target is a function of the column, not a class."""
         return "function" in self.target
 
+    @property
+    def largest_cotangent(self):
+        """The largest entry of the cotangent."""
+        return max((np.abs(c).max(initial=0) for c in flat(self.cotangent).values()), default=0.0)
+
     def compared(self, outputs):
         """Return the outputs that are compared."""
         return outputs[0] if self.first_output else outputs
@@ -59,8 +66,11 @@ def described(layers):
 
 def bound(api, target):
     """Return a column's function with its options, as a function of arrays alone."""
-    function, options = getattr(api, target["function"]), target["options"]
-    if target["function"] == "attention":
+    name, options = target["function"], target["options"]
+    if callable(name):  # a reader's own, which takes the column as its first argument
+        return functools.partial(name, api, **options)
+    function = getattr(api, name)
+    if name == "attention":
         return lambda *inputs: _with_mask_of_dropout(function, *inputs)
     return lambda *inputs: function(*inputs, **options)
 

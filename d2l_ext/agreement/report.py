@@ -11,6 +11,7 @@
 - ``cases``: per precision, quantity and backend, the verdict with the largest error over budget:
   ``{"error", "budget", "agrees", "case", "tensor", "reason", "compared", "failed"}``, the last two
   counting tensors,
+- ``matrix``: per case, backend and precision, the largest error over budget,
 - ``failures``: every verdict that is not within its budget,
 - ``training``: per precision and backend, ``{"losses", "loss_errors", "loss_budgets",
   "parameters": {tensor: [error, budget]}, "different", "ties", "margin_budget", "bleu"}``,
@@ -28,6 +29,7 @@ import math
 import numpy as np
 
 from d2l_ext import plotting
+from d2l_ext.agreement.html import page
 from d2l_ext.agreement.training import compare_tokens, loss_drift, parameter_drift
 from d2l_ext.agreement.verdict import COPIES, worst
 from d2l_ext.files import replacing
@@ -104,6 +106,16 @@ class Report:
     def failures(self):
         """Return every verdict of the cases that is not within its budget."""
         return [v for o in self.outcomes.values() for v in o.verdicts if not v.agrees]
+
+    def by_case(self):
+        """Return ``{case: {(backend, precision): its worst verdict}}``."""
+        found = {}
+        for outcome in self.outcomes.values():
+            for verdict in outcome.verdicts:
+                cells = found.setdefault(verdict.case, {})
+                key = verdict.backend, verdict.dtype
+                cells[key] = worst([verdict, cells[key]]) if key in cells else verdict
+        return found
 
     def _case_cell(self, backend, dtype, quantities):
         verdicts = [
@@ -201,10 +213,18 @@ class Report:
                 if o.problems
             },
             "cases": cases,
+            "matrix": self._matrix(),
             "failures": [dataclasses.asdict(v) for v in self.failures()],
             "training": {d: self._training_data(d) for d in self.dtypes if self.training[d]},
             "translations": self._translations_data(),
         }
+
+    def _matrix(self):
+        found = {}
+        for case, cells in self.by_case().items():
+            for (backend, dtype), verdict in cells.items():
+                found.setdefault(case, {}).setdefault(backend, {})[dtype] = verdict.ratio
+        return found
 
     def _training_data(self, dtype):
         training, found = self.training[dtype], {}
@@ -247,11 +267,16 @@ class Report:
         ]
 
     def write(self, folder):
-        """Write report.json and the pictures into a folder; return the files' names."""
-        with replacing(folder / "report.json") as file:
-            text = json.dumps(_finite(self.data()), indent=1, ensure_ascii=False, allow_nan=False)
-            file.write((text + "\n").encode())
-        return ["report.json", *self._pictures(folder)]
+        """Write the page, the numbers and the pictures into a folder; return the files' names."""
+        text = json.dumps(_finite(self.data()), indent=1, ensure_ascii=False, allow_nan=False)
+        pictures = self._pictures(folder)
+        for name, content in (
+            ("report.json", text + "\n"),
+            ("report.html", page(self, folder, pictures)),
+        ):
+            with replacing(folder / name) as file:
+                file.write(content.encode())
+        return ["report.html", "report.json", *pictures]
 
     def _pictures(self, folder):
         names = []

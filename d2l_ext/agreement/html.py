@@ -1,0 +1,182 @@
+"""The report as one page that needs nothing else: no script, no network, pictures inside."""
+
+import base64
+import html
+import math
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em;
+  color: #222; background: #fff }
+h1 { font-size: 1.6em } h2 { font-size: 1.2em; margin-top: 2.2em }
+table { border-collapse: collapse; margin: 1em 0 }
+th, td { padding: .2em .7em; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd }
+td.number { font-variant-numeric: tabular-nums; white-space: nowrap }
+.good { color: #05603a } .bad { color: #b42318; font-weight: 600 } .none { color: #888 }
+.matrix td { padding: .1em .6em; font-size: .85em; white-space: nowrap }
+.matrix td.cell { text-align: right; min-width: 3.5em; border: 1px solid #fff }
+img { max-width: 100% } pre { white-space: pre-wrap; font-size: .85em }
+.scroll { overflow-x: auto }
+"""
+# From far within the budget to its edge; beyond it is red.
+SHADES = ((1e-3, "#f0f7fc"), (1e-2, "#dcedf8"), (0.1, "#b9dcf0"), (0.5, "#8cc4e4"), (1, "#f9d67a"))
+TOO_FAR = "#f5a097"
+
+
+def page(report, folder, pictures):
+    """Return the page as text.
+
+    Args:
+        report: a `report.Report`.
+        folder: where the pictures are.
+        pictures: names of their files.
+    """
+    parts = [
+        f"<h1>Agreement of {', '.join(report.backends)}</h1>",
+        _verdict(report),
+        _versions(report),
+        "<h2>Largest error, and the budget it must keep to</h2>",
+        "<p>An error is max |a − b| / max |b|, b being exact (the NumPy reference in long double;"
+        " for training, the median of the frameworks). A budget is 8 times the error that the"
+        " precision alone causes, which is measured.</p>",
+        _summary(report),
+        *_problems(report),
+        *_training(report, folder, pictures),
+        "<h2>Every case</h2>",
+        "<p>The largest error over budget; 1 is the limit. Point at a number to see where.</p>",
+        _matrix(report),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>Agreement</title><style>{STYLE}</style></head><body>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+
+
+def _text(value):
+    return html.escape(str(value))
+
+
+def _table(head, rows, cls=""):
+    head = "".join(f"<th>{_text(h)}</th>" for h in head)
+    body = "\n".join("<tr>" + "".join(row) + "</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table class="{cls}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cell(text, cls="", title=""):
+    title = f' title="{_text(title)}"' if title else ""
+    return f'<td class="{cls}"{title}>{_text(text)}</td>'
+
+
+def _verdict(report):
+    if report.agrees:
+        return '<p class="good">Everything agrees.</p>'
+    return '<p class="bad">Not everything agrees.</p>'
+
+
+def _versions(report):
+    kinds = ("framework", "python", "numpy")
+    rows = [
+        [_cell(kind), *(_cell(report.outcomes[b].versions.get(kind, "–")) for b in report.backends)]
+        for kind in kinds
+    ]
+    settings = ", ".join(f"{k} {_text(v)}" for k, v in report.settings.items())
+    left_out = "".join(f"<p>Left out: {_text(b)}.</p>" for b in report.left_out)
+    return f"<p>{settings}</p>{left_out}" + _table(["versions", *report.backends], rows)
+
+
+def _summary(report):
+    rows = []
+    for (dtype, row), cells in report.rows():
+        marks = [cells[b] for b in report.backends]
+        rows.append(
+            [_cell(dtype), _cell(row), *(_cell(c.text, f"number {_class(c)}") for c in marks)]
+        )
+    return _table(["", "", *report.backends], rows)
+
+
+def _class(cell):
+    return {True: "good", False: "bad", None: "none"}[cell.agrees]
+
+
+def _problems(report):
+    for backend, outcome in report.outcomes.items():
+        for doing, why, details in outcome.problems:
+            yield f'<p class="bad">{_text(backend)}: {_text(doing)}: {_text(why)}</p>'
+            yield f"<pre>{_text(details)}</pre>"
+    if failures := report.failures():
+        yield "<h2>Beyond the budget</h2>"
+        yield "<ul>" + "".join(f"<li>{_text(v)}</li>" for v in failures[:200]) + "</ul>"
+
+
+def _training(report, folder, pictures):
+    if report.plan is None:
+        return
+    yield f"<h2>Training: {report.plan.num_steps} steps</h2>"
+    for name in pictures:
+        data = base64.b64encode((folder / name).read_bytes()).decode()
+        yield f'<p><img alt="{_text(name)}" src="data:image/png;base64,{data}"></p>'
+    for dtype, training in report.training.items():
+        if training is not None:
+            yield f"<h3>Drift in {dtype}</h3>"
+            yield _drift(training["loss"])
+    yield "<h2>Translations</h2>"
+    yield _translations(report)
+
+
+def _drift(drifts):
+    """Table of loss differences, at a few steps."""
+    steps = len(next(iter(drifts.values())).errors)
+    shown = sorted({0, *(round(steps * k / 10) - 1 for k in range(1, 11))} & set(range(steps)))
+    rows = [
+        [
+            _cell(step + 1, "number"),
+            *(
+                _cell(
+                    f"{drift.errors[step]:.1e} of {drift.budgets[step]:.1e}",
+                    "number " + ("good" if drift.errors[step] <= drift.budgets[step] else "bad"),
+                )
+                for drift in drifts.values()
+            ),
+        ]
+        for step in shown
+    ]
+    return _table(["step", *drifts], rows)
+
+
+def _translations(report, most=12):
+    rows = []
+    for number, sentence in enumerate(report.plan.sentences[:most]):
+        for dtype, training in report.training.items():
+            said = {}
+            for backend in training["runs"] if training else ():
+                said.setdefault(report.translation(dtype, backend, number), []).append(backend)
+            for text, backends in said.items():
+                bleu = report.bleu(dtype, backends[0], number)
+                by = "all" if len(backends) == len(training["runs"]) else ", ".join(backends)
+                rows.append(
+                    [_cell(sentence), _cell(dtype), _cell(by), _cell(text), _cell(f"{bleu:.2f}")]
+                )
+    return _table(["source", "precision", "by", "translation", "BLEU"], rows)
+
+
+def _matrix(report):
+    columns = [(b, d) for b in report.backends for d in report.dtypes]
+    worst = report.by_case()
+    rows = [
+        [_cell(case), *(_shaded(worst[case].get(column)) for column in columns)] for case in worst
+    ]
+    return _table(["case", *(f"{b} {d}" for b, d in columns)], rows, "matrix")
+
+
+def _shaded(verdict):
+    if verdict is None:
+        return _cell("–", "cell none")
+    ratio = verdict.ratio
+    colour = next((c for limit, c in SHADES if ratio <= limit), TOO_FAR)
+    text = "∞" if math.isinf(ratio) else f"{ratio:.2g}"
+    return f'<td class="cell" style="background:{colour}" title="{_text(verdict)}">{text}</td>'
