@@ -1,5 +1,7 @@
 """Running notebooks."""
 
+import contextlib
+import functools
 import os
 import subprocess
 import tempfile
@@ -22,17 +24,43 @@ QUIET = {
 }
 
 
-def execute(notebook, timeout=600):
-    """Run a notebook in place, in an empty folder; an error is raised as nbclient's."""
+# Run before each notebook: what the one before has defined is gone, what it has loaded stays.
+RESET = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%reset -f")])
+
+
+@contextlib.contextmanager
+def kernel(timeout=600):
+    """Start a Python process, in an empty folder, and yield ``run(notebook)``.
+
+    It runs notebooks in place, one after the other, each without the names of the one before, and
+    returns them; an error is raised as nbclient's.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        NotebookClient(
-            notebook,
+        client = NotebookClient(
+            RESET,
             timeout=timeout,
             kernel_name="python3",
             record_timing=False,
             coalesce_streams=True,
             resources={"metadata": {"path": folder}},
-        ).execute(env={**os.environ, **QUIET}, stderr=subprocess.DEVNULL)
+        )
+        with client.setup_kernel(env={**os.environ, **QUIET}, stderr=subprocess.DEVNULL):
+            yield functools.partial(_run, client)
+
+
+def execute(notebook):
+    """Run a notebook in place, in a process of its own; an error is raised as nbclient's."""
+    with kernel() as run:
+        return run(notebook)
+
+
+def _run(client, notebook):
+    client.nb = RESET
+    client.execute_cell(RESET.cells[0], 0, store_history=False)
+    client.nb = notebook
+    client.reset_execution_trackers()
+    for index, cell in enumerate(notebook.cells):
+        client.execute_cell(cell, index, client.code_cells_executed + 1)
     notebook.metadata.language_info = {"name": "python"}
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
