@@ -9,7 +9,7 @@ and in float64 at least 64 rounding units. Cancellation, as in the gradients of 
 attention, is thereby allowed for where it happens and nowhere else.
 
 Own errors of the catalogue's cases are kept in ``budgets.json``, under a hash of the case's numbers
-and of the reference's source. ``python -m d2l_ext.agreement.budget`` computes those that are stale.
+and of the code that measures. ``python -m d2l_ext.agreement.budget`` computes those that are stale.
 """
 
 import ast
@@ -24,9 +24,8 @@ import numpy as np
 from rich.progress import track
 
 from d2l_ext import reference, tables
-from d2l_ext.agreement import exact, tangent
+from d2l_ext.agreement import errors, exact, tangent
 from d2l_ext.agreement.cases import catalogue
-from d2l_ext.agreement.errors import errors
 from d2l_ext.agreement.exact import evaluate
 from d2l_ext.agreement.jobs import flat
 from d2l_ext.files import replacing
@@ -74,7 +73,7 @@ def own_errors(job, answer, dtype):
         ``{quantity: {tensor: size}}`` of those above a rounding unit.
     """
     own = {}
-    for error in errors(evaluate(job, dtype), answer, dtype, job.largest_cotangent):
+    for error in errors.errors(evaluate(job, dtype), answer, dtype, job.largest_cotangent):
         if error.size > unit(dtype):
             own.setdefault(error.quantity, {})[error.tensor] = error.size
     return own
@@ -148,11 +147,11 @@ def key(case):
 
 @functools.cache
 def _source_hash():
-    """Hash the code of the reference, without comments, docstrings and layout."""
+    """Hash the code that computes and measures, without comments, docstrings and layout."""
     folder = Path(reference.__file__).parent
     others = ("__init__.py", "backend.py", "hooks.py")  # no part in what a module computes
     files = [file for file in sorted(folder.glob("*.py")) if file.name not in others]
-    files += [Path(m.__file__) for m in (tangent, exact, tables)]
+    files += [Path(m.__file__) for m in (tangent, exact, errors, tables)]
     digest = hashlib.sha256()
     for file in files:
         tree = ast.parse(file.read_text())
@@ -181,12 +180,13 @@ def _measured(name):
 
 @click.command()
 @click.option("--all", "everything", is_flag=True, help="Measure every case again.")
-def main(everything):
+@click.option("--processes", type=click.IntRange(1), help="At a time.  [default: one per core]")
+def main(everything, processes):
     """Measure the reference's own errors where they are not known, and write budgets.json."""
     cases = catalogue()
     todo = list(cases) if everything else [c.name for c in stale(cases.values())]
     found = {name: own for name, own in stored().items() if name in cases}
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(processes) as pool:
         for name, own in track(pool.map(_measured, todo), "measuring", total=len(todo)):
             found[name] = own
     lines = (f"{json.dumps(n)}: {json.dumps(found[n], sort_keys=True)}" for n in sorted(found))
