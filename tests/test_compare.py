@@ -14,9 +14,16 @@ import d2l_ext
 from d2l_ext.agreement import codec
 from d2l_ext.agreement.budget import unit
 from d2l_ext.agreement.cases import catalogue
+from d2l_ext.agreement.drift import (
+    compare_runs,
+    compare_tokens,
+    departure,
+    loss_drift,
+    tensor_drift,
+)
 from d2l_ext.agreement.remote import Worker, WorkerError
 from d2l_ext.agreement.run import Comparison
-from d2l_ext.agreement.training import Run, compare_tokens, loss_drift, parameter_drift
+from d2l_ext.agreement.training import Run, State, Translations
 from d2l_ext.cli import main
 
 two_frameworks = pytest.mark.skipif(
@@ -118,7 +125,7 @@ def test_a_lost_worker_costs_its_own_column_only(tmp_path):
     cases = [catalogue()["masking/causal_mask"], catalogue()["scoring/attention/mask"]]
     names = (some_backend(), "tensorflow" if some_backend() != "tensorflow" else "torch")
     broken = {names[1]: program(tmp_path, "exec sleep 60")}
-    outcomes = Comparison(names, cases, None, ("float64",), pythons=broken, limit=20).run()
+    outcomes = Comparison(names, cases, {}, ("float64",), pythons=broken, limit=20).run()
     assert not outcomes[names[0]].problems
     assert {v.case for v in outcomes[names[0]].verdicts} == {c.name for c in cases}
     assert all(v.agrees for v in outcomes[names[0]].verdicts)
@@ -136,7 +143,9 @@ def runs(changes, losses=(3.0, 2.0, 1.0), dtype="float64", tokens=((1, 2), (3,))
         margins = [np.full(len(t) + 1, margin * (1 + change)) for t in tokens]
         values = np.array(losses) * (1 + change * np.array([1, 10, 100]))
         parameters = {"W": np.array([1.0, 2.0], dtype) * (1 + change)}
-        return Run(values, parameters, [list(t) for t in tokens], margins, None)
+        state = State(parameters, {"m of W": parameters["W"]})
+        said = Translations([list(t) for t in tokens], margins)
+        return Run(values, state, state, said, said)
 
     return [run(0), *(run(change) for change in changes)]
 
@@ -179,13 +188,42 @@ def test_one_unstable_backend_does_not_loosen_the_others():
     assert loss_drift(others, "float64")["tensorflow"].failures == ["step 3"]
 
 
+def with_parameters(some, factor):
+    for run in some:
+        run.last = State({"W": run.last.parameters["W"] * factor}, run.last.moments)
+    return some
+
+
 def test_parameters_are_compared_by_tensor():
-    odd = calm()
-    for run in odd:
-        run.parameters["W"] = run.parameters["W"] * (1 + 1e-9)
-    found = parameter_drift({"torch": calm(), "mxnet": calm(), "jax": odd}, "float64")
+    odd = with_parameters(calm(), 1 + 1e-9)
+    others = {"torch": calm(), "mxnet": calm(), "jax": odd}
+    found = tensor_drift(others, "float64", lambda run: run.last.parameters)
     assert found["torch"].agrees
     assert found["jax"].failures == ["W"]
+
+
+def test_the_first_quantity_that_leaves_the_budget_is_named():
+    late = with_parameters(calm(), 1 + 1e-9)
+    early = with_parameters(calm(losses=(3.0, 2 + 1e-9, 1)), 1 + 1e-9)
+    others = {"torch": calm(), "mxnet": calm(), "jax": late, "tensorflow": early, "x": calm()}
+    found = compare_runs(others, "float64")
+    assert departure(found, "torch") is None
+    assert departure(found, "jax").startswith("parameters after 3 steps: W: 1.0e-09 of ")
+    assert departure(found, "tensorflow").startswith("loss of later steps: step 2: 5.0e-10 of ")
+
+
+def test_a_beam_search_may_differ_where_any_of_its_choices_was_a_tie():
+    def run_with(tokens, margins):
+        some = calm()
+        some[0].beam = Translations(tokens, [np.array(m) for m in margins])
+        return some
+
+    same = {"torch": calm(), "mxnet": calm()}
+    for margin, ties in ((1e-3, []), (1e-17, [0])):
+        jax = run_with([[4, 5], [3]], [[0.5, margin, np.inf], [0.5, 0.5]])
+        found = compare_tokens(same | {"jax": jax}, "float64", "beam")["jax"]
+        assert found.different == [0]
+        assert found.ties == ties
 
 
 def test_another_token_is_a_failure_unless_it_was_a_tie():
@@ -226,6 +264,8 @@ def test_help_has_an_example():
         (["--backends", "torch"], "two frameworks are needed"),
         (["--backends", "torch,theano"], "theano"),
         (["--dropout", "1"], "dropout"),
+        (["--cases", "scoring/Nothing"], "no case begins so"),
+        (["--cases", "generated/Nothing"], "no name of a generated case"),
         (["--data", "/nowhere/at/all.txt"], "is no file"),
         (["--python", "torch"], "torch=/path/to/python"),
         (["--python", "torch=/nowhere"], "no program"),
@@ -266,11 +306,25 @@ def test_two_frameworks_from_end_to_end(tmp_path):
 
 
 @two_frameworks
+def test_a_case_is_found_by_its_name(tmp_path):
+    generated = "generated/masked_softmax/sizes=3,mask=empty rows,scale=1e4,dropout=0"
+    for name in (generated, "masking/causal_mask", "masking/masked_softmax/empty"):
+        result = invoke(
+            *("--backends", ",".join(d2l_ext.installed()[:2]), "--dtype", "float64"),
+            *("--cases", name, "--train", "none", "--report", tmp_path),
+        )
+        assert result.exit_code == 0, result.output
+        written = json.loads((tmp_path / "report.json").read_text())
+        assert all(case.startswith(name) for case in written["by_case"])
+        assert len(written["by_case"]) == (2 if name.endswith("empty") else 1)
+
+
+@two_frameworks
 def test_a_difference_is_the_exit_status(tmp_path):
     names = d2l_ext.installed()[:2]
     broken = program(tmp_path, "exit 1")
     result = invoke(
-        *("--backends", ",".join(names), "--no-training", "--dtype", "float64"),
+        *("--backends", ",".join(names), "--train", "none", "--dtype", "float64"),
         *("--python", f"{names[1]}={broken}", "--report", os.fspath(tmp_path / "report")),
     )
     assert result.exit_code == 1

@@ -11,8 +11,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from d2l_ext import interface, reference
+from d2l_ext.agreement import generated, models
 from d2l_ext.agreement.cases import catalogue, sample
-from d2l_ext.agreement.report import Report
+from d2l_ext.agreement.report import MAIN, Report
 from d2l_ext.agreement.run import Comparison
 from d2l_ext.agreement.training import DRAWS, Plan
 from d2l_ext.config import describe
@@ -32,6 +33,8 @@ Examples:
   python -m d2l_ext compare
   python -m d2l_ext compare --backends torch,jax --dtype float64
   python -m d2l_ext compare --data fra-eng --dropout 0.2
+  python -m d2l_ext compare --cases all --train all
+  python -m d2l_ext compare --cases recurrent/GRU --train none
 """
 
 
@@ -53,6 +56,25 @@ def _interpreters(ctx, param, values):
         if not os.access(path, os.X_OK):
             raise click.BadParameter(f"{path!r} is no program")
     return dict(pairs)
+
+
+def _cases(ctx, param, value):
+    """Read "sample", "all", "none", the name of a case or the beginning of several names."""
+    groups = {"all": catalogue, "sample": sample, "none": dict}
+    if value in groups:
+        return list(groups[value]().values())
+    if value.startswith("generated/"):
+        try:
+            return [generated.case(value)]
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    found = catalogue()
+    named = (
+        [found[value]] if value in found else [c for n, c in found.items() if n.startswith(value)]
+    )
+    if not named:
+        raise click.BadParameter(f"{value!r} is none of {', '.join(groups)}, and no case begins so")
+    return named
 
 
 @click.command(epilog=EPILOG)
@@ -85,12 +107,20 @@ def _interpreters(ctx, param, values):
 @click.option("--seed", default=0, show_default=True, help="Of everything random.")
 @click.option(
     "--cases",
-    type=click.Choice(["sample", "all", "none"]),
+    callback=_cases,
     default="sample",
     show_default=True,
-    help="Cases of the single classes and functions.",
+    metavar="NAME",
+    help="Cases of the single classes and functions: sample, all, none, a case's name (of a"
+    " generated one, too) or the beginning of several names.",
 )
-@click.option("--training/--no-training", default=True, help="Whether models are trained.")
+@click.option(
+    "--train",
+    type=click.Choice(["main", "models", "all", "none"]),
+    default="main",
+    show_default=True,
+    help="What is trained: one model as in D2L, every model of the book in small, or both.",
+)
 @click.option(
     "--python",
     "pythons",
@@ -102,7 +132,7 @@ def _interpreters(ctx, param, values):
 @click.option(
     "--limit", default=600.0, show_default=True, help="Seconds that a framework may be silent."
 )
-def compare(data, backends, dtype, epochs, dropout, folder, seed, cases, training, pythons, limit):
+def compare(data, backends, dtype, epochs, dropout, folder, seed, cases, train, pythons, limit):
     """Train in several frameworks and compare everything.
 
     Each framework computes the same cases (outputs, attention weights, gradients, optimiser steps)
@@ -115,20 +145,22 @@ def compare(data, backends, dtype, epochs, dropout, folder, seed, cases, trainin
     for name, why in left_out.items():
         console.print(f"left out: {name} ({why})", highlight=False)
     dtypes = ("float64", "float32") if dtype == "both" else (dtype,)
-    plan = _plan(data, epochs, dropout, seed) if training else None
-    chosen = list({"all": catalogue, "sample": sample, "none": dict}[cases]().values())
+    plans = {MAIN: _plan(data, epochs, dropout, seed)} if train in ("main", "all") else {}
+    if train in ("models", "all"):
+        plans |= models.plans(seed)
     settings = {
         "data": data,
         "dtypes": list(dtypes),
-        "epochs": plan.epochs if plan else 0,
+        "epochs": plans[MAIN].epochs if MAIN in plans else 0,
         "dropout": dropout,
         "seed": seed,
-        "cases": len(chosen),
+        "cases": len(cases),
+        "models": len(plans) - (MAIN in plans),
         "restarts": DRAWS,
     }
     with Bars(names, console) as bars:
-        outcomes = Comparison(names, chosen, plan, dtypes, seed, pythons, limit, bars.show).run()
-    report = Report(outcomes, plan, dtypes, settings, left_out)
+        outcomes = Comparison(names, cases, plans, dtypes, seed, pythons, limit, bars.show).run()
+    report = Report(outcomes, plans, dtypes, settings, left_out)
     files = report.write(folder)
     show(report, console)
     console.print(f"written to {folder}: {', '.join(files)}", highlight=False)
@@ -215,6 +247,8 @@ class Bars:
 def show(report, console):
     """Print the table, the translations and what went wrong."""
     console.print(_table(report))
+    if report.models:
+        console.print(_matrix(report))
     for dtype in report.dtypes:
         if report.training[dtype]:
             _show_translations(report, dtype, console)
@@ -222,9 +256,9 @@ def show(report, console):
         for doing, why, details in outcome.problems:
             console.print(f"[red]{backend}[/]: {doing}: {why}", highlight=False)
             console.print(details, style="dim", markup=False, highlight=False)
-    failures = report.failures()
-    for verdict in failures[:20]:
-        console.print(str(verdict), style="red", markup=False, highlight=False)
+    failures = [*map(str, report.failures()), *(": ".join(d) for d in report.departures())]
+    for failure in failures[:20]:
+        console.print(failure, style="red", markup=False, highlight=False)
     if len(failures) > 20:
         console.print(f"... and {len(failures) - 20} more, all in report.json")
     if report.agrees:
@@ -247,6 +281,28 @@ def _table(report):
             last = dtype
         table.add_row(row, *(_coloured(cells[b]) for b in report.backends))
     return table
+
+
+def _matrix(report):
+    title = "by topic: the largest error over budget, of cases and of models trained 100 steps"
+    table = Table(title=title, title_justify="left")
+    columns = [(b, d) for b in report.backends for d in report.dtypes]
+    for name in ("", "", *("\n".join(column) for column in columns)):
+        table.add_column(name, justify="right" if name else "left")
+    last = None
+    for (topic, aspect), cells in report.matrix.items():
+        if topic != last:
+            table.add_section()
+        shown = (_entry(cells.get(column)) for column in columns)
+        table.add_row("" if topic == last else topic, aspect, *shown)
+        last = topic
+    return table
+
+
+def _entry(entry):
+    if entry is None or not entry.compared:
+        return "[dim]–[/]"
+    return f"[{'green' if entry.ratio <= 1 else 'bold red'}]{entry}[/]"
 
 
 def _coloured(cell):

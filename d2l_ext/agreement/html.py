@@ -41,9 +41,14 @@ def page(report, folder, pictures):
         _summary(report),
         *_problems(report),
         *_training(report, folder, pictures),
+        "<h2>By topic</h2>",
+        "<p>The largest error over budget of the cases and of the models that were trained 100"
+        " steps; 1 is the limit. Point at a number to see where.</p>",
+        _by_topic(report),
+        *_models(report),
         "<h2>Every case</h2>",
-        "<p>The largest error over budget; 1 is the limit. Point at a number to see where.</p>",
-        _matrix(report),
+        "<p>The largest error over budget, as above.</p>",
+        _by_case(report),
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -164,19 +169,67 @@ def _translations(report, most=12):
     return _table(["source", "precision", "by", "translation", "BLEU"], rows)
 
 
-def _matrix(report):
-    columns = [(b, d) for b in report.backends for d in report.dtypes]
-    worst = report.by_case()
+def _columns(report):
+    return [(b, d) for b in report.backends for d in report.dtypes]
+
+
+def _headed(report, first, rows):
+    return _table([*first, *(" ".join(c) for c in _columns(report))], rows, "matrix")
+
+
+def _by_topic(report):
     rows = [
-        [_cell(case), *(_shaded(worst[case].get(column)) for column in columns)] for case in worst
+        [_cell(topic), _cell(aspect), *(_entry(cells.get(c)) for c in _columns(report))]
+        for (topic, aspect), cells in report.matrix.items()
     ]
-    return _table(["case", *(f"{b} {d}" for b, d in columns)], rows, "matrix")
+    return _headed(report, ["topic", ""], rows)
 
 
-def _shaded(verdict):
+def _entry(entry):
+    if entry is None or not entry.compared:
+        return _cell("–", "cell none")
+    beyond = f"; {entry.beyond} beyond comparison" if entry.beyond else ""
+    return _shaded(entry.ratio, str(entry), f"{entry.where} ({entry.compared} compared{beyond})")
+
+
+def _models(report):
+    if not report.models:
+        return
+    yield "<h2>Every model, 100 training steps</h2>"
+    yield (
+        "<p>The largest error over budget among losses, optimiser state and parameters; where a"
+        " model left its budget, the first quantity that did.</p>"
+    )
+    rows = []
+    left = {(name, dtype, backend): what for name, dtype, backend, what in report.departures()}
+    for name, by_dtype in report.models.items():
+        cells = []
+        for backend, dtype in _columns(report):
+            found = by_dtype.get(dtype, {}).values()
+            drifts = [v[backend] for v in found if backend in v and hasattr(v[backend], "ratio")]
+            ratios = [d.ratio for d in drifts if d.ratio is not None]
+            what = left.get((name, dtype, backend), "")
+            text = what or (f"{max(ratios):.2g}" if ratios else "–")
+            cells.append(_shaded(max(ratios, default=0), text, what))
+        rows.append([_cell(name), *cells])
+    yield _headed(report, ["model"], rows)
+
+
+def _by_case(report):
+    rows = [
+        [_cell(case), *(_verdict_cell(cells.get(c)) for c in _columns(report))]
+        for case, cells in report.by_case().items()
+    ]
+    return _headed(report, ["case"], rows)
+
+
+def _verdict_cell(verdict):
     if verdict is None:
         return _cell("–", "cell none")
-    ratio = verdict.ratio
+    text = "∞" if math.isinf(verdict.ratio) else f"{verdict.ratio:.2g}"
+    return _shaded(verdict.ratio, text, str(verdict))
+
+
+def _shaded(ratio, text, title):
     colour = next((c for limit, c in SHADES if ratio <= limit), TOO_FAR)
-    text = "∞" if math.isinf(ratio) else f"{ratio:.2g}"
-    return f'<td class="cell" style="background:{colour}" title="{_text(verdict)}">{text}</td>'
+    return f'<td class="cell" style="background:{colour}" title="{_text(title)}">{_text(text)}</td>'

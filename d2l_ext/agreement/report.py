@@ -11,10 +11,15 @@
 - ``cases``: per precision, quantity and backend, the verdict with the largest error over budget:
   ``{"error", "budget", "agrees", "case", "tensor", "reason", "compared", "failed"}``, the last two
   counting tensors,
-- ``matrix``: per case, backend and precision, the largest error over budget,
+- ``matrix``: per topic, aspect ("forward", "gradients", "first steps", "100 steps", "tokens"),
+  backend and precision ``{"ratio", "where", "compared", "beyond", "ties"}``, as `matrix.Entry`,
+- ``by_case``: per case, backend and precision, the largest error over budget,
 - ``failures``: every verdict that is not within its budget,
 - ``training``: per precision and backend, ``{"losses", "loss_errors", "loss_budgets",
   "parameters": {tensor: [error, budget]}, "different", "ties", "margin_budget", "bleu"}``,
+- ``models``: per small model, precision and backend ``{"losses", "departure", "quantities"}``: the
+  first quantity and step or tensor that left its budget, or null, and per quantity
+  ``{"ratio", "where", "compared", "beyond"}`` or, of tokens, ``{"different", "ties"}``,
 - ``translations``: per sentence ``{"source", "reference", "by": {precision: {backend: {"text",
   "bleu"}}}}``.
 
@@ -29,11 +34,21 @@ import math
 import numpy as np
 
 from d2l_ext import plotting
+from d2l_ext.agreement.drift import (
+    TokenVerdict,
+    compare_runs,
+    compare_tokens,
+    departure,
+    loss_drift,
+    tensor_drift,
+)
 from d2l_ext.agreement.html import page
-from d2l_ext.agreement.training import compare_tokens, loss_drift, parameter_drift
+from d2l_ext.agreement.matrix import matrix
 from d2l_ext.agreement.verdict import COPIES, worst
 from d2l_ext.files import replacing
 from d2l_ext.training.metrics import bleu
+
+MAIN = "main"  # the plan whose translations and pictures are shown
 
 # The rows of the table that the cases fill, and the quantities of each.
 ROWS = {
@@ -69,16 +84,20 @@ class Report:
 
     Args:
         outcomes: ``{backend: run.Outcome}``.
-        plan: the `training.Plan`, or None.
+        plans: ``{name: training.Plan}``: `MAIN`, whose translations and pictures are shown, and the
+            small models; either may be missing.
         dtypes: precisions.
         settings: what was compared, as data.
         left_out: ``{backend: what to install}``.
     """
 
-    def __init__(self, outcomes, plan, dtypes, settings, left_out):
-        self.outcomes, self.plan, self.dtypes = outcomes, plan, dtypes
+    def __init__(self, outcomes, plans, dtypes, settings, left_out):
+        self.outcomes, self.plan, self.dtypes = outcomes, plans.get(MAIN), dtypes
         self.settings, self.left_out = settings, left_out
         self.training = {dtype: self._training(dtype) for dtype in dtypes}
+        names = [name for name in plans if name != MAIN]
+        self.models = {name: self._compared(name) for name in names}
+        self.matrix = matrix(self)
 
     @property
     def backends(self):
@@ -90,7 +109,9 @@ class Report:
         """Whether everything was done and is within its budget."""
         cells = [cell for _, row in self.rows() for cell in row.values()]
         problems = any(outcome.problems for outcome in self.outcomes.values())
-        return not problems and all(cell.agrees in (True, None) for cell in cells)
+        if problems or any(self.departures()):
+            return False
+        return all(cell.agrees in (True, None) for cell in cells)
 
     def rows(self):
         """Yield the table's rows: (precision, quantity), ``{backend: Cell}``."""
@@ -145,15 +166,32 @@ class Report:
 
     def _training(self, dtype):
         """Compare the backends that finished their runs."""
-        runs = {b: o.runs[dtype] for b, o in self.outcomes.items() if dtype in o.runs}
+        runs = self.runs(MAIN, dtype)
         if len(runs) < 2:
             return None
         return {
             "runs": runs,
             "loss": loss_drift(runs, dtype),
-            "parameters": parameter_drift(runs, dtype),
+            "parameters": tensor_drift(runs, dtype, lambda run: run.last.parameters),
             "tokens": compare_tokens(runs, dtype),
         }
+
+    def runs(self, name, dtype):
+        """Return the runs of a plan by the backends that finished them."""
+        return {b: o.runs[name, dtype] for b, o in self.outcomes.items() if (name, dtype) in o.runs}
+
+    def _compared(self, name):
+        """Return ``{dtype: what compare_runs returns}`` of a small model."""
+        runs = {dtype: self.runs(name, dtype) for dtype in self.dtypes}
+        return {dtype: compare_runs(some, dtype) for dtype, some in runs.items() if len(some) > 1}
+
+    def departures(self):
+        """Yield (model, precision, backend, first quantity that left its budget and where)."""
+        for name, by_dtype in self.models.items():
+            for dtype, found in by_dtype.items():
+                for backend in self.runs(name, dtype):
+                    if what := departure(found, backend):
+                        yield name, dtype, backend, what
 
     def _training_rows(self, dtype):
         training, steps = self.training[dtype], self.plan.num_steps
@@ -169,20 +207,13 @@ class Report:
                 continue
             loss[b] = _drift_cell(training["loss"][b])
             parameters[b] = _drift_cell(training["parameters"][b])
-            translations[b] = self._tokens_cell(training["tokens"][b])
+            translations[b] = Cell(training["tokens"][b].agrees, str(training["tokens"][b]), {})
         return rows
-
-    def _tokens_cell(self, verdict):
-        different, ties = len(verdict.different), len(verdict.ties)
-        if not different:
-            return Cell(True, "the same", {})
-        text = f"{different} other" + (f", {ties} ties" if ties else "")
-        return Cell(verdict.agrees, text, {})
 
     def translation(self, dtype, backend, number):
         """Return a sentence's translation as text."""
         run = self.training[dtype]["runs"][backend][0]
-        return " ".join(self.plan.data.tgt_vocab.to_tokens(run.tokens[number]))
+        return " ".join(self.plan.data.tgt_vocab.to_tokens(run.greedy.tokens[number]))
 
     def bleu(self, dtype, backend, number):
         """Return D2L's BLEU of a translation, with k = 2."""
@@ -213,13 +244,39 @@ class Report:
                 if o.problems
             },
             "cases": cases,
-            "matrix": self._matrix(),
+            "matrix": self._matrix_data(),
+            "by_case": self._by_case_data(),
             "failures": [dataclasses.asdict(v) for v in self.failures()],
             "training": {d: self._training_data(d) for d in self.dtypes if self.training[d]},
+            "models": self._models_data(),
             "translations": self._translations_data(),
         }
 
-    def _matrix(self):
+    def _matrix_data(self):
+        found = {}
+        for (topic, aspect), cells in self.matrix.items():
+            for (backend, dtype), entry in cells.items():
+                by_backend = found.setdefault(topic, {}).setdefault(aspect, {})
+                by_backend.setdefault(backend, {})[dtype] = dataclasses.asdict(entry)
+        return found
+
+    def _models_data(self):
+        return {
+            name: {
+                dtype: {
+                    backend: {
+                        "losses": first.losses.tolist(),
+                        "departure": departure(found, backend),
+                        "quantities": {q: _summary(v[backend]) for q, v in found.items()},
+                    }
+                    for backend, (first, *_) in self.runs(name, dtype).items()
+                }
+                for dtype, found in by_dtype.items()
+            }
+            for name, by_dtype in self.models.items()
+        }
+
+    def _by_case_data(self):
         found = {}
         for case, cells in self.by_case().items():
             for (backend, dtype), verdict in cells.items():
@@ -304,14 +361,14 @@ class Report:
             return None
         different = {n for t in training["tokens"].values() for n in t.different}
         numbers = [n for n in range(len(self.plan.sentences)) if n not in different]
-        return max(numbers, key=lambda n: len(firsts[0].tokens[n]), default=None)
+        return max(numbers, key=lambda n: len(firsts[0].greedy.tokens[n]), default=None)
 
     def _attention_maps(self, training, number, title, path):
         firsts = {b: runs[0] for b, runs in training["runs"].items()}
         source = self.plan.source_tokens(number)
         weights = [first.weights[number][..., : len(source)] for first in firsts.values()]
         some = next(iter(firsts.values()))
-        target = self.plan.data.tgt_vocab.to_tokens(some.tokens[number])
+        target = self.plan.data.tgt_vocab.to_tokens(some.greedy.tokens[number])
         target += ["<eos>"] * (len(weights[0]) - len(target))
         plotting.attention_grid(
             np.stack(weights)[None],
@@ -331,6 +388,18 @@ def _drift_cell(drift):
     if drift.worst is None:
         return Cell(None, "not comparable", {})
     return Cell(True, _beside(drift.errors[drift.worst], drift.budgets[drift.worst]), {})
+
+
+def _summary(verdict):
+    """Return a `Drift` or a `TokenVerdict` as data."""
+    if isinstance(verdict, TokenVerdict):
+        return {"different": verdict.different, "ties": verdict.ties}
+    return {
+        "ratio": verdict.ratio,
+        "where": None if verdict.worst is None else verdict.names[verdict.worst],
+        "compared": int(verdict.compared.sum()),
+        "beyond": int((~verdict.compared).sum()),
+    }
 
 
 def _beside(error, budget):

@@ -21,7 +21,7 @@ class Outcome:
         backend: its name.
         versions: of framework, Python and NumPy.
         verdicts: of all cases, a list of `Verdict`.
-        runs: ``{dtype: list of training.Run}``.
+        runs: ``{(name of a plan, dtype): list of training.Run}``.
         problems: what went wrong otherwise: (what was being done, why, details).
     """
 
@@ -33,12 +33,12 @@ class Outcome:
 
 
 class Comparison:
-    """Cases and a training plan, given to several backends, two at a time.
+    """Cases and training plans, given to several backends, two at a time.
 
     Args:
         backends: names.
         cases: a list of `Case`.
-        plan: a `training.Plan`, or None.
+        plans: ``{name: training.Plan}``.
         dtypes: precisions.
         seed: of the cases.
         pythons: ``{backend: interpreter}`` of backends that have their own.
@@ -47,12 +47,13 @@ class Comparison:
     """
 
     def __init__(
-        self, backends, cases, plan, dtypes, seed=0, pythons=None, limit=300, progress=None
+        self, backends, cases, plans, dtypes, seed=0, pythons=None, limit=300, progress=None
     ):
-        self.backends, self.cases, self.plan, self.dtypes = backends, cases, plan, dtypes
+        self.backends, self.cases, self.plans, self.dtypes = backends, cases, plans, dtypes
         self.seed, self.pythons, self.limit = seed, pythons or {}, limit
         self.progress = progress or (lambda *_: None)
-        self._total = len(dtypes) * (len(cases) + self._steps())
+        steps = sum(self._steps(plan) for plan in plans.values())
+        self._total = len(dtypes) * (len(cases) + steps)
         self._lock = threading.Lock()
         self._question = functools.cache(lambda number: Question(cases[number], seed))
 
@@ -78,8 +79,9 @@ class Comparison:
                 outcome.problems.append(("start", str(error), error.details))
         return outcome
 
-    def _steps(self):
-        return 0 if self.plan is None else self.plan.num_steps * (DRAWS + 1)
+    @staticmethod
+    def _steps(plan):
+        return plan.num_steps * (DRAWS + 1)
 
     def _use(self, worker, outcome):
         outcome.versions = worker.ask("versions")
@@ -89,10 +91,10 @@ class Comparison:
                 self.progress(outcome.backend, f"cases, {dtype}", done, self._total)
                 self._case(worker, outcome, number, case, dtype)
                 done += 1
-        for dtype in self.dtypes:
-            if self.plan is not None:
-                self._train(worker, outcome, dtype, done)
-                done += self._steps()
+        for name, plan in self.plans.items():
+            for dtype in self.dtypes:
+                self._train(worker, outcome, name, dtype, done)
+                done += self._steps(plan)
         self.progress(outcome.backend, "done", self._total, self._total)
 
     def _case(self, worker, outcome, number, case, dtype):
@@ -109,16 +111,16 @@ class Comparison:
             return
         outcome.verdicts += question.verdicts(outcome.backend, dtype, results)
 
-    def _train(self, worker, outcome, dtype, done):
-        steps = iter(range(done, done + self._steps()))
+    def _train(self, worker, outcome, name, dtype, done):
+        plan, doing = self.plans[name], f"training {name}, {dtype}"
+        steps = iter(range(done, done + self._steps(plan)))
 
         def on_step():
-            self.progress(outcome.backend, f"training, {dtype}", next(steps), self._total)
+            self.progress(outcome.backend, doing, next(steps), self._total)
 
         try:
-            outcome.runs[dtype] = train(worker, self.plan, dtype, on_step)
+            outcome.runs[name, dtype] = train(worker, plan, dtype, on_step)
         except (WorkerError, FloatingPointError) as error:
-            details = getattr(error, "details", "")
-            outcome.problems.append((f"training, {dtype}", str(error), details))
+            outcome.problems.append((doing, str(error), getattr(error, "details", "")))
             if getattr(error, "dead", False):
                 raise

@@ -17,7 +17,7 @@ from d2l_ext.agreement.jobs import Job
 from d2l_ext.agreement.perform import perform
 from d2l_ext.config import build
 from d2l_ext.interface import backend
-from d2l_ext.training.decoding import greedy
+from d2l_ext.training.decoding import beam_search, greedy
 
 
 class Service:
@@ -55,14 +55,17 @@ class Service:
         """Do one training step; return the loss."""
         return self.trainer.step(batch, masks)
 
-    def parameters(self):
-        """Return the parameters."""
-        return self.model.parameters()
+    def state(self):
+        """Return the parameters and the optimiser's moments."""
+        state = self.trainer.state()
+        moments = {f"{kind} of {n}": x for kind in ("m", "v") for n, x in state[kind].items()}
+        return self.model.parameters(), moments
 
-    def translate(self, src, valid_lens, options):
-        """Decode greedily; return tokens, their log-probabilities and margins, and weights."""
-        decoded = greedy(self.model, src, valid_lens, **options)
-        return vars(decoded)
+    def translate(self, src, valid_lens, beam, options):
+        """Decode greedily or by beam search; return what `Decoded` has."""
+        if beam is None:
+            return vars(greedy(self.model, src, valid_lens, **options))
+        return vars(beam_search(self.model, src, valid_lens, beam=beam, **options))
 
 
 def main(name, requests, answers):
