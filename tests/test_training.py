@@ -1,5 +1,11 @@
 """The training loop: the same run from the same seed, exact continuation, clear errors."""
 
+import os
+import pty
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -114,12 +120,48 @@ def test_bad_arguments(torch_backend, data):
         fit(trainer, data, -1)
 
 
-def test_the_bar_is_shown_on_request_only(torch_backend, data, capsys):
+def test_progress_without_a_terminal_is_a_line_now_and_then(
+    torch_backend, data, capsys, monkeypatch
+):
+    fit(make_trainer(torch_backend, data), data, 1)
+    fit(make_trainer(torch_backend, data), data, 1, progress=True)  # over before the first line
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("d2l_ext.training.progress.SECONDS", 0)
+    fit(make_trainer(torch_backend, data), data, 1, progress=False)
     fit(make_trainer(torch_backend, data), data, 1)
     assert capsys.readouterr() == ("", "")
     fit(make_trainer(torch_backend, data), data, 1, progress=True)
     out, err = capsys.readouterr()
-    assert out == "" and "tokens/s" in err and "2/2" in err
+    assert out == ""
+    for number, line in enumerate(err.splitlines(), start=1):
+        pattern = rf"{number} of 2: epoch 1, loss \d\.\d{{3}}, [\d,]+ tokens/s, 0:0\d left"
+        assert re.fullmatch(pattern, line), line
+    assert err.count("\n") == 2
+
+
+def test_progress_on_a_terminal_is_a_bar():
+    """What is printed meanwhile stays where it belongs, here in a file."""
+    script = """
+import sys
+from d2l_ext.training.progress import Progress
+with Progress(2) as shown:
+    print("in the file")
+    shown.show(1, "one of them")
+    shown.show(2, "both")
+"""
+    terminal, end = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=end,
+        env=os.environ | {"TERM": "xterm"},
+        check=True,
+    )
+    os.close(end)
+    shown = os.read(terminal, 100_000).decode()
+    os.close(terminal)
+    assert done.stdout == b"in the file\n" and "in the file" not in shown
+    assert "2/2" in shown and "both" in shown
 
 
 @pytest.fixture(scope="module")

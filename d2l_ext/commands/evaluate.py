@@ -57,7 +57,7 @@ def evaluate(checkpoint, backend, dtype, data, part, limit, show, output, as_jso
             f"{data or settings.data}: the part {part!r} has no sentence of at most"
             f" {known.num_steps} tokens"
         )
-    result = measure(model, known, pairs, limit, **method)
+    result = measure(model, known, pairs, limit, progress=True, **method)
     if output is not None:
         _write_translations(output, result, known)
     if as_json:

@@ -65,11 +65,11 @@ def train(out, config, resume, **given):
         )
     try:
         if resume is not None:
-            run.resume(resume, report=click.echo)
+            run.resume(resume, report=click.echo, progress=True)
             return
         settings = _with_absolute_data(read_settings(config, **given))
         out = out or Path("runs") / f"{settings.model}-{settings.backend}"
-        run.start(out, settings, report=click.echo)
+        run.start(out, settings, report=click.echo, progress=True)
     except KeyboardInterrupt:
         folder = resume or out
         if folder is not None and (folder / run.CONFIG).exists():

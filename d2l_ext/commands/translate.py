@@ -44,7 +44,7 @@ def translate(checkpoint, backend, dtype, sentence, file, as_json, **decoding):
         lines, name = _read_lines(file), str(file or "standard input")
     _, model, data = load(checkpoint, backend, dtype)
     full = [line for line in lines if line.strip()]
-    found = iter(translations(model, data, full, **method))
+    found = iter(translations(model, data, full, progress=True, **method))
     for number, line in enumerate(lines, start=1):
         translation = next(found) if line.strip() else None
         if as_json:

@@ -2,14 +2,12 @@
 
 import dataclasses
 import math
-import sys
 import time
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from d2l_ext import randomness
+from d2l_ext.training.progress import Progress
 
 
 @dataclasses.dataclass
@@ -66,7 +64,8 @@ def fit(
         teacher_forcing_ratio: probability, at each step of the target, of being fed the true token
             instead of the model's own.
         on_step: called as ``on_step(step, loss)``; steps count from 1.
-        progress: whether to show a bar; None shows one on a terminal.
+        progress: whether to show loss, speed and time left: None on a terminal, True everywhere,
+            False nowhere.
         on_epoch: called as ``on_epoch(epoch, history)`` after each epoch, counted from 1; returns
             True to stop.
         schedule: ``schedule(step)`` is the learning rate of a step, counted from 1.
@@ -85,14 +84,14 @@ def fit(
     if num_epochs < 0:
         raise ValueError(f"num_epochs: got {num_epochs}, must be at least 0")
     history = History()
-    with _Bar(progress, num_epochs * data.num_batches, trainer.num_steps) as show:
+    with Progress(num_epochs * data.num_batches, trainer.num_steps, progress) as shown:
         for epoch in range(trainer.num_steps // data.num_batches, num_epochs):
             for batch in _remaining(data, seed, epoch, trainer.num_steps):
                 if schedule is not None:
                     trainer.lr = schedule(trainer.num_steps + 1)
                 batch = _with_coins(batch, teacher_forcing_ratio, seed, trainer.num_steps)
                 _step(trainer, batch, dropout, history)
-                show(epoch, history)
+                shown.show(trainer.num_steps, _description(epoch + 1, history))
                 if on_step is not None:
                     on_step(trainer.num_steps, history.losses[-1])
             if on_epoch is not None and on_epoch(epoch + 1, history):
@@ -129,37 +128,6 @@ def _step(trainer, batch, dropout, history):
         )
 
 
-class _Bar:
-    """A progress bar with loss, tokens per second and time left; nothing if there is none."""
-
-    def __init__(self, wanted, total, done):
-        console = Console(stderr=True)
-        shown = sys.stderr.isatty() if wanted is None else wanted
-        self._progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[speed]:,.0f} tokens/s"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not shown,
-        )
-        self._task = self._progress.add_task(
-            "", total=total, completed=done, epoch=1, loss=math.nan, speed=0
-        )
-
-    def __enter__(self):
-        self._progress.start()
-        return self._show
-
-    def __exit__(self, *_):
-        self._progress.stop()
-
-    def _show(self, epoch, history):
-        self._progress.update(
-            self._task,
-            advance=1,
-            epoch=epoch + 1,
-            loss=history.losses[-1],
-            speed=history.tokens_per_second,
-        )
+def _description(epoch, history):
+    loss, speed = history.losses[-1], history.tokens_per_second
+    return f"epoch {epoch}, loss {loss:.3f}, {speed:,.0f} tokens/s"

@@ -7,6 +7,7 @@ import numpy as np
 from d2l_ext import checks
 from d2l_ext.data.text import preprocess, tokenize
 from d2l_ext.training.decoding import beam_search, greedy, sample
+from d2l_ext.training.progress import Progress
 
 METHODS = {"greedy": greedy, "sample": sample, "beam": beam_search}
 
@@ -44,7 +45,14 @@ def translate(model, data, sentences, method="greedy", **options):
 
 
 def translations(
-    model, data, sentences, method="greedy", batch_size=128, max_steps=None, **options
+    model,
+    data,
+    sentences,
+    method="greedy",
+    batch_size=128,
+    max_steps=None,
+    progress=False,
+    **options,
 ):
     """Translate sentences.
 
@@ -58,6 +66,7 @@ def translations(
         method: "greedy", "sample" or "beam".
         batch_size: how many sentences are decoded at a time.
         max_steps: most tokens of a translation, with `<eos>`; by default ``data.num_steps``.
+        progress: as in `fit`.
         **options: those of the method.
 
     Returns:
@@ -71,22 +80,24 @@ def translations(
     sources = [tokenize(preprocess(sentence)) for sentence in sentences]
     order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
     done = {}
-    for start in range(0, len(order), batch_size):
-        numbers = order[start : start + batch_size]
-        if method == "sample":
-            options["sentences"] = numbers
-        src, valid_lens = _source_arrays([sources[i] for i in numbers], data)
-        decoded = METHODS[method](
-            model,
-            src,
-            valid_lens,
-            bos=data.bos,
-            eos=data.eos,
-            max_steps=max_steps or data.num_steps,
-            **options,
-        )
-        for row, number in enumerate(numbers):
-            done[number] = _translation(sources[number], valid_lens[row], decoded, row, data)
+    with Progress(len(order), wanted=progress) as shown:
+        for start in range(0, len(order), batch_size):
+            numbers = order[start : start + batch_size]
+            if method == "sample":
+                options["sentences"] = numbers
+            src, valid_lens = _source_arrays([sources[i] for i in numbers], data)
+            decoded = METHODS[method](
+                model,
+                src,
+                valid_lens,
+                bos=data.bos,
+                eos=data.eos,
+                max_steps=max_steps or data.num_steps,
+                **options,
+            )
+            for row, number in enumerate(numbers):
+                done[number] = _translation(sources[number], valid_lens[row], decoded, row, data)
+            shown.show(len(done), "sentences translated")
     return [done[number] for number in range(len(sources))]
 
 
