@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ from d2l_ext.agreement.training import DRAWS, Plan
 from d2l_ext.config import describe
 from d2l_ext.data import TranslationData, load_pairs
 from d2l_ext.randomness import generator
+from d2l_ext.training.progress import SECONDS
 
 # D2L's four sentences, with translations that count as right.
 D2L_SENTENCES = (
@@ -158,7 +160,7 @@ def compare(data, backends, dtype, epochs, dropout, folder, seed, cases, train, 
         "models": len(plans) - (MAIN in plans),
         "restarts": DRAWS,
     }
-    with Bars(names, console) as bars:
+    with Bars(names) as bars:
         outcomes = Comparison(names, cases, plans, dtypes, seed, pythons, limit, bars.show).run()
     report = Report(outcomes, plans, dtypes, settings, left_out)
     files = report.write(folder)
@@ -211,9 +213,9 @@ def _short(pairs, most=7):
 
 
 class Bars:
-    """A progress bar per backend, on a terminal."""
+    """A progress bar per backend on a terminal, elsewhere a line with all of them now and then."""
 
-    def __init__(self, names, console):
+    def __init__(self, names):
         self._progress = Progress(
             TextColumn("{task.fields[backend]:<10}"),
             BarColumn(),
@@ -228,6 +230,8 @@ class Bars:
             name: self._progress.add_task("waiting", backend=name, total=None) for name in names
         }
         self._lock = threading.Lock()
+        self._shares = dict.fromkeys(names, "waiting")
+        self._last_line = time.monotonic()
 
     def __enter__(self):
         self._progress.start()
@@ -242,6 +246,11 @@ class Bars:
             self._progress.update(
                 self._tasks[backend], description=what, completed=done, total=total
             )
+            self._shares[backend] = f"{done / total:.0%} ({what})"
+            if self._progress.disable and time.monotonic() - self._last_line >= SECONDS:
+                self._last_line = time.monotonic()
+                line = ", ".join(f"{name} {share}" for name, share in self._shares.items())
+                print(line, file=sys.stderr, flush=True)
 
 
 def show(report, console):
