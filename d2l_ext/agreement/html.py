@@ -46,6 +46,7 @@ def page(report, folder, pictures):
         " steps; 1 is the limit. Point at a number to see where.</p>",
         _by_topic(report),
         *_models(report),
+        *_differences(report),
         "<h2>Every case</h2>",
         "<p>The largest error over budget, as above.</p>",
         _by_case(report),
@@ -213,6 +214,39 @@ def _models(report):
             cells.append(_shaded(max(ratios, default=0), text, what))
         rows.append([_cell(name), *cells])
     yield _headed(report, ["model"], rows)
+
+
+def _differences(report):
+    yield "<h2>Where the frameworks differ</h2>"
+    yield (
+        "<p>What each does unless told otherwise, measured now with its own layers and operators,"
+        " and what all columns of this project do.</p>"
+    )
+    who = [*report.backends, "agreed"]
+    rows = [
+        [_cell(name), *(_cell(_short(values.get(w, "–")), "number") for w in who)]
+        for name, values in report.differences().items()
+    ]
+    yield _table(["", *who], rows)
+    if findings := report.findings():
+        yield "<h2>What a framework cannot do</h2>"
+        yield "<p>Limits that no setting mends, and what the column does instead.</p>"
+        rows = [
+            [
+                _cell(f["backend"]),
+                f'<td><a href="{_text(f["link"])}">{_text(f["name"])}</a></td>',
+                _cell(_short(f["measured"]), "number" if f["holds"] else "number bad"),
+                _cell(_short(f["size"]), "number"),
+                _cell(f["cause"]),
+                _cell(f["instead"]),
+            ]
+            for f in findings
+        ]
+        yield _table(["framework", "operator", "error now", "known", "cause", "instead"], rows)
+
+
+def _short(value):
+    return f"{value:.5g}" if isinstance(value, float) else value
 
 
 def _by_case(report):

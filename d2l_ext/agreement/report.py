@@ -20,6 +20,10 @@
 - ``models``: per small model, precision and backend ``{"losses", "departure", "quantities"}``: the
   first quantity and step or tensor that left its budget, or null, and per quantity
   ``{"ratio", "where", "compared", "beyond"}`` or, of tokens, ``{"different", "ties"}``,
+- ``differences``: per default that differs, its value in each backend and the one "agreed" on,
+- ``findings``: limits of a framework that no setting mends: ``{"backend", "name", "size", "cause",
+  "link", "instead", "measured", "holds"}``, the last two being what was measured now and whether it
+  is of the recorded size,
 - ``translations``: per sentence ``{"source", "reference", "by": {precision: {backend: {"text",
   "bleu"}}}}``.
 
@@ -34,6 +38,7 @@ import math
 import numpy as np
 
 from d2l_ext import plotting
+from d2l_ext.agreement.differences import DIFFERENCES, FINDINGS, measured
 from d2l_ext.agreement.drift import (
     TokenVerdict,
     compare_runs,
@@ -44,8 +49,10 @@ from d2l_ext.agreement.drift import (
 )
 from d2l_ext.agreement.html import page
 from d2l_ext.agreement.matrix import matrix
+from d2l_ext.agreement.run import Outcome
 from d2l_ext.agreement.verdict import COPIES, worst
 from d2l_ext.files import replacing
+from d2l_ext.reference import defaults
 from d2l_ext.training.metrics import bleu
 
 MAIN = "main"  # the plan whose translations and pictures are shown
@@ -249,8 +256,30 @@ class Report:
             "failures": [dataclasses.asdict(v) for v in self.failures()],
             "training": {d: self._training_data(d) for d in self.dtypes if self.training[d]},
             "models": self._models_data(),
+            "differences": self.differences(),
+            "findings": self.findings(),
             "translations": self._translations_data(),
         }
+
+    def differences(self):
+        """Return ``{default: {backend: value, "agreed": value}}``."""
+        found = {b: o.differences["defaults"] for b, o in self.outcomes.items() if o.differences}
+        found["agreed"] = measured(defaults)["defaults"]
+        return {
+            difference.name: {who: values[difference.name] for who, values in found.items()}
+            for difference in DIFFERENCES
+        }
+
+    def findings(self):
+        """Return the limits of the frameworks compared, with what was measured now."""
+        found = []
+        for finding in FINDINGS:
+            limits = self.outcomes.get(finding.backend, Outcome("")).differences.get("limits", {})
+            if finding.name in limits:
+                size = limits[finding.name]
+                now = {"measured": size, "holds": finding.holds(size)}
+                found.append(dataclasses.asdict(finding) | now)
+        return found
 
     def _matrix_data(self):
         found = {}

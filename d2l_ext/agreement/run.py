@@ -20,6 +20,7 @@ class Outcome:
     Attributes:
         backend: its name.
         versions: of framework, Python and NumPy.
+        differences: what `differences.measured` found in it.
         verdicts: of all cases, a list of `Verdict`.
         runs: ``{(name of a plan, dtype): list of training.Run}``.
         problems: what went wrong otherwise: (what was being done, why, details).
@@ -27,6 +28,7 @@ class Outcome:
 
     backend: str
     versions: dict = dataclasses.field(default_factory=dict)
+    differences: dict = dataclasses.field(default_factory=dict)
     verdicts: list = dataclasses.field(default_factory=list)
     runs: dict = dataclasses.field(default_factory=dict)
     problems: list = dataclasses.field(default_factory=list)
@@ -85,6 +87,7 @@ class Comparison:
 
     def _use(self, worker, outcome):
         outcome.versions = worker.ask("versions")
+        outcome.differences = worker.ask("differences")
         done = 0
         for dtype in self.dtypes:
             for number, case in enumerate(self.cases):

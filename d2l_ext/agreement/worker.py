@@ -5,6 +5,7 @@ file descriptors. What a framework prints goes elsewhere and can't spoil an answ
 requests is the end of the process.
 """
 
+import importlib
 import os
 import platform
 import sys
@@ -13,6 +14,7 @@ import traceback
 import numpy as np
 
 from d2l_ext.agreement import codec
+from d2l_ext.agreement.differences import measured
 from d2l_ext.agreement.jobs import Job
 from d2l_ext.agreement.perform import perform
 from d2l_ext.config import build
@@ -34,6 +36,10 @@ class Service:
             "python": platform.python_version(),
             "numpy": np.__version__,
         }
+
+    def differences(self):
+        """Return what the framework does unless told otherwise, and what it cannot do."""
+        return measured(importlib.import_module(f"d2l_ext.{self.backend.name}.defaults"))
 
     def perform(self, job, dtype):
         """Do a job, given as a dictionary."""
