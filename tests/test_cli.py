@@ -170,32 +170,43 @@ def same_run(one, other):
     assert logs[0] == logs[1]
 
 
+def steps_in(log):
+    """Return the last step in a log that somebody is writing."""
+    return max((e["step"] for e in run.read_log(log)), default=0)
+
+
+def kill_at_random(command, log, rng):
+    """Start a command and kill it: as it starts, or some steps later; say whether it still ran."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    wanted = steps_in(log) + rng.choice([0, *range(1, 12)])
+    pause = rng.uniform(0, 3 if wanted == steps_in(log) else 0.1)
+    while process.poll() is None and steps_in(log) < wanted:
+        time.sleep(0.005)
+    time.sleep(pause)
+    was_running = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    _, errors = process.communicate()
+    assert b"Error" not in errors, errors.decode()
+    return was_running
+
+
 @pytest.mark.slow
 def test_kill_9_at_ten_random_moments(backend, tmp_path):
-    settings = read_settings(**{**SMALL, "backend": backend.name, "epochs": 8})
-    settings.write(tmp_path / "config.toml")
+    wanted = read_settings(**{**SMALL, "backend": backend.name, "epochs": 40})
+    wanted.write(tmp_path / "config.toml")
     command = [sys.executable, "-m", "d2l_ext", "train"]
     new = ["--config", tmp_path / "config.toml", "--out"]
-    start = time.monotonic()
     subprocess.run([*command, *new, tmp_path / "whole"], check=True, capture_output=True)
-    seconds = time.monotonic() - start
-    killed = tmp_path / "killed"
-    rng, kills = random.Random(0), 0
-    while kills < 10:
+    killed, rng, moments = tmp_path / "killed", random.Random(0), []
+    while len(moments) < 10:
         begun = (killed / run.CONFIG).exists()
-        process = subprocess.Popen(
-            [*command, *(["--resume", killed] if begun else [*new, killed])],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(rng.uniform(0.3, 1) * seconds * 0.8)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        kills += 1
-    if not (killed / run.CONFIG).exists():
-        pytest.fail("no run was started in ten attempts")
+        options = ["--resume", killed] if begun else [*new, killed]
+        assert kill_at_random([*command, *options], killed / run.LOG, rng), moments
+        moments.append(steps_in(killed / run.LOG))
     subprocess.run([*command, "--resume", killed], check=True, capture_output=True)
     same_run(tmp_path / "whole", killed)
+    last = checkpoint.load(killed / run.LAST).training["num_steps"]
+    print(f"{backend.name}: killed after the steps {moments} of {last}; the same in the end")
 
 
 def test_ctrl_c(tmp_path, monkeypatch):
@@ -427,7 +438,7 @@ def test_two_runs_in_one_folder(trained):
     assert "has a run already" in fails("train", "--out", trained, *options())
 
 
-def test_resuming_with_other_data(tmp_path):
+def test_other_data_than_the_run_had(tmp_path):
     pytest.importorskip("torch")
     corpus, folder = tmp_path / "a.tsv", tmp_path / "run"
     lines = [f"{a}\t{b}" for a, b in load_pairs()[:150]]
@@ -435,6 +446,9 @@ def test_resuming_with_other_data(tmp_path):
     invoke("train", "--out", folder, *options(epochs=1, data=corpus))
     corpus.write_text("\n".join(lines[:-1]))
     assert "was trained on other data" in fails("train", "--resume", folder)
+    message = "has changed since the model was trained on it"
+    assert message in fails("evaluate", folder / run.BEST)
+    invoke("evaluate", folder / run.BEST, "--data", corpus, "--limit", 3)
 
 
 @pytest.mark.parametrize(

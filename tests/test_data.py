@@ -152,6 +152,8 @@ def test_a_file_of_pairs(tmp_path, end, mark, licence):
         (b"a\t ", "second column must not be empty"),
         (b"\tb", "first column must not be empty"),
         ("a\tété".encode("latin-1"), "must be UTF-8, but byte 3"),
+        (b"a\tb\0c", r"must be text, but character 4 of the line is the control character U\+0000"),
+        (b"a\tb\rc\td", r"control character U\+000D"),  # line ends of old
     ],
 )
 def test_a_wrong_line_is_named(tmp_path, line, message):

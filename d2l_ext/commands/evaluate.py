@@ -19,7 +19,7 @@ from d2l_ext.commands.options import (
 from d2l_ext.data import load_pairs
 from d2l_ext.files import replacing
 from d2l_ext.training.evaluation import evaluate as measure
-from d2l_ext.training.task import parts
+from d2l_ext.training.task import digest, parts
 
 
 @click.command()
@@ -48,7 +48,7 @@ def evaluate(checkpoint, backend, dtype, data, part, limit, show, output, as_jso
     saved, model, known = load(checkpoint, backend, dtype)
     settings = settings_of(checkpoint, saved)
     part = part or ("all" if data else "test")
-    pairs = load_pairs(data or settings.data)[: None if data else settings.max_pairs or None]
+    pairs = load_pairs(data) if data else _pairs_of_the_training(saved, settings)
     if part != "all":
         pairs = dict(zip(("train", "val", "test"), parts(pairs, settings), strict=True))[part]
     pairs = [p for p in pairs if num_tokens(p[0]) <= known.num_steps]
@@ -73,8 +73,18 @@ def evaluate(checkpoint, backend, dtype, data, part, limit, show, output, as_jso
     )
 
 
-def _write_translations(path, result, data):
+def _pairs_of_the_training(saved, settings):
+    """Read the corpus again; if it has changed, its test part is not what was held out."""
+    pairs = load_pairs(settings.data)[: settings.max_pairs or None]
+    if digest(pairs) != saved.info.get("digest"):
+        raise UserError(
+            f"{settings.data}: has changed since the model was trained on it, so there is no"
+            " telling what was held out; give it with --data to translate it all the same"
+        )
+    return pairs
 
+
+def _write_translations(path, result, data):
     with replacing(path) as file:
         for source, references, found in zip(
             result.sources, result.references, result.found, strict=True

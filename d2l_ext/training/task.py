@@ -15,10 +15,8 @@ class Task:
     """
 
     def __init__(self, settings):
-        pairs = load_pairs(settings.data)
-        pairs = pairs[: settings.max_pairs or None]
-        text = "\n".join(f"{source}\t{target}" for source, target in pairs)
-        self.digest = hashlib.sha256(text.encode()).hexdigest()
+        pairs = load_pairs(settings.data)[: settings.max_pairs or None]
+        self.digest = digest(pairs)
         train, val, self.test_pairs = parts(pairs, settings)
         if not val:
             raise ValueError(
@@ -33,6 +31,12 @@ class Task:
             src_vocab=self.train.src_vocab,
             tgt_vocab=self.train.tgt_vocab,
         )
+
+
+def digest(pairs):
+    """Return the SHA-256 of pairs: a corpus has no checksum of its own."""
+    text = "\n".join(f"{source}\t{target}" for source, target in pairs)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def parts(pairs, settings):
