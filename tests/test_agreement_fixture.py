@@ -1,5 +1,9 @@
 """The fixture `agreement`, as a reader would use it (the first two are the documented examples)."""
 
+import inspect
+import textwrap
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,6 +12,7 @@ from d2l_ext.agreement.pytest_plugin import Agreement
 
 agreement = pytest_plugin.agreement
 
+ROOT = Path(__file__).parents[1]
 RNG = np.random.default_rng(0)
 X, VALID_LENS = RNG.standard_normal((2, 3, 3)), np.array([2, 3])
 
@@ -27,6 +32,12 @@ def test_a_module_with_dropout(agreement):
         VALID_LENS,
         training=True,
     )
+
+
+def test_the_example_is_what_the_documentation_shows():
+    source = inspect.getsource(test_pooling_twice)
+    assert source in (ROOT / "README.md").read_text()
+    assert textwrap.indent(source, "    ") in pytest_plugin.__doc__
 
 
 def test_a_wrong_function_fails_and_says_where(backend):

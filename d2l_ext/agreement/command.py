@@ -92,9 +92,7 @@ def _cases(ctx, param, value):
 @click.option(
     "--dtype", type=click.Choice(["both", "float64", "float32"]), default="both", show_default=True
 )
-@click.option(
-    "--epochs", type=click.IntRange(1), help="Times through the data.  [default: 20; real data 30]"
-)
+@click.option("--epochs", type=click.IntRange(1), help="Times through the data.  [default: 30]")
 @click.option(
     "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True
 )
@@ -186,12 +184,14 @@ def _plan(source, epochs, dropout, seed):
     """Decide what is trained: small on the bundled corpus, as D2L does on any other."""
     pairs = load_pairs(source)
     if source == "bundled":
-        pairs = _short(pairs)
-        size, layers, epochs = 64, 2, epochs or 15
-        data = TranslationData(pairs, num_steps=8, num_train=768, num_val=64, batch_size=64)
-        translated = pairs[768 : 768 + 64]
+        pairs = _short(pairs)[:192]
+        size, layers, epochs, lr = 64, 2, epochs or 30, 0.01
+        data = TranslationData(
+            pairs, num_steps=8, min_freq=1, num_train=len(pairs), num_val=0, batch_size=64
+        )
+        translated = pairs
     else:
-        size, layers, epochs = 256, 2, epochs or 30
+        size, layers, epochs, lr = 256, 2, epochs or 30, 0.005
         train = min(512, len(pairs))
         data = TranslationData(pairs, num_train=train, num_val=min(128, len(pairs) - train))
         translated = [*D2L_SENTENCES, *pairs[:train]]
@@ -203,12 +203,15 @@ def _plan(source, epochs, dropout, seed):
         )
     )
     sentences, references = map(list, zip(*translated, strict=True))
-    return Plan(data, target, epochs, 0.005, 1.0, seed, sentences, references)
+    return Plan(data, target, epochs, lr, 1.0, seed, sentences, references)
 
 
-def _short(pairs, most=7):
-    """Return the pairs of few words, in an order of their own: the file's is by length."""
-    pairs = [p for p in pairs if max(len(sentence.split()) for sentence in p) <= most]
+def _short(pairs, most=5):
+    """Return the pairs of few words, one per source, in an order of their own."""
+    one_each = {}
+    for pair in pairs:
+        one_each.setdefault(pair[0], pair)
+    pairs = [p for p in one_each.values() if max(len(side.split()) for side in p) <= most]
     return [pairs[i] for i in generator(0, "bundled pairs").permutation(len(pairs))]
 
 

@@ -142,7 +142,7 @@ FINDINGS = [
         3e-8,
         "the derivative's factor 2 / sqrt(pi) is a float32 constant",
         MXNET + "mshadow_op.h",
-        "`gelu` takes erf along its tangent",
+        "gelu takes erf along its tangent",
     ),
     Finding(
         "mxnet",
@@ -150,7 +150,7 @@ FINDINGS = [
         9.6e-8,
         "its constants are float32",
         MXNET + "mshadow_op.h",
-        "`gelu` is written with erf",
+        "gelu is written with erf",
     ),
     Finding(
         "mxnet",
@@ -158,7 +158,7 @@ FINDINGS = [
         1.3e-8,
         "epsilon is a float32 parameter of the operator",
         MXNET + "nn/layer_norm-inl.h",
-        "`LayerNorm` scales its input instead",
+        "LayerNorm scales its input instead",
     ),
     Finding(
         "mxnet",
@@ -166,7 +166,7 @@ FINDINGS = [
         1.0,
         "with a scalar the gradient goes to the wrong branch",
         "https://github.com/apache/mxnet/issues/17893",
-        "`where` takes two arrays",
+        "where takes two arrays",
     ),
     Finding(
         "mxnet",
@@ -183,7 +183,7 @@ FINDINGS = [
         "1 / sqrt(d) is rounded to float32, in a float64 layer too",
         "https://github.com/keras-team/keras/blob/master/keras/src/layers/attention/"
         "multi_head_attention.py",
-        "`attention` divides by sqrt(d) in the scores' precision",
+        "attention divides by sqrt(d) in the scores' precision",
     ),
     Finding(
         "tensorflow",

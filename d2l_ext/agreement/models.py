@@ -54,8 +54,8 @@ def plans(seed=0):
 
 
 def corpus():
-    """Return 32 short pairs as data, and their sentences: two batches."""
+    """Return 32 short pairs as data, two batches, and the sentences of 12 of them."""
     pairs = [p for p in load_pairs("bundled") if max(len(side.split()) for side in p) <= 5]
     pairs = list(dict(pairs).items())[:32]  # one translation each
     data = TranslationData(pairs, num_steps=6, num_train=32, num_val=0, batch_size=16, min_freq=1)
-    return data, *map(list, zip(*pairs, strict=True))
+    return data, *map(list, zip(*pairs[:12], strict=True))

@@ -11,7 +11,7 @@ and in a test::
             weights = api.masked_softmax(X, valid_lens)
             return weights @ (weights @ X)
 
-        agreement.of_function(twice, X, valid_lens)
+        agreement.of_function(twice, X, VALID_LENS)
 
 The test runs once for each framework that is installed. Outputs, attention weights and gradients
 are compared with the NumPy reference in both precisions; a failure names the tensor, its error and

@@ -5,7 +5,7 @@ import functools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from d2l_ext.agreement.remote import Worker, WorkerError
+from d2l_ext.agreement.remote import QUICK, Worker, WorkerError
 from d2l_ext.agreement.training import DRAWS, train
 from d2l_ext.agreement.verdict import Question
 
@@ -74,18 +74,25 @@ class Comparison:
     def _one(self, backend):
         outcome = Outcome(backend)
         try:
-            with Worker(backend, self.pythons.get(backend), self.limit) as worker:
-                self._use(worker, outcome)
+            with self._worker(backend, QUICK) as worker:
+                self._ask_cases(worker, outcome)
+            if self.plans:  # as users train: in a process that optimises what it compiles
+                with self._worker(backend) as worker:
+                    self._ask_training(worker, outcome)
+            self.progress(backend, "done", self._total, self._total)
         except WorkerError as error:
             if not outcome.problems:  # it was lost before it had anything to do
                 outcome.problems.append(("start", str(error), error.details))
         return outcome
 
+    def _worker(self, backend, environment=None):
+        return Worker(backend, self.pythons.get(backend), self.limit, environment)
+
     @staticmethod
     def _steps(plan):
         return plan.num_steps * (DRAWS + 1)
 
-    def _use(self, worker, outcome):
+    def _ask_cases(self, worker, outcome):
         outcome.versions = worker.ask("versions")
         outcome.differences = worker.ask("differences")
         done = 0
@@ -94,11 +101,13 @@ class Comparison:
                 self.progress(outcome.backend, f"cases, {dtype}", done, self._total)
                 self._case(worker, outcome, number, case, dtype)
                 done += 1
+
+    def _ask_training(self, worker, outcome):
+        done = len(self.dtypes) * len(self.cases)
         for name, plan in self.plans.items():
             for dtype in self.dtypes:
                 self._train(worker, outcome, name, dtype, done)
                 done += self._steps(plan)
-        self.progress(outcome.backend, "done", self._total, self._total)
 
     def _case(self, worker, outcome, number, case, dtype):
         question = self.question(number)

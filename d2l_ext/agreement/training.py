@@ -69,14 +69,18 @@ class Plan:
     def start(self, dtype, draw=None):
         """Return the initial parameters; moved by a rounding unit, this way or that, for a draw."""
         params = {name: p.astype(dtype) for name, p in self.parameters.items()}
-        if draw is None:
-            return params
-        return {name: self._moved(name, p, draw) for name, p in params.items()}
+        return params if draw is None else moved(params, self.seed, draw)
 
-    def _moved(self, name, p, draw):
-        up = randomness.generator(self.seed, "moved", draw, name).random(p.shape) < 0.5
+
+def moved(parameters, seed, draw):
+    """Return parameters moved by a rounding unit, each number up or down; zeros stay."""
+
+    def move(name, p):
+        up = randomness.generator(seed, "moved", draw, name).random(p.shape) < 0.5
         away = np.where(up, np.inf, -np.inf).astype(p.dtype)
         return np.where(p == 0, p, np.nextafter(p, away))
+
+    return {name: move(name, p) for name, p in parameters.items()}
 
 
 @dataclasses.dataclass

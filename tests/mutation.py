@@ -1,0 +1,183 @@
+"""Random bugs: small changes of the columns' operators, constants, axes, comparisons and branches.
+
+A `Mutation` changes one node of one file's syntax tree. Arguments' defaults, error messages and
+checks of arguments are left alone: other tests hold them against the reference's.
+"""
+
+import ast
+import dataclasses
+import hashlib
+
+from planted import PACKAGE
+
+import d2l_ext
+
+FILES = (
+    *("layers", "masking", "scoring", "recurrent", "seq2seq"),
+    *("bahdanau", "multihead", "positional", "transformer"),
+)
+# Beginnings of the names of the cases that run a file's code, the cheapest first.
+CASES = {
+    "layers": (
+        *("scoring/AdditiveAttention/dropout", "transformer/AddNorm/", "recurrent/GRU/dropout"),
+        *("transformer/PositionWiseFFN/gelu", "seq2seq/Seq2SeqEncoder/dropout"),
+        *("seq2seq/Seq2SeqDecoder/dropout", "bahdanau/Seq2SeqAttentionDecoder/dropout"),
+        "transformer/TransformerDecoder/dropout, bias",
+    ),
+    "masking": (
+        *("masking/", "scoring/DotProductAttention/", "scoring/AdditiveAttention/"),
+        *("transformer/TransformerDecoderBlock/post", "transformer/TransformerDecoder/post"),
+    ),
+    "scoring": ("scoring/", "bahdanau/LuongDecoder"),
+    "recurrent": ("recurrent/", "seq2seq/Seq2SeqEncoder/", "seq2seq/Seq2SeqDecoder/lengths"),
+    "seq2seq": ("seq2seq/masked_loss", "seq2seq/", "bahdanau/Seq2SeqAttentionDecoder/lengths"),
+    "bahdanau": (
+        *("bahdanau/Seq2SeqAttentionDecoder/", "bahdanau/LSTMAttentionDecoder/"),
+        *("bahdanau/Seq2SeqAttentionDecoder after", "bahdanau/LuongDecoder"),
+    ),
+    "multihead": ("multihead/", "transformer/TransformerDecoder/post"),
+    "positional": ("positional/", "transformer/TransformerDecoder/post"),
+    "transformer": (
+        *("transformer/PositionWise", "transformer/AddNorm", "transformer/TransformerEncoderBlock"),
+        *("transformer/TransformerDecoderBlock", "transformer/TransformerEncoder/", "transformer/"),
+    ),
+}
+OTHER = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutation:
+    """A change of one node of a column's file.
+
+    Attributes:
+        column, file: where.
+        place: number of the change in the file.
+        what: the function, and the code before and after.
+    """
+
+    column: str
+    file: str
+    place: int
+    what: str
+
+    @property
+    def id(self):
+        """What it changes, which stays the same when other lines of the file change."""
+        return f"{self.column}/{self.file}: {self.what}"
+
+    def applied(self):
+        """Return the file's text with the change."""
+        return ast.unparse(_Mutator(self.place).visit(parsed(self.column, self.file)))
+
+
+def sample(number):
+    """Return so many mutations of each column, the same ones as long as their code is the same."""
+    found = [mutation for column in d2l_ext.COLUMNS for mutation in _chosen(column, number)]
+    return sorted(found, key=lambda m: (m.column, m.file))
+
+
+def _chosen(column, number):
+    every = [mutation for file in FILES for mutation in _mutations(column, file)]
+    return sorted(every, key=lambda m: hashlib.sha256(m.id.encode()).hexdigest())[:number]
+
+
+def _mutations(column, file):
+    mutator, seen = _Mutator(None), {}
+    mutator.visit(parsed(column, file))
+    for place, what in enumerate(mutator.found):
+        seen[what] = seen.get(what, 0) + 1
+        again = f" #{seen[what]}" if seen[what] > 1 else ""
+        yield Mutation(column, file, place, what + again)
+
+
+def parsed(column, file):
+    return ast.parse((PACKAGE / column / f"{file}.py").read_text())
+
+
+class _Mutator(ast.NodeTransformer):
+    """Numbers all possible changes, and makes the one with a given number."""
+
+    def __init__(self, place):
+        self._place, self._function, self.found = place, [], []
+
+    def visit(self, node):
+        if _is_left_alone(node):
+            return node
+        scope = isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        if scope:
+            self._function.append(node.name)
+        chosen = node
+        for other in _alternatives(node):
+            if len(self.found) == self._place:
+                chosen = ast.copy_location(other, node)
+            self.found.append(".".join(self._function) + f": {_brief(node)} -> {_brief(other)}")
+        if chosen is node:
+            self._children(node)
+        if scope:
+            self._function.pop()
+        return ast.fix_missing_locations(chosen)
+
+    def _children(self, node):
+        defaults = node if isinstance(node, (ast.FunctionDef, ast.Lambda)) else None
+        for name, value in ast.iter_fields(node):
+            if defaults is not None and name in ("args", "decorator_list", "returns"):
+                continue
+            if isinstance(value, list):
+                value[:] = [self.visit(v) if isinstance(v, ast.AST) else v for v in value]
+            elif isinstance(value, ast.AST):
+                setattr(node, name, self.visit(value))
+
+
+def _is_left_alone(node):
+    if isinstance(node, (ast.Raise, ast.Import, ast.ImportFrom, ast.JoinedStr)):
+        return True
+    if isinstance(node, ast.FunctionDef):
+        return node.name.lstrip("_").startswith("check") or node.name == "seen"
+    return isinstance(node, ast.Call) and ast.unparse(node.func).startswith("checks.")
+
+
+def _alternatives(node):
+    match node:
+        case ast.BinOp(left, op, right) if type(op) in OTHER:
+            yield ast.BinOp(left, OTHER[type(op)](), right)
+        case ast.BoolOp(op, values):
+            yield ast.BoolOp(OTHER[type(op)](), values)
+        case ast.Compare(left, [op], values) if type(op) in OTHER:
+            yield ast.Compare(left, [OTHER[type(op)]()], values)
+        case ast.UnaryOp(ast.USub() | ast.Not() | ast.Invert(), operand):
+            yield operand
+        case ast.IfExp(test, body, orelse):
+            yield ast.IfExp(test, orelse, body)
+        case ast.Constant(bool(value)):
+            yield ast.Constant(not value)
+        case ast.Constant(int(value)):
+            yield ast.Constant(value + 1)
+        case ast.Constant(float(value)):
+            yield ast.Constant(2 * value or 1.0)
+
+
+def _brief(node):
+    text = " ".join(ast.unparse(node).split())
+    return text if len(text) <= 60 else text[:57] + "..."
