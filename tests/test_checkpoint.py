@@ -1,9 +1,13 @@
 """Checkpoints: what is written is read, in every framework, and nothing else is."""
 
+import functools
 import hashlib
 import json
 import struct
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -270,6 +274,105 @@ def test_a_params_file_of_d2l_mxnet(backend, d2l_mxnet, tmp_path, name):
     if name == "Seq2SeqEncoder":
         outputs, got = outputs[0], got[0]
     np.testing.assert_allclose(got, outputs.asnumpy(), rtol=0, atol=2e-6)
+
+
+# D2L's whole models: its package's encoders and the decoders of the book's text. Both leave traces
+# in the process that imports them, so they have one of their own.
+WHOLE = """
+import sys
+import numpy as np
+from benchmarks.d2l_text import FRAMEWORK as theirs
+from benchmarks.setting import Setting
+
+folder, kind = sys.argv[1:]
+s = Setting(kind, 3, 5, 12, num_hiddens=8, dropout=0, num_heads=2, ffn_num_hiddens=10)
+model = theirs.model(s)
+src, tgt, _, _ = s.arrays()
+lens = np.full(3, 5, "int32")
+inputs = [theirs.array(x) for x in (src, tgt, lens)]
+"""
+WHOLE_TORCH = """
+from pathlib import Path
+from safetensors.torch import load_file, save_file
+import torch
+
+ours = Path(folder) / "ours.safetensors"
+if ours.exists():
+    model.load_state_dict(load_file(ours))
+save_file(model.state_dict(), folder + "/theirs.safetensors")
+with torch.no_grad():
+    outputs = model.train()(*inputs).numpy()  # D2L's causal mask is there in training only
+np.savez(folder + "/theirs.npz", src=src, tgt=tgt, lens=lens, outputs=outputs)
+"""
+WHOLE_MXNET = """
+from mxnet import autograd
+
+with autograd.record(train_mode=True):
+    outputs = model(*inputs)
+model.save_parameters(folder + "/theirs.params")
+np.savez(folder + "/theirs.npz", src=src, tgt=tgt, lens=lens, outputs=outputs.asnumpy())
+"""
+
+
+def run_d2l(framework, folder, kind):
+    """Run one of D2L's models in a process of its own; return its inputs and its outputs."""
+    pytest.importorskip("d2l")
+    if framework not in d2l_ext.installed():
+        pytest.skip(f"{framework} is not installed")
+    rest = {"torch": WHOLE_TORCH, "mxnet": WHOLE_MXNET}[framework]
+    code = WHOLE.replace("FRAMEWORK", framework) + rest
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, folder, kind],
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    arrays = np.load(folder / "theirs.npz")
+    return [arrays[name].astype(int) for name in ("src", "tgt", "lens")], arrays["outputs"]
+
+
+@pytest.fixture(scope="module")
+def d2l_models(tmp_path_factory):
+    """A function that gives the file, inputs and outputs of one of D2L's models."""
+
+    @functools.cache
+    def made(framework, kind):
+        folder = tmp_path_factory.mktemp(f"{framework}-{kind}")
+        inputs, outputs = run_d2l(framework, folder, kind)
+        if framework == "mxnet":
+            return folder / "theirs.params", inputs, outputs
+        return load_file(folder / "theirs.safetensors"), inputs, outputs
+
+    return made
+
+
+def whole(backend, kind, inputs):
+    """Make our model of the same classes and sizes."""
+    api = backend.api
+    if kind == "transformer":
+        sizes = (12, 8, 10, 2, 2, 0)
+        parts = api.TransformerEncoder(*sizes), api.TransformerDecoder(*sizes)
+    else:
+        parts = api.Seq2SeqEncoder(12, 8, 8, 2), api.Seq2SeqAttentionDecoder(12, 8, 8, 2)
+    return backend.model(api.EncoderDecoder(*parts), *inputs)
+
+
+@pytest.mark.parametrize("kind", ["bahdanau", "transformer"])
+@pytest.mark.parametrize("framework", ["torch", "mxnet"])
+def test_a_whole_model_of_d2l(backend, d2l_models, framework, kind):
+    source, inputs, outputs = d2l_models(framework, kind)
+    mine = whole(backend, kind, inputs)
+    load_d2l(mine, source)
+    np.testing.assert_allclose(mine(*inputs), outputs, rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize("kind", ["bahdanau", "transformer"])
+def test_d2l_torch_loads_a_checkpoint(tmp_path, kind):
+    pytest.importorskip("torch")
+    path = tmp_path / "ours.safetensors"
+    mine = whole(d2l_ext.backend("torch"), kind, (SRC, TGT, LENS))
+    checkpoint.save(path, mine)
+    inputs, outputs = run_d2l("torch", tmp_path, kind)
+    np.testing.assert_allclose(mine(*inputs), outputs, rtol=0, atol=3e-6)
 
 
 def params_file(arrays):

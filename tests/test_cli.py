@@ -1,5 +1,6 @@
 """The command line, as a user types it; training runs that are killed; bad input."""
 
+import itertools
 import json
 import os
 import random
@@ -39,8 +40,12 @@ SMALL = {
 }
 
 
+# What a recurrent model does not have; the command line takes it for a Transformer only.
+OF_TRANSFORMER = ("ffn_num_hiddens", "num_heads")
+
+
 def options(**given):
-    values = {**SMALL, **given}
+    values = {k: v for k, v in SMALL.items() if k not in OF_TRANSFORMER} | given
     shown = {
         k: ",".join(map(str, v)) if isinstance(v, tuple) else str(v) for k, v in values.items()
     }
@@ -209,35 +214,40 @@ def test_kill_9_at_ten_random_moments(backend, tmp_path):
     print(f"{backend.name}: killed after the steps {moments} of {last}; the same in the end")
 
 
-def test_ctrl_c(tmp_path, monkeypatch):
-    pytest.importorskip("torch")
+def test_ctrl_c(tmp_path, trained):
+    folder = tmp_path / "a"
+    command = [sys.executable, "-m", "d2l_ext", "train", "--out", folder, *options()]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while not steps_in(folder / run.LOG) and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert errors.decode() == f"\nstopped; go on with:  d2l-ext train --resume {folder}\n"
+    assert process.returncode == 130
+    invoke("train", "--resume", folder)
+    same_run(trained, folder)
 
-    def interrupted(*args, **kwargs):
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "fit", interrupted)
-    result = invoke("train", "--out", tmp_path / "a", *options(), status=130)
-    assert f"go on with:  d2l-ext train --resume {tmp_path / 'a'}" in result.stderr
-
-
-def test_a_full_disk(tmp_path, monkeypatch):
-    pytest.importorskip("torch")
+@pytest.mark.parametrize("call", [1, 3, 5, 6, 7, 10])
+def test_a_full_disk(tmp_path, monkeypatch, trained, call):
+    """The disk is full at the end of writing one file or another; the run goes on afterwards."""
+    calls, original = itertools.count(1), os.fsync
 
     def full(descriptor):
-        raise OSError(28, "No space left on device")
+        if next(calls) >= call:
+            raise OSError(28, "No space left on device")
+        original(descriptor)
 
-    settings_written = []
-    original = os.fsync
-
-    def later(descriptor):
-        settings_written.append(descriptor)
-        return original(descriptor) if len(settings_written) <= 6 else full(descriptor)
-
-    monkeypatch.setattr("os.fsync", later)
-    result = invoke("train", "--out", tmp_path / "a", *options(), status=1)
+    folder = tmp_path / "a"
+    monkeypatch.setattr("os.fsync", full)
+    result = invoke("train", "--out", folder, *options(), status=1)
     assert result.stderr.strip() == "Error: [Errno 28] No space left on device"
     monkeypatch.setattr("os.fsync", original)
-    invoke("train", "--resume", tmp_path / "a")
+    if (folder / run.CONFIG).exists():
+        invoke("train", "--resume", folder)
+    else:
+        invoke("train", "--out", folder, *options())
+    same_run(trained, folder)
 
 
 def test_early_stopping(tmp_path):
@@ -402,6 +412,9 @@ def test_module_and_script_are_the_same_command():
         (["--buckets", "1"], "buckets: got [1], must be lengths of at least 2"),
         (["--schedule", "inverse_sqrt"], "warmup: got 0, but the schedule inverse_sqrt needs some"),
         (["--model", "transformer", "--num-heads", "3"], "num_hiddens: got 256"),
+        (["--num-heads", "2"], "--num-heads goes with --model transformer, not bahdanau"),
+        (["--attention", "dot"], "--attention goes with --model luong, not bahdanau"),
+        (["--model", "transformer", "--embed-size", "8"], "--embed-size goes with --model seq2seq"),
         (["--val-fraction", "0"], "something to validate with"),
         (["--lr", "nan"], "lr: got nan, must be positive"),
         (["--data", "/no/such/file"], "is no file"),

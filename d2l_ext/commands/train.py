@@ -68,6 +68,7 @@ def train(out, config, resume, **given):
             run.resume(resume, report=click.echo, progress=True)
             return
         settings = _with_absolute_data(read_settings(config, **given))
+        _refuse_what_the_model_has_not(settings.model, given)
         out = out or Path("runs") / f"{settings.model}-{settings.backend}"
         run.start(out, settings, report=click.echo, progress=True)
     except KeyboardInterrupt:
@@ -77,8 +78,24 @@ def train(out, config, resume, **given):
         sys.exit(130)
 
 
+# Settings that some models do not use; a file of settings may have them all the same.
+_MODELS_WITH = {
+    "embed_size": ("seq2seq", "bahdanau", "luong"),
+    "num_heads": ("transformer",),
+    "ffn_num_hiddens": ("transformer",),
+    "attention": ("luong",),
+}
+
+
+def _refuse_what_the_model_has_not(model, given):
+    for name, models in _MODELS_WITH.items():
+        if name in given and model not in models:
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{option} goes with --model {' or '.join(models)}, not {model}")
+
+
 def _with_absolute_data(settings):
     """Make the path of a corpus independent of the folder that the run is resumed in."""
     if settings.data in ("bundled", "fra-eng"):
         return settings
-    return dataclasses.replace(settings, data=str(Path(settings.data).absolute()))
+    return dataclasses.replace(settings, data=str(Path(settings.data).resolve()))
