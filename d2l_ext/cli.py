@@ -64,7 +64,8 @@ class Commands(click.Group):
 
 
 def _one_line(error):
-    return " ".join(str(error).split()) or type(error).__name__
+    text = "; ".join([str(error), *getattr(error, "__notes__", ())])
+    return " ".join(text.split()) or type(error).__name__
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

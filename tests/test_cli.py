@@ -241,9 +241,10 @@ def test_a_full_disk(tmp_path, monkeypatch, trained, call):
     folder = tmp_path / "a"
     monkeypatch.setattr("os.fsync", full)
     result = invoke("train", "--out", folder, *options(), status=1)
-    assert result.stderr.strip() == "Error: [Errno 28] No space left on device"
+    assert result.stderr.startswith("Error: [Errno 28] No space left on device")
     monkeypatch.setattr("os.fsync", original)
     if (folder / run.CONFIG).exists():
+        assert f"; go on with: d2l-ext train --resume {folder}" in result.stderr
         invoke("train", "--resume", folder)
     else:
         invoke("train", "--out", folder, *options())

@@ -72,10 +72,17 @@ def train(out, config, resume, **given):
         out = out or Path("runs") / f"{settings.model}-{settings.backend}"
         run.start(out, settings, report=click.echo, progress=True)
     except KeyboardInterrupt:
-        folder = resume or out
-        if folder is not None and (folder / run.CONFIG).exists():
-            click.echo(f"\nstopped; go on with:  d2l-ext train --resume {folder}", err=True)
+        click.echo("\n" + "; ".join(["stopped", *_how_to_go_on(resume or out)]), err=True)
         sys.exit(130)
+    except OSError as error:  # a full disk, say
+        for note in _how_to_go_on(resume or out):
+            error.add_note(note)
+        raise
+
+
+def _how_to_go_on(folder):
+    if folder is not None and (folder / run.CONFIG).exists():
+        yield f"go on with:  d2l-ext train --resume {folder}"
 
 
 # Settings that some models do not use; a file of settings may have them all the same.
