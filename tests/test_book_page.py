@@ -1,5 +1,6 @@
 """The book's web page in a browser: tabs, links, search, and nothing asked of another host."""
 
+import contextlib
 import functools
 import http.server
 import shutil
@@ -54,15 +55,21 @@ def browser():
 
 @pytest.fixture
 def page(browser, address):
-    """A page that fails the test for an error in the console or a request to another host."""
+    with watched(browser, address) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def watched(browser, address):
+    """A page that fails the test for an error in the console or a request to another place."""
     page = browser.new_context(base_url=address).new_page()
     wrong = []
     page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda r: r.url.startswith((address, "data:")) or wrong.append(r.url))
     yield page
-    assert wrong == []
     page.context.close()
+    assert wrong == []
 
 
 def shown(page):
@@ -103,10 +110,25 @@ def test_arrow_keys_move_between_tabs(page):
     assert shown(page) == {"mxnet"}
 
 
-def test_search_finds_valid_length(page):
-    page.goto("/search.html?q=valid+length")
+def search_finds_valid_length(page, address):
+    page.goto(f"{address}/search.html?q=valid+length")
     page.wait_for_selector("ul.search li")
     assert "Masked softmax" in page.locator("ul.search").inner_text()
+
+
+def test_search_finds_valid_length(page, address):
+    search_finds_valid_length(page, address)
+
+
+def test_a_file_needs_no_server(browser, address):
+    address = (page_module.BUILD / "html").as_uri()
+    with watched(browser, address) as page:
+        page.goto(f"{address}/01-masked-softmax.html?framework=tensorflow")
+        assert shown(page) == {"tensorflow"}
+        page.get_by_role("tab", name="MXNet").first.click()
+        page.reload()
+        assert shown(page) == {"mxnet"}
+        search_finds_valid_length(page, address)
 
 
 @pytest.mark.parametrize("width", [360, 1300])

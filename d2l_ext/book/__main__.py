@@ -69,11 +69,10 @@ def notebooks(numbers, backends, check, quick, changed, jobs):
 
 
 @main.command()
-@chapter_option
 @backend_option
-def book(numbers, backends):
+def book(backends):
     """Build the web page from the notebooks, if they are in step and agree."""
-    chosen = chapters(numbers)
+    chosen = chapters()
     executed = {c.name: _kept(c, backends) for c in chosen}
     _finish(_wrong(chosen, backends, executed), f"{len(chosen)} chapters agree")
     index = page.build(chosen, executed)

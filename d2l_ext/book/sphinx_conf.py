@@ -15,10 +15,12 @@ html_theme_options = {
     "use_fullscreen_button": False,
     "navigation_with_keys": False,
 }
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system has it
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["book.css"]
 html_js_files = ["book.js"]
 html_copy_source = False
+html_use_index = False
 html_show_sourcelink = False
 pygments_style = "a11y-high-contrast-light"
