@@ -16,7 +16,7 @@ from d2l_ext.agreement import generated, models
 from d2l_ext.agreement.cases import catalogue, sample
 from d2l_ext.agreement.report import MAIN, Report
 from d2l_ext.agreement.run import Comparison
-from d2l_ext.agreement.training import DRAWS, Plan
+from d2l_ext.agreement.training import Plan
 from d2l_ext.config import describe
 from d2l_ext.data import TranslationData, load_pairs
 from d2l_ext.randomness import generator
@@ -156,7 +156,7 @@ def compare(data, backends, dtype, epochs, dropout, folder, seed, cases, train, 
         "seed": seed,
         "cases": len(cases),
         "models": len(plans) - (MAIN in plans),
-        "restarts": DRAWS,
+        "restarts": {name: plan.draws for name, plan in plans.items()},
     }
     with Bars(names) as bars:
         outcomes = Comparison(names, cases, plans, dtypes, seed, pythons, limit, bars.show).run()

@@ -49,6 +49,7 @@ def plans(seed=0):
                 sentences=sentences,
                 references=references,
                 beam=3,
+                draws=3,
             )
     return found
 

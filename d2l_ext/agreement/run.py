@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from d2l_ext.agreement.remote import QUICK, Worker, WorkerError
-from d2l_ext.agreement.training import DRAWS, train
+from d2l_ext.agreement.training import train
 from d2l_ext.agreement.verdict import Question
 
 # The slowest first, so that no core waits for it at the end.
@@ -90,7 +90,7 @@ class Comparison:
 
     @staticmethod
     def _steps(plan):
-        return plan.num_steps * (DRAWS + 1)
+        return plan.num_steps * (plan.draws + 1)
 
     def _ask_cases(self, worker, outcome):
         outcome.versions = worker.ask("versions")

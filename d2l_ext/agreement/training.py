@@ -28,6 +28,7 @@ class Plan:
         sentences: source sentences that are translated afterwards.
         references: their translations in the data.
         beam: hypotheses of a beam search that translates them, too; None for none.
+        draws: how many starts from moved parameters there are.
     """
 
     data: object
@@ -39,6 +40,7 @@ class Plan:
     sentences: list
     references: list
     beam: int | None = None
+    draws: int = DRAWS
 
     def __post_init__(self):
         batch = next(iter(self.data.batches(self.seed, 0)))
@@ -149,7 +151,7 @@ def train(worker, plan, dtype, on_step=None):
     """
     pad = plan.data.pad
     worker.ask("build", plan.target, plan.example, dtype, plan.lr, plan.max_norm, pad)
-    return [_run(worker, plan, dtype, draw, on_step) for draw in (None, *range(DRAWS))]
+    return [_run(worker, plan, dtype, draw, on_step) for draw in (None, *range(plan.draws))]
 
 
 def _run(worker, plan, dtype, draw, on_step):
