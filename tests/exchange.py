@@ -8,6 +8,7 @@ the largest change of a margin when A's parameters move by one rounding unit (5 
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -90,12 +91,14 @@ class Exchange:
             self.saved.src_vocab, self.saved.tgt_vocab, settings.buckets
         )
         self.sentences = sentences
+        self._models = {}  # of the frameworks; a new one would be compiled again
 
     def translate(self, backend, method, parameters=None):
         """Translate in a framework, with the model's parameters or others."""
-        model = self.saved.build(d2l_ext.backend(backend))
-        if parameters is not None:
-            model.load_parameters(parameters)
+        if backend not in self._models:
+            self._models[backend] = self.saved.build(d2l_ext.backend(backend))
+        model = self._models[backend]
+        model.load_parameters(self.saved.parameters if parameters is None else parameters)
         return translations(model, self.data, self.sentences, **METHODS[method])
 
     def cells(self, backends, method):
@@ -128,8 +131,10 @@ def held_out(settings, count):
 
 
 def train(folder, settings, report=print):
-    """Train a model, unless it is there already; return the path of its checkpoint."""
-    if not (folder / run.CONFIG).exists():
+    """Train a model, as far as it is not there already; return the path of its checkpoint."""
+    if (folder / run.CONFIG).exists():
+        run.resume(folder, report=report)
+    else:
         run.start(folder, settings, report=report)
     return folder / run.LAST
 
@@ -138,28 +143,33 @@ def train(folder, settings, report=print):
 @click.option("--data", default="bundled", show_default=True)
 @click.option("--sentences", default=500, show_default=True)
 @click.option("--epochs", default=3, show_default=True)
+@click.option("--kinds", default="bahdanau,transformer", show_default=True)
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("runs/exchange"))
-def main(data, sentences, epochs, folder):
+def main(data, sentences, epochs, kinds, folder):
     """Print the matrix for a corpus; what is trained already in the folder is used again."""
+    failed = False
     backends = d2l_ext.installed()
-    for kind in ("bahdanau", "transformer"):
+    for kind in kinds.split(","):
         for backend in backends:
             settings = read_settings(
                 backend=backend, model=kind, data=data, epochs=epochs, **sizes(kind)
             )
-            path = train(folder / f"{kind}-{backend}", settings, lambda line: click.echo(line))
+            path = train(folder / f"{kind}-{backend}", settings, click.echo)
             exchange = Exchange(path, held_out(settings, sentences))
             for method in METHODS:
                 cells, budget = exchange.cells(backends, method)
                 for other, cell in cells.items():
                     line = {"model": kind, "method": method, "train": backend, "in": other}
                     click.echo(json.dumps(line | {"cell": str(cell), "budget": f"{budget:.1e}"}))
+                    failed |= bool(cell.different)
+    sys.exit(1 if failed else 0)
 
 
 def sizes(kind):
     """Return settings of a small model."""
     common = {"num_hiddens": 96, "ffn_num_hiddens": 192, "embed_size": 64, "min_freq": 3}
     common |= {"buckets": (10, 16), "num_layers": 1, "schedule": "inverse_sqrt", "warmup": 200}
+    common |= {"test_fraction": 0.1}
     return common | {"lr": 0.005 if kind == "bahdanau" else 0.002}
 
 

@@ -57,6 +57,8 @@ def translate(checkpoint, backend, dtype, sentence, file, as_json, **decoding):
 def _read_lines(file):
     """Return the lines of a file, or of standard input, without their ends."""
     name = file or "standard input"
+    if file is None and sys.stdin.isatty():
+        click.echo("a sentence on each line; Ctrl-D ends", err=True)
     data = sys.stdin.buffer.read() if file is None else file.read_bytes()
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if lines[-1] == b"":
