@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import stat
 import time
 
@@ -11,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 import d2l_ext
-from d2l_ext.agreement import codec
+from d2l_ext import reference
+from d2l_ext.agreement import codec, models, report
 from d2l_ext.agreement.budget import unit
 from d2l_ext.agreement.cases import catalogue
 from d2l_ext.agreement.drift import (
@@ -303,6 +305,47 @@ def test_two_frameworks_from_end_to_end(tmp_path):
     assert max(training[names[1]]["loss_errors"]) < 1e-12
     for picture in ("losses-float64.png", "attention-float64.png"):
         assert (tmp_path / "report" / picture).stat().st_size > 10_000
+
+
+@two_frameworks
+def test_a_second_run_writes_the_same_numbers(tmp_path):
+    names = ",".join(d2l_ext.installed()[:2])
+    for folder in ("one", "two"):
+        result = invoke(
+            *("--backends", names, "--dtype", "float32", "--epochs", 1, "--dropout", 0.1),
+            *("--cases", "scoring/attention/", "--report", tmp_path / folder),
+        )
+        assert result.exit_code == 0, result.output
+    one, two = ((tmp_path / folder / "report.json").read_text() for folder in ("one", "two"))
+    assert one == two
+    keys = re.findall(r"^- ``(\w+)``", report.__doc__, re.MULTILINE)
+    assert keys == list(json.loads(one))
+
+
+def test_every_decoder_is_in_a_small_model_with_and_without_dropout():
+    plans = models.plans()
+    decoders = {plan.target["config"]["decoder"]["class"] for plan in plans.values()}
+    assert decoders == {name for name in reference.__all__ if name.endswith("Decoder")} - {
+        "Decoder",
+        "AttentionDecoder",
+        "EncoderDecoder",
+    }
+    assert all(plan.num_steps == 100 for plan in plans.values())
+    assert {f"{name}, dropout" for name in models.MODELS} <= plans.keys()
+    assert len(plans) == 2 * len(models.MODELS)
+
+
+@pytest.mark.slow
+@two_frameworks
+@pytest.mark.parametrize("name", models.plans())
+def test_every_small_model_agrees_over_100_steps(name):
+    plans = {name: models.plans()[name]}
+    dtypes = ("float64", "float32")
+    outcomes = Comparison(d2l_ext.installed(), [], plans, dtypes).run()
+    found = report.Report(outcomes, plans, dtypes, {}, {})
+    assert not list(found.departures())
+    assert found.models[name].keys() == set(dtypes)
+    assert found.agrees
 
 
 @two_frameworks
