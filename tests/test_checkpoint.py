@@ -178,6 +178,35 @@ def test_content_that_does_not_fit_is_an_error(torch_file, message):
         checkpoint.load(rewritten(torch_file, CHANGES[message]))
 
 
+def places(content, before=()):
+    """List the paths to all entries of nested dictionaries."""
+    for key, value in content.items():
+        yield (*before, key)
+        if isinstance(value, dict):
+            yield from places(value, (*before, key))
+
+
+@settings(max_examples=100)
+@given(data=st.data(), value=st.sampled_from([None, 3, -1, "x", [], {}, [1], True, "absent"]))
+def test_content_of_another_kind_is_an_error_or_a_model(torch_file, data, value):
+    *path, last = data.draw(st.sampled_from(list(places(read_metadata(torch_file)[1]))))
+
+    def change(tensors, metadata, content):
+        for key in path:
+            content = content[key]
+        if value == "absent":
+            del content[last]
+        else:
+            content[last] = value
+
+    file = rewritten(torch_file, change)
+    try:
+        model = checkpoint.load(file).build(d2l_ext.backend("torch"))
+    except CheckpointError:
+        return
+    assert model(SRC, TGT, LENS).shape == (3, 4, 7)
+
+
 def drop(tensors, name):
     for key in (name, f"training.m.{name}", f"training.v.{name}"):
         del tensors[key]

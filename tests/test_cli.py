@@ -440,6 +440,7 @@ def test_bad_options_of_train(tmp_path, monkeypatch, args, message):
         ("epochs = 1.5", "epochs: got 1.5, must be a whole number"),
         ("epochs = true", "epochs: got True, must be a whole number"),
         ("buckets = [8, 'a']", "must be a list of whole numbers"),
+        ("buckets = 8", "buckets: got 8, must be a list of whole numbers"),
         ("lr = inf", "lr: got inf, must be float"),
     ],
 )

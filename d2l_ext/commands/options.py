@@ -103,7 +103,10 @@ def settings_of(path, saved):
         raise checkpoint.CheckpointError(
             f"{path}: has a model, but not what `d2l-ext train` writes beside it"
         )
-    return read_settings(**saved.info["settings"])
+    try:
+        return read_settings(**saved.info["settings"])
+    except (TypeError, ValueError) as error:
+        raise checkpoint.CheckpointError(f"{path}: its settings: {error}") from error
 
 
 def one_sentence(text):

@@ -83,7 +83,7 @@ class Checkpoint:
                 module, tokens, tokens, np.array([2]), seed=self.seed, dtype=dtype or self.dtype
             )
             model.load_parameters(self.parameters)
-        except (ValueError, TypeError, KeyError) as error:
+        except Exception as error:  # what a framework raises where sizes do not fit is its own
             raise CheckpointError(f"the checkpoint's model: {error}") from error
         return model
 
@@ -156,7 +156,7 @@ def _parse(data):
     try:
         tensors, content = parse_tensors(data), json.loads(metadata["content"])
         return _checkpoint(tensors, content)
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f"has not the content of a checkpoint: {error!r}") from error
 
 
@@ -175,9 +175,9 @@ def _metadata(data):
         header = json.loads(data[8 : _header(data)])
         metadata = header.pop("__metadata__", {})
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-    except (UnicodeDecodeError, ValueError, LookupError, TypeError, AttributeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except CheckpointError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"is damaged: its header cannot be read ({error})") from error
     if _header(data) + end > len(data):
         raise CheckpointError(
@@ -197,6 +197,8 @@ def _checkpoint(tensors, content):
     parameters = {k: x for k, x in tensors.items() if not k.startswith("training.")}
     if not parameters:
         raise CheckpointError("has no parameters")
+    if not isinstance(content["info"], dict):
+        raise CheckpointError(f"its info is {content['info']!r}, but must be a dictionary")
     training = None
     if content["num_steps"] is not None:
         training = {"num_steps": content["num_steps"]}
@@ -210,6 +212,7 @@ def _checkpoint(tensors, content):
                     f"its training state ({moment}) has not the parameters' names"
                 )
     model = content["model"]
+    _check_description(model)
     _check_vocab(model, "encoder", "src_vocab", vocabularies)
     _check_vocab(model, "decoder", "tgt_vocab", vocabularies)
     return Checkpoint(
@@ -220,6 +223,16 @@ def _checkpoint(tensors, content):
         info=content["info"],
         **vocabularies,
     )
+
+
+def _check_description(model):
+    """Check that a model's description has classes and configurations where they belong."""
+    parts = (model.get("class"), model.get("config")) if isinstance(model, dict) else (None, None)
+    if not isinstance(parts[0], str) or not isinstance(parts[1], dict):
+        raise CheckpointError("the description of its model lacks a class or a configuration")
+    for value in parts[1].values():
+        if isinstance(value, dict):
+            _check_description(value)
 
 
 def _vocab(side, content):

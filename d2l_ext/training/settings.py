@@ -150,8 +150,8 @@ def _typed(spec, value):
         value = float(value)
     if kind is tuple and isinstance(value, list):
         value = tuple(value)
-    whole = kind is not tuple or all(type(item) is int for item in value)
-    if type(value) is not kind or not whole or value in (float("inf"), float("-inf")):
+    fits = type(value) is kind and value not in (float("inf"), float("-inf"))
+    if not fits or (kind is tuple and not all(type(item) is int for item in value)):
         wanted = {tuple: "a list of whole numbers", int: "a whole number"}.get(kind, kind.__name__)
         raise ValueError(f"{spec.name}: got {value!r}, must be {wanted}")
     return value
