@@ -210,7 +210,7 @@ def test_the_first_quantity_that_leaves_the_budget_is_named():
     others = {"torch": calm(), "mxnet": calm(), "jax": late, "tensorflow": early, "x": calm()}
     found = compare_runs(others, "float64")
     assert departure(found, "torch") is None
-    assert departure(found, "jax").startswith("parameters after 3 steps: W: 1.0e-09 of ")
+    assert departure(found, "jax").startswith("parameters at the end: W: 1.0e-09 of ")
     assert departure(found, "tensorflow").startswith("loss of later steps: step 2: 5.0e-10 of ")
 
 

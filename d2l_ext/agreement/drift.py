@@ -207,17 +207,18 @@ def compare_runs(runs, dtype):
         ``{quantity: {backend: Drift or TokenVerdict}}``, in the order of time.
     """
     losses = loss_drift(runs, dtype)
-    count = len(next(iter(losses.values())).names)
-    found = {"loss of step 1": {b: _part(drift, slice(0, 1)) for b, drift in losses.items()}}
-    for when, state in (("1 step", "first"), (f"{count} steps", "last")):
-        if state == "last":
-            found["loss of later steps"] = {b: _part(d, slice(1, None)) for b, d in losses.items()}
-        for what in ("moments", "parameters"):
 
-            def tensors(run, state=state, what=what):
-                return getattr(getattr(run, state), what)
+    def state(tensors):
+        return tensor_drift(runs, dtype, tensors)
 
-            found[f"{what} after {when}"] = tensor_drift(runs, dtype, tensors)
+    found = {
+        "loss of step 1": {b: _part(drift, slice(0, 1)) for b, drift in losses.items()},
+        "moments after 1 step": state(lambda run: run.first.moments),
+        "parameters after 1 step": state(lambda run: run.first.parameters),
+        "loss of later steps": {b: _part(drift, slice(1, None)) for b, drift in losses.items()},
+        "moments at the end": state(lambda run: run.last.moments),
+        "parameters at the end": state(lambda run: run.last.parameters),
+    }
     for how in ("greedy", "beam"):
         if all(getattr(run, how) is not None for some in runs.values() for run in some):
             found[f"{how} tokens"] = compare_tokens(runs, dtype, how)

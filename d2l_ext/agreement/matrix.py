@@ -3,16 +3,20 @@
 import dataclasses
 import math
 
-from d2l_ext.agreement.drift import Drift
+from d2l_ext.agreement.drift import Drift, TokenVerdict
 
-# What a topic is judged by, and the quantities of the cases and of the trained models behind it.
+# What a topic is judged by: quantities of the cases, and of the models that were trained.
 ASPECTS = {
-    "forward": (("outputs", "outputs of vjp", "weights", "loss"), ()),
-    "gradients": (("gradients", "input gradients"), ()),
-    "first steps": (("step 1", "step 2"), ("loss of step 1", "after 1 step")),
-    "100 steps": ((), ("loss of later steps", " steps")),
-    "tokens": (("decoding",), ("greedy tokens", "beam tokens")),
+    "forward": ("outputs", "outputs of vjp", "weights", "loss"),
+    "gradients": ("gradients", "input gradients"),
+    "first steps": (
+        *("step 1", "step 2"),
+        *("loss of step 1", "moments after 1 step", "parameters after 1 step"),
+    ),
+    "100 steps": ("loss of later steps", "moments at the end", "parameters at the end"),
+    "tokens": ("decoding", "greedy tokens", "beam tokens"),
 }
+ASPECT = {quantity: aspect for aspect, quantities in ASPECTS.items() for quantity in quantities}
 
 
 @dataclasses.dataclass
@@ -33,9 +37,22 @@ class Entry:
     beyond: int = 0
     ties: int = 0
 
-    def add(self, ratio, where):
-        """Take one more error over budget."""
+    def add(self, verdict, where):
+        """Take one more `Verdict`, `Drift` or `TokenVerdict`."""
+        if isinstance(verdict, Drift):
+            self.beyond += int((~verdict.compared).sum())
+            self.compared += int(verdict.compared.sum())
+            if verdict.ratio is not None:
+                self._larger(verdict.ratio, f"{where}: {verdict.names[verdict.worst]}")
+            return
         self.compared += 1
+        if isinstance(verdict, TokenVerdict):
+            self.ties += len(verdict.ties)
+            self._larger(0.0 if verdict.agrees else math.inf, f"{where}: {verdict}")
+        else:
+            self._larger(verdict.ratio, str(verdict))
+
+    def _larger(self, ratio, where):
         if ratio >= self.ratio:
             self.ratio, self.where = ratio, where
 
@@ -51,37 +68,22 @@ def matrix(report):
         report: a `report.Report`.
     """
     found = {}
+    for name, quantity, backend, dtype, verdict in _verdicts(report):
+        if quantity in ASPECT:
+            cells = found.setdefault((name.partition("/")[0], ASPECT[quantity]), {})
+            cells.setdefault((backend, dtype), Entry()).add(verdict, f"{name}: {quantity}")
+    topics = list(dict.fromkeys(topic for topic, _ in found))
+    keys = [(topic, aspect) for topic in topics for aspect in ASPECTS]
+    return {key: found[key] for key in keys if key in found}
 
-    def entry(name, aspect, backend, dtype):
-        cells = found.setdefault((name.partition("/")[0], aspect), {})
-        return cells.setdefault((backend, dtype), Entry())
 
+def _verdicts(report):
+    """Yield (case or model, quantity, backend, precision, verdict)."""
     for outcome in report.outcomes.values():
         for v in outcome.verdicts:
-            for aspect, (quantities, _) in ASPECTS.items():
-                if v.quantity in quantities:
-                    entry(v.case, aspect, v.backend, v.dtype).add(v.ratio, str(v))
+            yield v.case, v.quantity, v.backend, v.dtype, v
     for name, by_dtype in report.models.items():
         for dtype, quantities in by_dtype.items():
             for quantity, by_backend in quantities.items():
-                for aspect, (_, endings) in ASPECTS.items():
-                    if not quantity.endswith(endings or "no quantity"):
-                        continue
-                    for backend, verdict in by_backend.items():
-                        cell = entry(name, aspect, backend, dtype)
-                        _add(cell, verdict, f"{name}: {quantity}")
-    order = {aspect: place for place, aspect in enumerate(ASPECTS)}
-    topics = list(dict.fromkeys(topic for topic, _ in found))
-    return dict(sorted(found.items(), key=lambda x: (topics.index(x[0][0]), order[x[0][1]])))
-
-
-def _add(cell, verdict, where):
-    """Add a `Drift` or `TokenVerdict` of a trained model."""
-    if not isinstance(verdict, Drift):
-        cell.ties += len(verdict.ties)
-        cell.add(0.0 if verdict.agrees else math.inf, f"{where}: {verdict}")
-        return
-    cell.beyond += int((~verdict.compared).sum())
-    if verdict.ratio is not None:
-        cell.add(verdict.ratio, f"{where}: {verdict.names[verdict.worst]}")
-        cell.compared += int(verdict.compared.sum()) - 1
+                for backend, verdict in by_backend.items():
+                    yield name, quantity, backend, dtype, verdict
