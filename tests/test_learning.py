@@ -1,8 +1,9 @@
 """Each model learns, and the frameworks learn the same.
 
 A part of the bundled corpus, one translation per source: the first 100 losses agree with torch's at
-every step, at least nine in ten training tokens are right in the end, and the translations of the
-training sentences are the same.
+every step, as far as torch agrees with itself when it starts a rounding unit away; at least nine in
+ten training tokens are right in the end, and the translations of the training sentences are the
+same.
 """
 
 import functools
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 import d2l_ext
+from d2l_ext.agreement.budget import FACTOR, unit
+from d2l_ext.agreement.training import DRAWS, moved
 from d2l_ext.data import TranslationData, load_pairs
 from d2l_ext.training.loop import fit
 from d2l_ext.training.translation import translate
@@ -47,8 +50,11 @@ def corpus():
 
 
 @functools.cache
-def trained(backend_name, name, dtype):
-    """Losses, share of training tokens right, and translations of one run."""
+def trained(backend_name, name, dtype, draw=None, epochs=EPOCHS):
+    """Losses, share of training tokens right, and translations of one run.
+
+    With a `draw`, it starts from parameters moved by a rounding unit.
+    """
     be, data = d2l_ext.backend(backend_name), corpus()
     encoder, decoder, sizes = MODELS[name]
     module = be.api.EncoderDecoder(
@@ -57,8 +63,10 @@ def trained(backend_name, name, dtype):
     )
     *inputs, labels = data.arrays
     model = be.model(module, *(x[:2] for x in inputs), seed=0, dtype=dtype)
+    if draw is not None:
+        model.load_parameters(moved(model.parameters(), 0, draw))
     trainer = be.trainer(model, LEARNING_RATE.get(name, 0.01), 1.0, data.pad)
-    losses = fit(trainer, data, EPOCHS).losses
+    losses = fit(trainer, data, epochs).losses
     right = (model(*inputs).argmax(-1) == labels)[labels != data.pad]
     pairs = zip(inputs[0], inputs[2], strict=True)
     sentences = [" ".join(data.src_vocab.to_tokens(s[: n - 1])) for s, n in pairs]
@@ -74,11 +82,21 @@ def test_each_model_learns(name):
     assert len(set(translations)) > 50
 
 
+@functools.cache
+def loss_budget(name):
+    """8 times what moving the start by a rounding unit changes, relative, in 100 losses."""
+    first = trained("torch", name, "float64")[0][:100]
+    others = [trained("torch", name, "float64", draw, 50)[0] for draw in range(DRAWS)]
+    changes = np.abs(np.divide(others, first) - 1).max(axis=0)
+    return FACTOR * np.maximum(np.maximum.accumulate(changes), FACTOR * unit("float64"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_framework_learns_the_same(backend, name):
     losses, right, translations = trained(backend.name, name, "float64")
     wanted, _, same = trained("torch", name, "float64")
-    np.testing.assert_allclose(losses[:100], wanted[:100], rtol=1e-9)
+    errors = np.abs(np.divide(losses, wanted) - 1)[:100]
+    assert (errors <= loss_budget(name)).all()
     assert right >= 0.9
     assert translations == same
