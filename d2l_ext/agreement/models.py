@@ -48,7 +48,7 @@ def plans(seed=0):
                 seed=seed,
                 sentences=sentences,
                 references=references,
-                beam=3,
+                beam=None if rate else 3,
                 draws=3,
             )
     return found
