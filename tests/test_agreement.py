@@ -102,6 +102,22 @@ def test_the_stored_budgets_are_what_is_measured(name):
                 assert new.of(quantity, tensor) == pytest.approx(old.of(quantity, tensor), rel=0.34)
 
 
+def test_no_budget_allows_everything():
+    for name, own in budget.stored().items():
+        for dtype in budget.DTYPES:
+            sizes = [size for tensors in own[dtype].values() for size in tensors.values()]
+            assert all(size < 0.01 for size in sizes), f"{name} {dtype}"
+
+
+def test_a_reference_that_is_wrong_itself_sets_no_budget(monkeypatch):
+    job = CASES["seq2seq/masked_loss/pad"].job(0)
+    answer = budget.evaluate(job)
+    widened = {q: {n: x.astype(float) for n, x in t.items()} for q, t in answer.items()}
+    monkeypatch.setattr(budget, "evaluate", lambda job, dtype: widened)
+    with pytest.raises(ArithmeticError, match="has dtype float64, must be float32"):
+        budget.own_errors(job, answer, "float32")
+
+
 def test_float64_gradients_agree_to_thirteen_digits():
     """What the budgets come to: no float64 budget of an output or a loss is above 1e-13."""
     for name, own in budget.stored().items():

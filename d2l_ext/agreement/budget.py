@@ -71,9 +71,14 @@ def own_errors(job, answer, dtype):
 
     Returns:
         ``{quantity: {tensor: size}}`` of those above a rounding unit.
+
+    Raises:
+        ArithmeticError: an infinite error, which would allow everything.
     """
     own = {}
     for error in errors.errors(evaluate(job, dtype), answer, dtype, job.largest_cotangent):
+        if not np.isfinite(error.size):
+            raise ArithmeticError(f"{job.name}: the reference itself, in {dtype}: {error}")
         if error.size > unit(dtype):
             own.setdefault(error.quantity, {})[error.tensor] = error.size
     return own
@@ -149,7 +154,12 @@ def key(case):
 def _source_hash():
     """Hash the code that computes and measures, without comments, docstrings and layout."""
     folder = Path(reference.__file__).parent
-    others = ("__init__.py", "backend.py", "hooks.py")  # no part in what a module computes
+    others = (
+        "__init__.py",
+        "backend.py",
+        "defaults.py",
+        "hooks.py",
+    )  # no part in what a module computes
     files = [file for file in sorted(folder.glob("*.py")) if file.name not in others]
     files += [Path(m.__file__) for m in (tangent, exact, errors, tables)]
     digest = hashlib.sha256()

@@ -224,4 +224,4 @@ def masked_loss(Y_hat, Y, pad=None):
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     losses = -np.take_along_axis(log_probs, np.asarray(Y)[..., None], axis=-1)[..., 0]
     real = np.ones(Y.shape, bool) if pad is None else Y != pad
-    return (losses * real).sum() / max(int(real.sum()), 1)
+    return (losses * real).sum() / losses.dtype.type(max(real.sum(), 1))  # an int would widen it
