@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
 from pathlib import Path
@@ -36,10 +37,12 @@ def _names(known):
 @click.option(
     "--out", type=click.Path(path_type=Path), default="report/bench", help="Folder of the report."
 )
-def main(level, columns, groups, out):
+@click.option("--add", is_flag=True, help="Keep what the report has of other measurements.")
+def main(level, columns, groups, out, add):
     """Measure ours against D2L's own code and against the matrix products alone."""
-    level, console, results = level or "full", Console(), []
+    level, console = level or "full", Console()
     measurements = plan(level, columns, groups)
+    results = _others(out / "bench.json", measurements) if add else []
     about = _about(level)
     with Progress(
         TextColumn("{task.description}"),
@@ -52,6 +55,7 @@ def main(level, columns, groups, out):
         for m in measurements:
             progress.update(task, description=f"{m.group} {m.framework} {m.title}".rstrip())
             results.append(_result(m, level))
+            results.sort(key=_place)
             report.write_json(out / "bench.json", {**about, "results": results})
             report.write_markdown(out / "bench.md", results)
             progress.advance(task)
@@ -63,22 +67,33 @@ def main(level, columns, groups, out):
         raise SystemExit(1)
 
 
+def _others(path, measurements):
+    """Return the results of an earlier run that are not to be measured again."""
+    again = [(m.group, m.framework, m.title) for m in measurements]
+    results = json.loads(path.read_text())["results"] if path.exists() else []
+    return [r for r in results if (r["group"], r["framework"], r["title"]) not in again]
+
+
+def _place(result):
+    return GROUPS.index(result["group"]), COLUMNS.index(result["framework"])
+
+
 def _result(measurement, level):
+    result = {
+        "group": measurement.group,
+        "framework": measurement.framework,
+        "title": measurement.title,
+        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
     try:
-        return measure.run(measurement, *TURNS[level])
+        return result | measure.run(measurement, *TURNS[level])
     except measure.Failed as error:  # costs this measurement only
-        return {
-            "group": measurement.group,
-            "framework": measurement.framework,
-            "title": measurement.title,
-            "failed": str(error),
-        }
+        return result | {"failed": str(error)}
 
 
 def _about(level):
     return {
         "level": level,
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": {
             "cores": len(os.sched_getaffinity(0)),
             "processor": _processor(),

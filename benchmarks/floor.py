@@ -31,10 +31,9 @@ def _torch():
 
 
 def _mxnet():
+    importlib.import_module("d2l_ext.mxnet")  # first: it sets what MXNet needs of NumPy
     from mxnet import np as mnp
     from mxnet import npx
-
-    from d2l_ext import mxnet  # noqa: F401  (what MXNet needs of NumPy)
 
     def matmul(a, b):
         return mnp.dot(a, b) if a.ndim == 2 else npx.batch_dot(a, b)

@@ -11,6 +11,8 @@ import numpy as np
 
 from benchmarks.environment import ROOT, python
 
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
+
 
 class Failed(RuntimeError):
     """A subject's process ended before it answered."""
@@ -35,7 +37,7 @@ class Worker:
                 json.dumps(subject),
             ],
             cwd=ROOT,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"},
+            env={**os.environ, **QUIET, **subject.get("environment", {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -115,16 +117,13 @@ def summary(values):
 
 
 def run(measurement, seconds=20.0, least=3, most=15):
-    """Measure, and return a result as it stands in the JSON file.
+    """Measure, and return what the JSON file says of it.
 
     Args:
         measurement: a `benchmarks.plan.Measurement`.
         seconds, least, most: as in `alternate`.
     """
     result = {
-        "group": measurement.group,
-        "framework": measurement.framework,
-        "title": measurement.title,
         "setting": next(iter(measurement.subjects.values()))["setting"],
         "load": os.getloadavg()[0],
     }
@@ -147,10 +146,12 @@ def _ratios(found):
     """Compare within each turn: others over ours, and ours over the floor."""
     ratios = {}
     for ours in ("ours", "compiled"):
-        for other in ("d2l", "own"):
-            if ours in found and other in found:
+        if ours not in found:
+            continue
+        for other in found:
+            if other.startswith(("d2l", "own")):
                 ratios[f"{other} / {ours}"] = summary(found[other] / found[ours])
-        if ours in found and "floor" in found:
+        if "floor" in found:
             ratios[f"{ours} / floor"] = summary(found[ours] / found["floor"])
     return ratios
 

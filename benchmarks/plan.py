@@ -1,6 +1,7 @@
 """What is measured: a list of measurements, each of one framework and one size."""
 
 import dataclasses
+import os
 
 from benchmarks.setting import Heads, Setting
 
@@ -77,11 +78,20 @@ def _pair(task, framework, setting, **options):
     return {who: _subject(task, who, framework, setting, **options) for who in ("ours", "d2l")}
 
 
+def _timed_pair(*args, **options):
+    """As `_pair`; MXNet by itself takes half of the processors, and ours takes all."""
+    pair = _pair(*args, **options)
+    if pair["d2l"]["framework"] == "mxnet":
+        threads = {"MXNET_OMP_MAX_THREADS": str(len(os.sched_getaffinity(0)))}
+        pair["d2l, all cores"] = {**pair["d2l"], "environment": threads}
+    return pair
+
+
 def _steps(level, framework):
     for vocab_size in (200, 10_000) if level == "full" else (200,):
         for num_steps in _lengths(level):
             setting = _setting(level, vocab_size=vocab_size, num_steps=num_steps)
-            subjects = _pair("step", framework, setting)
+            subjects = _timed_pair("step", framework, setting)
             # torch.compile writes out every step of the loops, which takes minutes for long ones.
             if framework == "torch" and num_steps < 40:
                 subjects["compiled"] = _subject("step", "ours", framework, setting, compile=True)
@@ -93,14 +103,14 @@ def _steps(level, framework):
 def _transformers(level, framework):
     for num_steps in _lengths(level)[:2]:
         setting = _setting(level, model="transformer", num_steps=num_steps)
-        subjects = _pair("step", framework, setting)
+        subjects = _timed_pair("step", framework, setting)
         yield Measurement("transformer", framework, f"{num_steps} steps", subjects)
 
 
 def _decoding(level, framework):
     num_tokens = 5 if level == "tiny" else 100
     setting = _setting(level, model="transformer", batch=32)
-    subjects = _pair("decode", framework, setting, num_tokens=num_tokens)
+    subjects = _timed_pair("decode", framework, setting, num_tokens=num_tokens)
     yield Measurement("decoding", framework, f"Transformer, {num_tokens} tokens", subjects)
 
 
@@ -122,7 +132,7 @@ def _multihead(level, framework):
 def _throughput(level, framework):
     num_tokens = 5 if level == "tiny" else 20
     setting = _setting(level)
-    subjects = _pair("greedy", framework, setting, num_tokens=num_tokens)
+    subjects = _timed_pair("greedy", framework, setting, num_tokens=num_tokens)
     subjects["beam"] = _subject("beam", "ours", framework, setting, num_tokens=num_tokens, width=4)
     title = f"batch {setting.batch}, {num_tokens} tokens, greedy; ours also beam 4"
     yield Measurement("throughput", framework, title, subjects)

@@ -8,7 +8,7 @@ It reads commands, a line each, from its standard input and answers each with a 
 
 The subject is a JSON object, the only argument: ``task`` ("load", "step", "decode", "greedy",
 "beam", "multihead"), ``who`` ("ours", "d2l", "floor", "own"), ``framework``, ``setting`` (of
-`Setting` or `Heads`) and ``options``.
+`Setting` or `Heads`) and ``options``; an ``environment``, where there is one, is set already.
 """
 
 import importlib

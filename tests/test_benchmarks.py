@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from benchmarks import __main__ as command
 from benchmarks import measure, report
 from benchmarks.environment import FOLDER, ROOT
 from benchmarks.plan import COLUMNS, GROUPS, plan
@@ -161,6 +162,35 @@ def test_ratios_are_taken_turn_by_turn():
     ratios = measure._ratios(found)
     assert set(ratios) == {"d2l / ours"}
     assert ratios["d2l / ours"] == {"median": 3, "low": 2.5, "high": 3.5}
+
+
+def test_every_run_of_d2l_is_compared():
+    found = {"ours": np.array([2.0]), "d2l": np.array([6.0]), "d2l, all cores": np.array([4.0])}
+    ratios = measure._ratios(found)
+    assert {name: r["median"] for name, r in ratios.items()} == {
+        "d2l / ours": 3,
+        "d2l, all cores / ours": 2,
+    }
+
+
+def test_mxnet_runs_d2l_with_its_own_threads_and_with_all():
+    (first, *_) = plan("tiny", ("mxnet",), ("step",))
+    assert "environment" not in first.subjects["d2l"]
+    threads = {"MXNET_OMP_MAX_THREADS": str(len(os.sched_getaffinity(0)))}
+    assert first.subjects["d2l, all cores"]["environment"] == threads
+
+
+def test_a_report_is_added_to(tmp_path):
+    measured = plan("tiny", ("jax",), ("step",))
+    old = [
+        {"group": "memory", "framework": "torch", "title": "9 steps"},
+        {"group": "step", "framework": "jax", "title": measured[0].title},
+    ]
+    path = tmp_path / "bench.json"
+    assert command._others(path, measured) == []
+    path.write_text(json.dumps({"results": old}))
+    assert command._others(path, measured) == old[:1]
+    assert sorted(old, key=command._place) == old[::-1]
 
 
 def test_growth_compares_the_last_tokens_with_the_tenth():

@@ -16,6 +16,8 @@ import itertools
 import sys
 import types
 
+import numpy
+
 # d2l imports these at its top and uses them in other chapters only.
 UNUSED = (
     "IPython",
@@ -32,8 +34,7 @@ UNUSED = (
 
 def load(framework):
     """Import `d2l.torch` (or another), with empty modules in place of absent ones it won't use."""
-    if framework == "mxnet":
-        from d2l_ext import mxnet  # noqa: F401  (what MXNet needs of NumPy)
+    vars(numpy).setdefault("bool", bool)  # MXNet asks for it, and NumPy has it no longer
     for name in UNUSED:
         if not _is_there(name):
             sys.modules[name] = types.ModuleType(name)

@@ -86,7 +86,7 @@ class TransformerDecoder(d2l.AttentionDecoder):
                 TransformerDecoderBlock(num_hiddens, ffn_num_hiddens, num_heads, dropout, i)
             )
         self.dense = nn.Dense(vocab_size, flatten=False)
-        self.initialize(init.Xavier())
+        self.initialize()
 
     def init_state(self, enc_outputs, enc_valid_lens):
         return [enc_outputs, enc_valid_lens, [None] * self.num_blks]

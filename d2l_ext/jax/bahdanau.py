@@ -8,7 +8,7 @@ from jax import numpy as jnp
 
 from d2l_ext import checks
 from d2l_ext.jax.masking import attend, check_masks
-from d2l_ext.jax.recurrent import GRUStack, LSTMStack, join, split
+from d2l_ext.jax.recurrent import GRUStack, LSTMStack, join, loop, split
 from d2l_ext.jax.scoring import SCORING, AdditiveAttention, pool, scoring
 from d2l_ext.jax.seq2seq import Decoder
 
@@ -105,7 +105,7 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
         inputs, states = (emb_gates, rnn_masks, pool_mask), split(hidden_state)
         if self.is_initializing():  # Flax creates no parameters inside a loop
             step(states, jax.tree.map(lambda x: x[0], inputs))
-        states, (outputs, weights) = jax.lax.scan(step, states, inputs)
+        states, (outputs, weights) = loop(step, states, inputs)
         self.sow("intermediates", "attention_weights", weights)
         logits = self.dense(outputs).swapaxes(0, 1)
         return logits, [enc_outputs, join(states), enc_valid_lens, keys]

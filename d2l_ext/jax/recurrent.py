@@ -168,8 +168,19 @@ class Stack(Module):
             return new, new[0]
 
         reverse = direction == "_reverse"
-        state, output = jax.lax.scan(step, state, (all_gates, alive), reverse=reverse)
+        state, output = loop(step, state, (all_gates, alive), reverse)
         return (output if alive is None else jnp.where(alive, output, 0)), state
+
+
+def loop(step, state, inputs, reverse=False):
+    """`jax.lax.scan` that keeps of each step, for the backward pass, the matrix products only.
+
+    The rest is cheap to compute again, and larger: an additive score is a sum over features of the
+    size of all keys, so that memory would grow with the product of source and target length.
+    """
+    policy = jax.checkpoint_policies.dots_saveable
+    step = jax.checkpoint(step, prevent_cse=False, policy=policy)
+    return jax.lax.scan(step, state, inputs, reverse=reverse)
 
 
 def alive_steps(valid_lens, num_steps):
