@@ -22,14 +22,17 @@ CASES = {
         *("scoring/AdditiveAttention/dropout", "transformer/AddNorm/", "recurrent/GRU/dropout"),
         *("transformer/PositionWiseFFN/gelu", "seq2seq/Seq2SeqEncoder/dropout"),
         *("seq2seq/Seq2SeqDecoder/dropout", "bahdanau/Seq2SeqAttentionDecoder/dropout"),
-        "transformer/TransformerDecoder/dropout, bias",
+        "transformer/TransformerDecoder/dropout, ",
     ),
     "masking": (
         *("masking/", "scoring/DotProductAttention/", "scoring/AdditiveAttention/"),
         *("transformer/TransformerDecoderBlock/post", "transformer/TransformerDecoder/post"),
     ),
     "scoring": ("scoring/", "bahdanau/LuongDecoder"),
-    "recurrent": ("recurrent/", "seq2seq/Seq2SeqEncoder/", "seq2seq/Seq2SeqDecoder/lengths"),
+    "recurrent": (
+        *("recurrent/", "seq2seq/Seq2SeqEncoder/", "seq2seq/Seq2SeqDecoder/lengths"),
+        "bahdanau/Seq2SeqAttentionDecoder/dropout",
+    ),
     "seq2seq": ("seq2seq/masked_loss", "seq2seq/", "bahdanau/Seq2SeqAttentionDecoder/lengths"),
     "bahdanau": (
         *("bahdanau/Seq2SeqAttentionDecoder/", "bahdanau/LSTMAttentionDecoder/"),

@@ -123,6 +123,11 @@ def scoring():
             return *heads, rng.random((2, 1, 4, 5)) < 0.7 if mask else None, kept if drop else None
 
         yield Case(f"scoring/attention/{how}", function("attention"), draw)
+    yield Case(
+        "scoring/attention/rank 3",
+        function("attention"),
+        lambda rng: (*qkv(rng, 2, 3, 5, 4, 4, 7), rng.random((2, 1, 5)) < 0.7, None),
+    )
     for name, arguments, key_size in (
         ("DotProductAttention", {}, 4),
         ("DotProductAttention", {"scaled": False}, 4),
@@ -319,18 +324,33 @@ def transformer():
             lambda rng: (ids(rng, 9, 4, 5), lengths(rng, 4, 5)),
             training=training,
         )
-        pair = reference.EncoderDecoder(
-            reference.TransformerEncoder(9, *block[:3], 2, RATE, max_len=8, **options),
-            reference.TransformerDecoder(8, *block[:3], 2, RATE, max_len=8, **options),
-        )
         yield Case(
             f"transformer/TransformerDecoder/{how}",
-            describe(pair),
+            describe(_transformers(options)),
             lambda rng: (ids(rng, 9, 4, 5), ids(rng, 8, 4, 3), lengths(rng, 4, 5)),
             training=training,
             translates=True,
             max_norm=0.5 if training else None,
         )
+    for how in ("own tokens", "dropout, own tokens"):
+        yield Case(
+            f"transformer/TransformerDecoder/{how}",
+            describe(_transformers({})),
+            lambda rng: (
+                *(ids(rng, 9, 4, 5), ids(rng, 8, 4, 3), lengths(rng, 4, 5)),
+                np.array([True, False, False]),
+            ),
+            training=how.startswith("dropout"),
+            translates=True,
+        )
+
+
+def _transformers(options):
+    sizes = 6, 7, 3, 2, RATE  # num_hiddens, ffn_num_hiddens, num_heads, num_blks, dropout
+    return reference.EncoderDecoder(
+        reference.TransformerEncoder(9, *sizes, max_len=8, **options),
+        reference.TransformerDecoder(8, *sizes, max_len=8, **options),
+    )
 
 
 TRANSFORMERS = {
