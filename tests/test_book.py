@@ -113,7 +113,7 @@ def test_a_long_class_continues_as_its_own_subclass():
 def kernels():
     """``{framework: run}``: a process each, so that each framework is loaded once."""
     with contextlib.ExitStack() as stack:
-        yield {name: stack.enter_context(kernel()) for name in d2l_ext.installed()}
+        yield {name: stack.enter_context(kernel(quick=True)) for name in d2l_ext.installed()}
 
 
 def test_quick_run(chapter, kernels):

@@ -54,7 +54,7 @@ def notebooks(numbers, backends, check, quick, changed, jobs):
         if not check and not (changed and out_of_step(chapter, backend) is None)
     }
     with ThreadPoolExecutor(jobs) as pool:
-        results = pool.map(lambda key: _run(*key, made[key], keep=not quick), made)
+        results = pool.map(lambda key: _run(*key, made[key], quick), made)
         runs = dict(zip(made, results, strict=True))
     if runs:
         console.print(_table(chosen, backends, runs))
@@ -69,22 +69,21 @@ def notebooks(numbers, backends, check, quick, changed, jobs):
 
 
 @main.command()
-@backend_option
-def book(backends):
+def book():
     """Build the web page from the notebooks, if they are in step and agree."""
     chosen = chapters()
-    executed = {c.name: _kept(c, backends) for c in chosen}
-    _finish(_wrong(chosen, backends, executed), f"{len(chosen)} chapters agree")
+    executed = {c.name: _kept(c, COLUMNS) for c in chosen}
+    _finish(_wrong(chosen, COLUMNS, executed), f"{len(chosen)} chapters agree")
     index = page.build(chosen, executed)
     console.print(f"the book is in {index.relative_to(ROOT)}")
 
 
-def _run(chapter, backend, notebook, keep):
-    """Execute a notebook; return the seconds and what went wrong, if anything."""
+def _run(chapter, backend, notebook, quick):
+    """Execute a notebook and keep it, unless quick; return the seconds and what went wrong."""
     start, problem = time.perf_counter(), None
     try:
-        execute(notebook)
-        if keep:
+        execute(notebook, quick)
+        if not quick:
             write(notebook, notebook_path(chapter, backend))
     except (CellExecutionError, DeadKernelError) as error:
         problem = f"{chapter.name} ({backend}): {error}"

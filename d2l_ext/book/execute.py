@@ -9,54 +9,45 @@ import tempfile
 import nbformat
 from nbclient import NotebookClient
 
-# One thread each: the models are tiny, sums keep their order, and two notebooks can run at once.
-QUIET = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "JAX_PLATFORMS": "cpu",
-    "CUDA_VISIBLE_DEVICES": "",
-    "KERAS_BACKEND": "tensorflow",
-}
-
-
-# Run before each notebook: what the one before has defined is gone, what it has loaded stays.
-RESET = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%reset -f")])
+from d2l_ext.agreement.remote import ENVIRONMENT, QUICK
 
 
 @contextlib.contextmanager
-def kernel(timeout=600):
+def kernel(quick=False, timeout=600):
     """Start a Python process, in an empty folder, and yield ``run(notebook)``.
 
     It runs notebooks in place, one after the other, each without the names of the one before, and
     returns them; an error is raised as nbclient's.
+
+    Args:
+        quick: compile fast instead of well, which pays where nothing runs for long.
+        timeout: seconds that a cell may take.
     """
+    environment = os.environ | ENVIRONMENT | (QUICK if quick else {})
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
-            RESET,
+            nbformat.v4.new_notebook(),
             timeout=timeout,
             kernel_name="python3",
             record_timing=False,
             coalesce_streams=True,
             resources={"metadata": {"path": folder}},
         )
-        with client.setup_kernel(env={**os.environ, **QUIET}, stderr=subprocess.DEVNULL):
+        with client.setup_kernel(env=environment, stderr=subprocess.DEVNULL):
             yield functools.partial(_run, client)
 
 
-def execute(notebook):
+def execute(notebook, quick=False):
     """Run a notebook in place, in a process of its own; an error is raised as nbclient's."""
-    with kernel() as run:
+    with kernel(quick) as run:
         return run(notebook)
 
 
 def _run(client, notebook):
-    client.nb = RESET
-    client.execute_cell(RESET.cells[0], 0, store_history=False)
+    # What the notebook before has defined goes, what it has loaded stays.
+    reset = nbformat.v4.new_code_cell("%reset -f")
+    client.nb = nbformat.v4.new_notebook(cells=[reset])
+    client.execute_cell(reset, 0, store_history=False)
     client.nb = notebook
     client.reset_execution_trackers()
     for index, cell in enumerate(notebook.cells):

@@ -257,7 +257,8 @@ class TensorFlowDecoding(Decoding):
             log_probs, ids, state = best_tokens(decoder, tokens, state, k)
             return log_probs, ids, getattr(decoder, "attention_weights", None), state
         decoder.check(tokens, state)
-        log_probs, ids, state = self.model.best_tokens(tokens, state, k)
+        # As a tensor: a number would be traced again for every beam.
+        log_probs, ids, state = self.model.best_tokens(tokens, state, tf.constant(k))
         return log_probs, ids, None, state
 
     def _select(self, state, rows):
