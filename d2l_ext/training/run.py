@@ -14,6 +14,7 @@ does what one that was never stopped would have done, bit for bit in one framewo
 
 import dataclasses
 import json
+import math
 import time
 from pathlib import Path
 
@@ -277,10 +278,18 @@ class Log:
         return [entry["loss"] for entry in self._entries if entry["event"] == "step"]
 
     def picture(self, path):
-        """Draw the training loss of each step and the validation loss of each epoch."""
+        """Draw the training loss, in means of some steps, and the validation loss of each epoch."""
         epochs = [entry for entry in self._entries if entry["event"] == "epoch"]
         validation = [e["step"] for e in epochs], [e["val_loss"] for e in epochs]
-        plotting.loss_curves({"training": self.losses, "validation": validation}, path=path)
+        training = _means(self.losses)
+        plotting.loss_curves({"training": training, "validation": validation}, path=path)
+
+
+def _means(losses, most=200):
+    """Return steps and means of as many losses as leave at most `most` points: batches differ."""
+    width = math.ceil(len(losses) / most)
+    steps = range(width, len(losses) + 1, width)
+    return list(steps), [float(np.mean(losses[step - width : step])) for step in steps]
 
 
 def _line(entry):
