@@ -156,7 +156,7 @@ def compare(data, backends, dtype, epochs, dropout, folder, seed, cases, train, 
         "seed": seed,
         "cases": len(cases),
         "models": len(plans) - (MAIN in plans),
-        "restarts": {name: plan.draws for name, plan in plans.items()},
+        "restarts": max((plan.draws for plan in plans.values()), default=0),
     }
     with Bars(names) as bars:
         outcomes = Comparison(names, cases, plans, dtypes, seed, pythons, limit, bars.show).run()

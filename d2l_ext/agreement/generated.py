@@ -72,11 +72,13 @@ def case(name):
         _, kind, text = name.split("/")
         given = dict(part.split("=") for part in text.split(","))
         sizes = SIZES[int(given["sizes"])]
-        mask, scale, dropout = given["mask"], np.float32(given["scale"]), given["dropout"] == "1"
+        mask, scale, dropout = given["mask"], given["scale"], given["dropout"] == "1"
     except (ValueError, KeyError, IndexError):
         raise ValueError(f"case: got {name!r}, which is no name of a generated case") from None
     checks.choice("kind", kind, KINDS)
     checks.choice("mask", mask, HOW)
+    checks.choice("scale", scale, SCALES)
+    scale = np.float32(scale)
     if kind in BUILDERS:
         return BUILDERS[kind](name, sizes, mask, scale)
     if kind in ("GRU", "LSTM"):
