@@ -7,7 +7,7 @@ from d2l_ext.tensorflow import MultiHeadAttention
 
 
 def ours(heads, weights):
-    """Return forward and backward of `MultiHeadAttention`, compiled."""
+    """Return forward and backward of `MultiHeadAttention`, compiled, so without weights."""
     layer = MultiHeadAttention(heads.num_hiddens, heads.num_heads, dropout=0)
     X, lens = _inputs(heads)
     return _step(layer, lambda X: layer(X, X, X, lens), X)
