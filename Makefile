@@ -60,7 +60,7 @@ book: $(STAMP)  ## build the book's web page, in book/_build/html, from the note
 	@$(RUN) d2l_ext.book book $(ARGS)
 
 .PHONY: bench
-bench: $(STAMP)
+bench: $(STAMP)  ## measure ours against D2L's own code, half an hour (writes a report)
 	@$(RUN) benchmarks $(ARGS)
 
 .PHONY: install
