@@ -18,6 +18,9 @@ HEADINGS = {
     "startup": "Start-up: import, and process start to the end of the first training step",
 }
 
+# What is drawn, always in the same colour.
+LINES = ("d2l", "ours", "compiled", "floor", "d2l, all cores")
+
 COLUMNS = ("framework", "size", "median", "ratio (quartiles)")
 
 
@@ -105,22 +108,27 @@ def figures(results, folder):
 def _growth(rows, label):
     """Plot a value over the number of steps, a panel for each framework."""
     frameworks = list(dict.fromkeys(r["framework"] for r in rows))
-    picture = Picture(figsize=(2.6 * len(frameworks) + 0.6, 2.8))
-    panels = picture.subplots(1, len(frameworks), squeeze=False)[0]
+    lengths = sorted({r["setting"]["num_steps"] for r in rows})
+    picture = Picture(figsize=(2.4 * len(frameworks) + 1.6, 2.8))
+    panels = picture.subplots(1, len(frameworks), squeeze=False, sharey=True)[0]
+    lines = {}
     for panel, framework in zip(panels, frameworks, strict=True):
         mine = [r for r in rows if r["framework"] == framework]
-        names = [
-            n for n in ("d2l", "ours", "compiled", "floor") if any(n in r["values"] for r in mine)
-        ]
-        for name, colour, dash in zip(names, COLOURS, DASHES, strict=False):
-            points = [
-                (r["setting"]["num_steps"], r["values"][name]) for r in mine if name in r["values"]
-            ]
-            x, values = [n for n, _ in points], [v for _, v in points]
-            y = np.array([v["median"] for v in values])
-            spread = abs(np.array([[v["low"] for v in values], [v["high"] for v in values]]) - y)
-            panel.errorbar(x, y, spread, color=colour, linestyle=dash, marker="o", label=name)
-        panel.set(title=framework, xlabel="steps", yscale="log")
-        panel.legend()
+        for name, colour, dash in zip(LINES, COLOURS, DASHES, strict=False):
+            points = [r for r in mine if name in r["values"]]
+            if points:
+                lines[name] = _line(panel, points, name, color=colour, linestyle=dash)
+        panel.set(title=framework, xlabel="steps", xscale="log", yscale="log")
+        panel.set_xticks(lengths, lengths)
+        panel.minorticks_off()
     panels[0].set_ylabel(label)
+    picture.legend(lines.values(), lines, loc="outside right upper")
     return picture
+
+
+def _line(panel, rows, name, **style):
+    """Plot the medians of a subject, with their quartiles."""
+    x, values = [r["setting"]["num_steps"] for r in rows], [r["values"][name] for r in rows]
+    y = np.array([v["median"] for v in values])
+    spread = abs(np.array([[v["low"] for v in values], [v["high"] for v in values]]) - y)
+    return panel.errorbar(x, y, spread, marker="o", **style)
