@@ -1,5 +1,6 @@
 """The book: notebooks in step with chapters and library, frameworks that agree, no error shown."""
 
+import ast
 import contextlib
 import importlib.util
 
@@ -16,12 +17,7 @@ from d2l_ext.book import crosscheck, quote
 from d2l_ext.book.chapter import Chapter, chapters, notebook_path, out_of_step
 from d2l_ext.book.execute import kernel
 
-# A chapter joins with its first notebook and must then have all four; the rest is being written.
-CHAPTERS = {
-    chapter.name: chapter
-    for chapter in chapters()
-    if any(notebook_path(chapter, name).exists() for name in d2l_ext.COLUMNS)
-}
+CHAPTERS = {chapter.name: chapter for chapter in chapters()}
 
 
 @pytest.fixture(params=CHAPTERS)
@@ -41,17 +37,22 @@ def test_frameworks_print_the_same(chapter):
     assert crosscheck.disagreements(notebooks) == []
 
 
-@pytest.mark.xfail(strict=True, reason="chapters 3 to 9 have not been run in every framework yet")
-def test_every_chapter_has_its_notebooks():
-    assert sorted(CHAPTERS) == sorted(chapter.name for chapter in chapters())
+def is_one_function(source):
+    """Whether a cell is a function, or a class with a single method."""
+    body = ast.parse(source).body
+    if isinstance(body[0], ast.ClassDef):
+        body = body[0].body
+    return len(body) == 1 and isinstance(body[0], ast.FunctionDef)
 
 
 @pytest.mark.parametrize("name", d2l_ext.COLUMNS)
 def test_cells_are_short(chapter, name):
+    """At most 25 lines, and 31 in a function, which is never cut; the two above are its place."""
     for cell in chapter.notebook(name).cells:
         if cell.cell_type == "code":
             lines = [line for line in cell.source.splitlines() if line.strip()]
-            assert len(lines) <= quote.MAX_LINES + 2, cell.source
+            most = 31 if is_one_function(cell.source) else quote.MAX_LINES
+            assert len(lines) <= most + 2, cell.source
 
 
 def test_notebooks_name_no_place_on_a_machine_and_are_small():
