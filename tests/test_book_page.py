@@ -4,12 +4,13 @@ import contextlib
 import functools
 import http.server
 import shutil
+import subprocess
+import sys
 import threading
 
 import pytest
 from playwright.sync_api import sync_playwright
 
-from d2l_ext.book import __main__ as command
 from d2l_ext.book import page as page_module
 from d2l_ext.book.chapter import chapters
 from d2l_ext.interface import COLUMNS
@@ -33,8 +34,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def address():
-    chosen = chapters()
-    page_module.build(chosen, {c.name: command._kept(c, COLUMNS) for c in chosen})
+    subprocess.run([sys.executable, "-m", "d2l_ext.book", "book"], check=True)
     handler = functools.partial(Quiet, directory=page_module.BUILD / "html")
     with http.server.ThreadingHTTPServer(("localhost", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -73,4 +73,9 @@
     document.querySelectorAll("div.frameworks").forEach(addTabs);
     show(first);
   });
+
+  // A page that is a file may not read the others, of which the search would show excerpts.
+  if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") {
+    DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+  }
 })();
