@@ -19,9 +19,11 @@ import d2l_ext
 NUMBER = 50  # of each column
 # Those that no case can report, and why.
 SPEED = "both operators compute the same, one of them faster"
+DEFAULT = "test_grid compares the defaults of constructors"
 OWN_MASK = "the framework's own generator is tested in test_alone"
 KEEP = "a backend says itself whether weights are kept; the class alone is tested in test_alone"
 EXPLAINED = {
+    "jax/positional: LearnedPositionalEncoding: 1000 -> 1001": DEFAULT,
     "mxnet/recurrent: Stack.scan: True -> False": "zip's strict: the lengths are the same",
     "mxnet/scoring: products: 3 -> 4": SPEED,
     "mxnet/scoring: pool: npx.batch_dot if value.ndim == 3 else mnp.matmul -> "

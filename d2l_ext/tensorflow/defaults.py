@@ -46,6 +46,7 @@ def clipped(gradient, max_norm):
 def dense(num_inputs, num_outputs):
     """Return the initial weight and bias of a dense layer."""
     layer = keras.layers.Dense(num_outputs)
+    layer.kernel_initializer = type(layer.kernel_initializer)(seed=0)  # the same every time
     layer.build((1, num_inputs))
     return tuple(w.numpy() for w in layer.weights)
 
@@ -53,6 +54,7 @@ def dense(num_inputs, num_outputs):
 def embedding(vocab_size, size):
     """Return the initial weight of an embedding."""
     layer = keras.layers.Embedding(vocab_size, size)
+    layer.embeddings_initializer = type(layer.embeddings_initializer)(seed=0)
     layer.build()
     return layer.weights[0].numpy()
 

@@ -47,12 +47,20 @@ def clipped(gradient, max_norm):
 
 def dense(num_inputs, num_outputs):
     """Return the initial weight and bias of a dense layer."""
-    return tuple(p.detach().numpy() for p in nn.Linear(num_inputs, num_outputs).parameters())
+    layer = _started(nn.Linear, num_inputs, num_outputs)
+    return tuple(p.detach().numpy() for p in layer.parameters())
 
 
 def embedding(vocab_size, size):
     """Return the initial weight of an embedding."""
-    return nn.Embedding(vocab_size, size).weight.detach().numpy()
+    return _started(nn.Embedding, vocab_size, size).weight.detach().numpy()
+
+
+def _started(layer, *sizes):
+    """Make a layer with the same random numbers every time; the user's generator stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return layer(*sizes)
 
 
 def lookup(token, vocab_size):
