@@ -218,13 +218,10 @@ def test_kill_9_at_ten_random_moments(backend, tmp_path):
 def interrupted(folder):
     """Start a run and interrupt it after its first step; return its status and errors."""
     command = [sys.executable, "-m", "d2l_ext", "train", "--out", folder, *options()]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        # Tests that a shell runs in the background ignore Ctrl-C, and so would what they start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    # Tests that a shell runs in the background ignore Ctrl-C, and what they start would inherit it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    signal.signal(signal.SIGINT, before)
     while not steps_in(folder / run.LOG) and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
