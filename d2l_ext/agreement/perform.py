@@ -7,13 +7,15 @@ from d2l_ext.config import build
 from d2l_ext.interface import nest
 
 
-def perform(backend, job, dtype):
+def perform(backend, job, dtype, made=None):
     """Compute everything that is compared.
 
     Args:
         backend: a `Backend`.
         job: a `Job`.
         dtype: "float64" or "float32".
+        made: a dictionary that keeps the model and its trainer, for jobs of the same case with
+            other numbers: what has been compiled is used again.
 
     Returns:
         ``{quantity: {tensor: array}}``, as `exact.evaluate`, and what can be checked without it:
@@ -22,7 +24,10 @@ def perform(backend, job, dtype):
     """
     if job.is_function:
         return _perform_function(backend, job, dtype)
-    model = backend.model(build(backend.api, job.target), *job.inputs, dtype=dtype)
+    made = {} if made is None else made
+    if "model" not in made:
+        made["model"] = backend.model(build(backend.api, job.target), *job.inputs, dtype=dtype)
+    model = made["model"]
     model.load_parameters(job.parameters)
     results = {
         "start": model.parameters(),
@@ -44,7 +49,7 @@ def perform(backend, job, dtype):
     if job.decode is not None:
         results["decoding"] = _decoding(model, job)
     if job.steps is not None:
-        results |= _training_steps(backend, model, job)
+        results |= _training_steps(backend, model, job, made)
     return results
 
 
@@ -64,9 +69,13 @@ def _perform_function(backend, job, dtype):
     return results
 
 
-def _training_steps(backend, model, job):
+def _training_steps(backend, model, job, made):
     steps = job.steps
-    trainer = backend.trainer(model, steps["lr"], steps["max_norm"], steps["pad"])
+    if "trainer" not in made:
+        trainer = backend.trainer(model, steps["lr"], steps["max_norm"], steps["pad"])
+        made |= {"trainer": trainer, "fresh": trainer.state()}
+    trainer = made["trainer"]
+    trainer.load_state(made["fresh"])
     batch = (*job.inputs, steps["labels"])
     results = {"loss": {"evaluation": np.asarray(trainer.loss(batch), model.dtype)}}
     for number, masks in enumerate(steps["masks"], start=1):

@@ -100,15 +100,16 @@ def _cast(arrays, dtype):
     return {k: x.astype(dtype) if x.dtype.kind == "f" else x for k, x in arrays.items()}
 
 
-def verdicts(question, backend, dtype):
+def verdicts(question, backend, dtype, made=None):
     """Ask a backend in this process, and judge.
 
     Args:
         question: a `Question`.
         backend: a `Backend`.
         dtype: "float64" or "float32".
+        made: as in `perform`.
     """
-    return question.verdicts(backend.name, dtype, perform(backend, question.job, dtype))
+    return question.verdicts(backend.name, dtype, perform(backend, question.job, dtype, made))
 
 
 def worst(verdicts):
