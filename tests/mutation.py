@@ -31,7 +31,7 @@ CASES = {
     "scoring": ("scoring/", "bahdanau/LuongDecoder"),
     "recurrent": (
         *("recurrent/", "seq2seq/Seq2SeqEncoder/", "seq2seq/Seq2SeqDecoder/lengths"),
-        "bahdanau/Seq2SeqAttentionDecoder/dropout",
+        *("seq2seq/BidirectionalEncoder/", "bahdanau/Seq2SeqAttentionDecoder/dropout"),
     ),
     "seq2seq": ("seq2seq/masked_loss", "seq2seq/", "bahdanau/Seq2SeqAttentionDecoder/lengths"),
     "bahdanau": (
@@ -158,7 +158,9 @@ def _is_left_alone(node):
         return True
     if isinstance(node, ast.FunctionDef):
         return node.name.lstrip("_").startswith("check") or node.name == "seen"
-    return isinstance(node, ast.Call) and ast.unparse(node.func).startswith("checks.")
+    if isinstance(node, ast.AnnAssign):  # a Flax module's argument and its default
+        return True
+    return isinstance(node, ast.Call) and ast.unparse(node.func).startswith("check")
 
 
 def _alternatives(node):

@@ -158,8 +158,8 @@ BUGS = [
         (
             "the caller's array is changed",
             "masking",
-            "    fill = torch.where(mask.any",
-            "    X.data.masked_fill_(~mask, 0)\n    fill = torch.where(mask.any",
+            "    some = mask.any(dim=-1, keepdim=True)\n",
+            "    some = mask.any(dim=-1, keepdim=True)\n    X.data.masked_fill_(~mask, 0)\n",
             *SOFTMAX,
         ),
         (
@@ -313,8 +313,8 @@ BUGS = [
         (
             "the mask ignores the position",
             "transformer",
-            "steps = position + torch.arange",
-            "steps = torch.arange",
+            "mask.tril(num_keys - num_steps)",
+            "mask.tril()",
             *TRANSFORMER,
         ),
         (

@@ -31,3 +31,10 @@ def test_a_class_on_its_own_keeps_its_weights(backend):
     scores = inputs[0] @ inputs[1].swapaxes(1, 2) / 2
     expected = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
     np.testing.assert_allclose(backend.numpy(weights), expected, rtol=1e-5)
+
+
+def test_a_class_on_its_own_takes_its_inputs_as_they_are(backend):
+    X = backend.array(np.random.default_rng(0).standard_normal((2, 3, 4)))
+    module = backend.api.DotProductAttention(0)
+    Y = module.apply({}, X, X, X) if backend.name == "jax" else module(X, X, X)
+    assert backend.numpy(Y).dtype == np.float64

@@ -79,7 +79,7 @@ def test_a_gradient_that_nearly_cancels_is_known_to_some_rounding_of_its_terms()
     exact = {"input gradients": {"0": np.array([1e-6])}}
     for change, size in ((1e-15, 1e-15), (1e-12, 1e-6)):  # of the terms; of the gradient itself
         results = {"input gradients": {"0": np.array([1e-6 + change])}}
-        sizes = found(results, exact, cotangent=1.0)
+        sizes = found(results, exact, term=1.0)
         assert sizes["input gradients", "0"].size == pytest.approx(size, rel=1e-3, abs=0)
 
 

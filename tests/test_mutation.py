@@ -19,16 +19,20 @@ import d2l_ext
 NUMBER = 50  # of each column
 # Those that no case can report, and why.
 SPEED = "both operators compute the same, one of them faster"
-DEFAULT = "test_grid compares the defaults of constructors"
 OWN_MASK = "the framework's own generator is tested in test_alone"
 KEEP = "a backend says itself whether weights are kept; the class alone is tested in test_alone"
 EXPLAINED = {
-    "jax/positional: LearnedPositionalEncoding: 1000 -> 1001": DEFAULT,
+    "jax/layers: Dropout.mask: 1 -> 2": OWN_MASK,
+    "jax/layers: Dropout.mask: keep.astype(dtype) / (1 - self.rate) -> "
+    "keep.astype(dtype) * (1 - self.rate)": OWN_MASK,
     "mxnet/recurrent: Stack.scan: True -> False": "zip's strict: the lengths are the same",
     "mxnet/scoring: products: 3 -> 4": SPEED,
     "mxnet/scoring: pool: npx.batch_dot if value.ndim == 3 else mnp.matmul -> "
     "mnp.matmul if value.ndim == 3 else npx.batch_dot": SPEED,
     "mxnet/scoring: Attention: True -> False #2": KEEP,
+    "tensorflow/layers: Layer.__init__: False -> True": "inputs of another dtype: test_alone",
+    "tensorflow/masking: causal_mask: 1 -> 2": "every negative number keeps the whole triangle",
+    "tensorflow/transformer: layer_norm: False -> True": "a model's arrays have its layers' dtype",
     "torch/scoring: Attention: True -> False #2": KEEP,
     "torch/layers: Dropout.mask: 1 -> 2 #2": OWN_MASK,
     "torch/layers: Dropout.mask: 1 - self.rate -> 1 + self.rate #2": OWN_MASK,

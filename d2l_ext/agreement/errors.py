@@ -57,14 +57,14 @@ def error(a, b, scale=None):
     return (float(difference / scale), "") if scale else (math.inf, "must be zero")
 
 
-def errors(results, exact, dtype, cotangent=0.0):
+def errors(results, exact, dtype, term=0.0):
     """Compare everything that a job gave with what it should give.
 
     Args:
         results: ``{quantity: {tensor: array}}``, as from a backend.
         exact: the same, exact; None is not compared.
         dtype: what floating results must be.
-        cotangent: largest entry of the cotangent, from which the gradients come.
+        term: how large the terms are that gradients are sums of (`Job.largest_term`).
 
     Returns:
         A list of `Error`.
@@ -75,7 +75,7 @@ def errors(results, exact, dtype, cotangent=0.0):
         found += [
             Error(quantity, name, math.inf, "is unknown") for name in given if name not in tensors
         ]
-        source = max(_largest_gradient(exact), cotangent) if quantity in GRADIENTS else 0.0
+        source = max(_largest_gradient(exact), term) if quantity in GRADIENTS else 0.0
         for name, b in tensors.items():
             if name not in given:
                 found.append(Error(quantity, name, math.inf, "is missing"))
@@ -100,9 +100,10 @@ def _largest(b):
 def _judge(a, b, source, dtype):
     """Return the error of a tensor and why it is infinite.
 
-    A gradient is a sum of terms as large as `source`, the largest gradient or cotangent. Where they
-    cancel altogether, that is the scale; where they nearly do, it is for an error of a few rounding
-    units of it: the terms are known no better.
+    A gradient is a sum of terms as large as `source`, the largest gradient or a cotangent times an
+    input. Where they cancel altogether, that is the scale; where they nearly do (in a saturated
+    softmax or gate), it is for an error of a few rounding units of it: the terms are known no
+    better.
     """
     if a.dtype.kind == "f" and a.dtype != dtype:
         return math.inf, f"has dtype {a.dtype}, must be {dtype}"

@@ -50,13 +50,18 @@ class Job:
         return "function" in self.target
 
     @property
-    def largest_cotangent(self):
-        """The largest entry of the cotangent."""
-        return max((np.abs(c).max(initial=0) for c in flat(self.cotangent).values()), default=0.0)
+    def largest_term(self):
+        """How large the terms are that a gradient is a sum of: a cotangent times an input."""
+        floats = (x for x in flat(self.inputs).values() if x.dtype.kind == "f")
+        return _largest(flat(self.cotangent).values()) * max(1.0, _largest(floats))
 
     def compared(self, outputs):
         """Return the outputs that are compared."""
         return outputs[0] if self.first_output else outputs
+
+
+def _largest(arrays):
+    return max((np.abs(x[np.isfinite(x)]).max(initial=0) for x in arrays), default=0.0)
 
 
 def described(layers):

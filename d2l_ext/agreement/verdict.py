@@ -81,7 +81,7 @@ class Question:
                 budget=0 if error.quantity in COPIES else allowed.of(error.quantity, error.tensor),
                 reason=error.reason,
             )
-            for error in errors(results, self.expected(dtype), dtype, self.job.largest_cotangent)
+            for error in errors(results, self.expected(dtype), dtype, self.job.largest_term)
         ]
 
     def expected(self, dtype):

@@ -166,6 +166,7 @@ class TorchDecoding(Decoding):
     def _advance(self, tokens, state, k):
         decoder = self.model.module.decoder
         with torch.no_grad():
+            state = decoder.reserve(state, 1, least=32)
             logits, state = decoder(tokens, state)
             log_probs, ids = logits[:, 0].log_softmax(dim=-1).topk(k, dim=-1)
         return log_probs, ids, getattr(decoder, "attention_weights", None), state

@@ -88,5 +88,6 @@ def softmax(X, mask=None):
     if mask is None:
         return X.softmax(dim=-1)
     # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
-    fill = torch.where(mask.any(dim=-1, keepdim=True), -torch.inf, 0.0).to(X.dtype)
-    return torch.where(mask, torch.where(mask, X, fill).softmax(dim=-1), 0)
+    some = mask.any(dim=-1, keepdim=True)
+    fill = torch.where(some, -torch.inf, 0.0).to(X.dtype)
+    return torch.where(mask, X, fill).softmax(dim=-1) * some

@@ -63,7 +63,8 @@ class MultiHeadAttention(Configured, nn.Module):
         """Attend to projected keys and values."""
         queries = self.transpose_qkv(self.W_q(queries))
         inner = self.attention
-        if inner.keep_weights or (inner.dropout.training and inner.dropout.rate):
+        dropout = inner.dropout.training and inner.dropout.rate
+        if inner.keep_weights or dropout or queries.shape[1] == 1:  # few weights: nothing to save
             scores = inner.score(queries, keys)
             output, weights = pool(scores, values, self.per_head(mask), inner.dropout)
             inner.attention_weights = weights.detach() if inner.keep_weights else None

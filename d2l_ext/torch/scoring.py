@@ -92,9 +92,10 @@ class DotProductAttention(Attention):
         self.scaled = scaled
 
     def score(self, queries, keys):
-        """Return q . k / sqrt(d)."""
-        scores = torch.bmm(queries, keys.transpose(1, 2))
-        return scores / math.sqrt(queries.shape[-1]) if self.scaled else scores
+        """Return q . k / sqrt(d); queries are fewer numbers to divide than scores."""
+        if self.scaled:
+            queries = queries / math.sqrt(queries.shape[-1])
+        return torch.bmm(queries, keys.transpose(1, 2))
 
 
 class AdditiveAttention(Attention):

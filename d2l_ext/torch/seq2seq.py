@@ -45,6 +45,10 @@ class Decoder(Configured, nn.Module):
         """Return the state of some rows of the batch (repeated or left out), for beam search."""
         raise NotImplementedError
 
+    def reserve(self, state, num_steps, least=0):
+        """Return the state with room for so many more steps: none copies those before it."""
+        return state
+
 
 class EncoderDecoder(Configured, nn.Module):
     """An encoder and a decoder, trained together."""

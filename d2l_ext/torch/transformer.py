@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
+from d2l_ext.interface import nest
 from d2l_ext.torch.bahdanau import AttentionDecoder
 from d2l_ext.torch.layers import Dropout
 from d2l_ext.torch.masking import attend, check_masks
@@ -186,14 +187,14 @@ class TransformerDecoderBlock(Configured, nn.Module):
         enc_mask = attend(projected[self.i][0].shape[1], enc_valid_lens)
 
         def attend_to_past(x):
-            keys, values = self.attention1.project(x, x)
-            if caches[self.i] is not None:
-                keys = torch.cat((caches[self.i][0], keys), dim=1)
-                values = torch.cat((caches[self.i][1], values), dim=1)
-            caches[self.i] = (keys, values)
-            # Step t of X stands at position + t and sees the keys up to there.
-            steps = position + torch.arange(x.shape[1], device=x.device)
-            mask = steps[:, None] >= torch.arange(keys.shape[1], device=x.device)
+            caches[self.i] = append(caches[self.i], self.attention1.project(x, x), position)
+            keys, values = so_far(caches[self.i], position + x.shape[1])
+            mask = None  # one step, the last, sees all keys; of several, each those up to itself
+            if x.shape[1] > 1:
+                shape = x.shape[1], keys.shape[1]
+                mask = torch.ones(shape, dtype=torch.bool, device=x.device).tril(
+                    shape[1] - shape[0]
+                )
             return self.attention1.attend(x, keys, values, mask)
 
         def attend_to_encoder(x):
@@ -202,6 +203,30 @@ class TransformerDecoderBlock(Configured, nn.Module):
         X = self.addnorm1.wrap(X, attend_to_past, self.norm)
         X = self.addnorm2.wrap(X, attend_to_encoder, self.norm)
         return self.addnorm3.wrap(X, self.ffn, self.norm), state
+
+
+def append(cache, pair, position):
+    """Append keys and values to a cache: none, a pair that grows, or an array that has room."""
+    if cache is None:
+        return pair
+    if isinstance(cache, tuple):
+        return tuple(torch.cat(both, dim=1) for both in zip(cache, pair, strict=True))
+    cache[:, :, position : position + pair[0].shape[1]] = torch.stack(pair)
+    return cache
+
+
+def so_far(cache, num_steps):
+    """Return a cache's keys and values, without the room behind them."""
+    return cache if isinstance(cache, tuple) else cache[:, :, :num_steps]
+
+
+def up_to_itself(X, keys):
+    """Mask by which X's steps, the keys' last ones, see no later key; None if X is one step."""
+    num_steps, num_keys = X.shape[1], keys.shape[1]
+    if num_steps == 1:
+        return None
+    mask = torch.ones(num_steps, num_keys, dtype=torch.bool, device=X.device)
+    return mask.tril(num_keys - num_steps)
 
 
 class TransformerDecoder(AttentionDecoder):
@@ -291,18 +316,44 @@ class TransformerDecoder(AttentionDecoder):
         state[4] = position + X.shape[1]
         return self.dense(H if self.ln is None else self.ln(H)), state
 
+    def reserve(self, state, num_steps, least=0):
+        """Return the state with room for so many more steps, so that none copies those before it.
+
+        Caches become arrays (2, batch * num_heads, size, num_hiddens / num_heads) that are filled
+        in place: two continuations of one state would write to the same place. One that must grow
+        at least doubles, and gets the size ``least`` at least.
+        """
+        enc_outputs, enc_valid_lens, caches, projected, position = state
+        sizes = [0 if cache is None else cache[0].shape[1] for cache in caches]
+        wanted = int(position) + num_steps
+        if all(wanted <= size for size in sizes):
+            return state
+        size = max(wanted, least, *(2 * size for size in sizes))
+
+        def grow(cache, pair):
+            batch_heads, _, d = pair[0].shape
+            room = pair[0].new_empty(2, batch_heads, size, d)
+            if cache is not None:
+                for new, old in zip(room, so_far(cache, position), strict=True):
+                    new[:, : old.shape[1]] = old
+            return room
+
+        caches = [grow(cache, pair) for cache, pair in zip(caches, projected, strict=True)]
+        return [enc_outputs, enc_valid_lens, caches, projected, position]
+
     def select(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 
-        def pick(pair):
-            heads = [x.reshape(len(enc_outputs), -1, *x.shape[1:])[rows] for x in pair]
-            return tuple(x.reshape(-1, *x.shape[2:]) for x in heads)
+        def pick(x):  # (..., batch * num_heads, n, d)
+            *rest, _, n, d = x.shape
+            x = x.reshape(*rest, len(enc_outputs), -1, n, d)
+            return x[..., rows, :, :, :].reshape(*rest, -1, n, d)
 
         return [
             enc_outputs[rows],
             None if enc_valid_lens is None else enc_valid_lens[rows],
-            [None if pair is None else pick(pair) for pair in caches],
-            [pick(pair) for pair in projected],
+            nest(pick, caches),
+            nest(pick, projected),
             position,
         ]
