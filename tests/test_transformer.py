@@ -171,6 +171,19 @@ def test_a_decoder_block_takes_d2ls_state(any_backend):
     np.testing.assert_allclose(first, output[:, :1], rtol=1e-11, atol=1e-13)
 
 
+def test_a_decoder_block_goes_on_from_d2ls_state(any_backend):
+    rng = np.random.default_rng(0)
+    X, memory, lens = rng.standard_normal((2, 5, 8)), rng.standard_normal((2, 5, 8)), [5, 3]
+    module = any_backend.api.TransformerDecoderBlock(8, 10, 2, 0.1, 0)
+    model = any_backend.model(module, X, [memory, np.array(lens), [None]], dtype="float64")
+    output, _ = model(X, [memory, np.array(lens), [None]])
+    caches = [None]
+    for start, end in ((0, 2), (2, 3), (3, 5)):  # several steps, one, several
+        part, state = model(X[:, start:end], [memory, np.array(lens), caches])
+        np.testing.assert_allclose(part, output[:, start:end], rtol=1e-11, atol=1e-13)
+        caches = state[2]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

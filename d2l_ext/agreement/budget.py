@@ -76,7 +76,9 @@ def own_errors(job, answer, dtype):
         ArithmeticError: an infinite error, which would allow everything.
     """
     own = {}
-    for error in errors.errors(evaluate(job, dtype), answer, dtype, job.largest_term):
+    for error in errors.errors(
+        evaluate(job, dtype), answer, dtype, job.largest_term, job.saturates
+    ):
         if not np.isfinite(error.size):
             raise ArithmeticError(f"{job.name}: the reference itself, in {dtype}: {error}")
         if error.size > unit(dtype):

@@ -29,6 +29,8 @@ class Case:
             token by token.
         max_norm: of the optimiser steps.
         pad: of their loss.
+        saturates: whether inputs are so large that a softmax or gates saturate. Gradients are then
+            small differences of large terms, and judged at the size of these.
         first_output: whether only the first of several outputs is compared (the others being a
             state, which is opaque).
     """
@@ -41,6 +43,7 @@ class Case:
     max_norm: float | None = None
     pad: int | None = PAD
     first_output: bool = False
+    saturates: bool = False
 
     @property
     def topic(self):
@@ -53,7 +56,7 @@ class Case:
         job = Job(
             f"{self.name}[{seed}]", self.target, self.draw_inputs(rng), training=self.training
         )
-        job.first_output = self.first_output
+        job.first_output, job.saturates = self.first_output, self.saturates
         layers = {}
         if not job.is_function:
             model = ReferenceModel(BACKEND, build(reference, self.target), job.inputs, 0, "float64")

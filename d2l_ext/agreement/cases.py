@@ -332,6 +332,15 @@ def transformer():
             translates=True,
             max_norm=0.5 if training else None,
         )
+    yield Case(
+        "transformer/TransformerDecoderBlock/past",
+        module("TransformerDecoderBlock", 6, 7, 3, RATE, 0),
+        lambda rng: (
+            normal(rng, 4, 2, 6),
+            [normal(rng, 4, 5, 6), lengths(rng, 4, 5), [qkv(rng, 12, 3, 3, 2, 2, 2)[1:]]],
+        ),
+        first_output=True,
+    )
     for how in ("own tokens", "dropout, own tokens"):
         yield Case(
             f"transformer/TransformerDecoder/{how}",

@@ -135,6 +135,13 @@ DIFFERENCES = [
 ]
 
 MXNET = "https://github.com/apache/mxnet/blob/1.9.1/src/operator/"
+TANH = (
+    "tanh",
+    8e-16,
+    "XLA computes it by a rational function, which is off by 3.6 rounding units; PyTorch's by 0.6",
+    "https://github.com/openxla/xla/blob/main/xla/service/llvm_ir/math_ops.cc",
+    "gradients through saturated gates are judged at the size of their terms",
+)
 FINDINGS = [
     Finding(
         "mxnet",
@@ -176,6 +183,8 @@ FINDINGS = [
         MXNET + "rnn-inl.h",
         "steps after the end keep the state by a mask",
     ),
+    Finding("jax", *TANH),
+    Finding("tensorflow", *TANH),
     Finding(
         "tensorflow",
         "scale of MultiHeadAttention",

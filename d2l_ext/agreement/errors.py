@@ -57,7 +57,7 @@ def error(a, b, scale=None):
     return (float(difference / scale), "") if scale else (math.inf, "must be zero")
 
 
-def errors(results, exact, dtype, term=0.0):
+def errors(results, exact, dtype, term=0.0, saturates=False):
     """Compare everything that a job gave with what it should give.
 
     Args:
@@ -65,6 +65,7 @@ def errors(results, exact, dtype, term=0.0):
         exact: the same, exact; None is not compared.
         dtype: what floating results must be.
         term: how large the terms are that gradients are sums of (`Job.largest_term`).
+        saturates: whether the terms are expected to cancel (`Case.saturates`).
 
     Returns:
         A list of `Error`.
@@ -76,11 +77,12 @@ def errors(results, exact, dtype, term=0.0):
             Error(quantity, name, math.inf, "is unknown") for name in given if name not in tensors
         ]
         source = max(_largest_gradient(exact), term) if quantity in GRADIENTS else 0.0
+        nearly = source * (1.0 if saturates else NEARLY)
         for name, b in tensors.items():
             if name not in given:
                 found.append(Error(quantity, name, math.inf, "is missing"))
             elif b is not None:
-                found.append(Error(quantity, name, *_judge(given[name], b, source, dtype)))
+                found.append(Error(quantity, name, *_judge(given[name], b, source, nearly, dtype)))
     return found
 
 
@@ -97,20 +99,19 @@ def _largest(b):
     return np.abs(b[np.isfinite(b)]).max(initial=0) if b.dtype.kind == "f" else 0.0
 
 
-def _judge(a, b, source, dtype):
+def _judge(a, b, source, nearly, dtype):
     """Return the error of a tensor and why it is infinite.
 
     A gradient is a sum of terms as large as `source`, the largest gradient or a cotangent times an
-    input. Where they cancel altogether, that is the scale; where they nearly do (in a saturated
-    softmax or gate), it is for an error of a few rounding units of it: the terms are known no
-    better.
+    input. Where they cancel altogether, that is the scale; where what is left is at most `nearly`,
+    it is for an error of a few rounding units of it: the terms are known no better.
     """
     if a.dtype.kind == "f" and a.dtype != dtype:
         return math.inf, f"has dtype {a.dtype}, must be {dtype}"
     largest = _largest(b)
     if largest <= ZERO * source:
         return error(a, b, source)
-    if largest <= NEARLY * source:
+    if largest <= nearly:
         size, reason = error(a, b, source)
         if size <= A_FEW * np.finfo(dtype).eps:
             return size, reason

@@ -6,6 +6,8 @@ found is reproduced by that name alone, also with ``python -m d2l_ext compare --
 Sizes come from a dozen fixed tuples, since compiled code has to be compiled for each.
 """
 
+import dataclasses
+
 import numpy as np
 
 from d2l_ext import checks
@@ -80,10 +82,12 @@ def case(name):
     checks.choice("scale", scale, SCALES)
     scale = np.float32(scale)
     if kind in BUILDERS:
-        return BUILDERS[kind](name, sizes, mask, scale)
-    if kind in ("GRU", "LSTM"):
-        return _recurrent(name, kind, sizes, mask, scale, dropout)
-    return _pooling(name, kind, sizes, mask, scale, dropout)
+        found = BUILDERS[kind](name, sizes, mask, scale)
+    elif kind in ("GRU", "LSTM"):
+        found = _recurrent(name, kind, sizes, mask, scale, dropout)
+    else:
+        found = _pooling(name, kind, sizes, mask, scale, dropout)
+    return dataclasses.replace(found, saturates=scale > 1)
 
 
 def _masked(rng, mask, shape):

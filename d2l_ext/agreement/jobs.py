@@ -25,6 +25,7 @@ class Job:
         layers: the dropout layers that act in training, `described`.
         masks: dropout masks ``{path: array}`` of the outputs that are compared.
         first_output: whether only the first of several outputs is compared.
+        saturates: as in `Case`.
         cotangent: arrays that mirror the outputs.
         steps: optimiser steps, ``{"labels", "pad", "lr", "max_norm", "masks": one per step}``, or
             None.
@@ -40,6 +41,7 @@ class Job:
     layers: dict = dataclasses.field(default_factory=dict)
     masks: dict = dataclasses.field(default_factory=dict)
     first_output: bool = False
+    saturates: bool = False
     cotangent: object = None
     steps: dict | None = None
     decode: dict | None = None

@@ -81,7 +81,13 @@ class Question:
                 budget=0 if error.quantity in COPIES else allowed.of(error.quantity, error.tensor),
                 reason=error.reason,
             )
-            for error in errors(results, self.expected(dtype), dtype, self.job.largest_term)
+            for error in errors(
+                results,
+                self.expected(dtype),
+                dtype,
+                self.job.largest_term,
+                self.job.saturates,
+            )
         ]
 
     def expected(self, dtype):

@@ -194,7 +194,8 @@ class TransformerDecoderBlock(Options, Module):
             Like X, and the state, in which this block's cache is new.
         """
         if len(state) == 3:
-            state = [*state, [None] * len(state[2]), 0]
+            past = state[2][self.i]
+            state = [*state, [None] * len(state[2]), 0 if past is None else past[0].shape[1]]
         enc_outputs, enc_valid_lens, caches, projected, position = state
         caches, projected = list(caches), list(projected)
         if projected[self.i] is None:

@@ -162,15 +162,15 @@ class TransformerDecoderBlock(Module):
 
         Args:
             X: (batch, num_steps, num_hiddens).
-            state: as in `TransformerDecoder.init_state`, or D2L's three entries; this block's
-                cache is replaced.
+            state: as in `TransformerDecoder.init_state`, or D2L's three entries.
 
         Returns:
-            Like X, and the state.
+            Like X, and the state, in which this block's cache is new.
         """
         if len(state) == 3:
             state = [*state, [None] * len(state[2]), np.zeros((), np.int64)]
         enc_outputs, enc_valid_lens, caches, projected, position = state
+        caches, projected = list(caches), list(projected)
         if projected[self.i] is None:
             projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
         enc_mask = attend(projected[self.i][0].shape[1], enc_valid_lens)
@@ -181,18 +181,18 @@ class TransformerDecoderBlock(Module):
                 keys = np.concatenate((caches[self.i][0], keys), axis=1)
                 values = np.concatenate((caches[self.i][1], values), axis=1)
             caches[self.i] = (keys, values)
-            # Step t of X stands at position + t and sees the keys up to there.
-            steps = int(position) + np.arange(x.shape[1])
-            return self.attention1.attend(
-                x, keys, values, steps[:, None] >= np.arange(keys.shape[1])
-            )
+            # The steps of X are the last of the keys, and each sees the keys up to itself.
+            steps = np.arange(keys.shape[1])
+            mask = steps[-x.shape[1] :, None] >= steps
+            return self.attention1.attend(x, keys, values, mask)
 
         def attend_to_encoder(x):
             return self.attention2.attend(x, *projected[self.i], enc_mask)
 
         X = self.addnorm1.wrap(X, attend_to_past, self.norm)
         X = self.addnorm2.wrap(X, attend_to_encoder, self.norm)
-        return self.addnorm3.wrap(X, self.ffn, self.norm), state
+        X = self.addnorm3.wrap(X, self.ffn, self.norm)
+        return X, [enc_outputs, enc_valid_lens, caches, projected, position]
 
 
 class TransformerDecoder(AttentionDecoder):
@@ -265,13 +265,12 @@ class TransformerDecoder(AttentionDecoder):
             Logits (batch, num_steps, vocab_size) and the new state; the old one stays valid.
         """
         self.check(X, state)
-        enc_outputs, enc_valid_lens, caches, projected, position = state
-        state = [enc_outputs, enc_valid_lens, list(caches), projected, position]
+        position = state[4]
         H = self.pos_encoding(self.embedding(X) * self.scale, int(position))
         for blk in self.blks.values():
             H, state = blk(H, state)
-        state[4] = position + X.shape[1]
-        return self.dense(H if self.ln is None else self.ln(H)), state
+        logits = self.dense(H if self.ln is None else self.ln(H))
+        return logits, [*state[:4], position + X.shape[1]]
 
     def select(self, state, rows):
         """Return the state of some rows of the batch."""

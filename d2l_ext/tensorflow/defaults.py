@@ -98,7 +98,15 @@ def limits():
     return {
         "scale of MultiHeadAttention": _rounded_scale(),
         "global norm with an embedding": _global_norm(),
+        "tanh": _tanh(),
     }
+
+
+def _tanh():
+    """Return the largest error of the compiled tanh in float64."""
+    x = np.linspace(-20, 20, 4001)
+    compiled = tf.function(tf.tanh, jit_compile=True)
+    return float(np.abs(compiled(tf.constant(x)).numpy() - np.tanh(x.astype("longdouble"))).max())
 
 
 def _rounded_scale(size=3):

@@ -11,7 +11,7 @@ from d2l_ext.tensorflow.bahdanau import AttentionDecoder
 from d2l_ext.tensorflow.layers import Dropout, Layer, embedding, linear, seen
 from d2l_ext.tensorflow.masking import attend, check_masks
 from d2l_ext.tensorflow.multihead import MultiHeadAttention
-from d2l_ext.tensorflow.positional import PositionalEncoding, known, positions
+from d2l_ext.tensorflow.positional import PositionalEncoding, known
 from d2l_ext.tensorflow.seq2seq import Encoder
 
 
@@ -204,8 +204,9 @@ class TransformerDecoderBlock(Layer):
                 keys = tf.concat((caches[self.i][0], keys), axis=1)
                 values = tf.concat((caches[self.i][1], values), axis=1)
             caches[self.i] = (keys, values)
-            # Step t of X stands at position + t and sees the keys up to there.
-            mask = positions(x, position)[:, None] >= tf.range(tf.shape(keys)[1])
+            # The steps of X are the last of the keys, and each sees the keys up to itself.
+            steps = tf.range(tf.shape(keys)[1])
+            mask = steps[-tf.shape(x)[1] :, None] >= steps
             return self.attention1.attend(x, keys, values, mask, training)
 
         def attend_to_encoder(x):

@@ -173,15 +173,15 @@ class TransformerDecoderBlock(Configured, nn.Module):
 
         Args:
             X: (batch, num_steps, num_hiddens).
-            state: as in `TransformerDecoder.init_state`, or D2L's three entries; this block's
-                cache is replaced.
+            state: as in `TransformerDecoder.init_state`, or D2L's three entries.
 
         Returns:
-            Like X, and the state.
+            Like X, and the state, in which this block's cache is new.
         """
         if len(state) == 3:
             state = [*state, [None] * len(state[2]), torch.zeros((), dtype=torch.int64)]
         enc_outputs, enc_valid_lens, caches, projected, position = state
+        caches, projected = list(caches), list(projected)
         if projected[self.i] is None:
             projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
         enc_mask = attend(projected[self.i][0].shape[1], enc_valid_lens)
@@ -202,7 +202,8 @@ class TransformerDecoderBlock(Configured, nn.Module):
 
         X = self.addnorm1.wrap(X, attend_to_past, self.norm)
         X = self.addnorm2.wrap(X, attend_to_encoder, self.norm)
-        return self.addnorm3.wrap(X, self.ffn, self.norm), state
+        X = self.addnorm3.wrap(X, self.ffn, self.norm)
+        return X, [enc_outputs, enc_valid_lens, caches, projected, position]
 
 
 def append(cache, pair, position):
@@ -308,13 +309,12 @@ class TransformerDecoder(AttentionDecoder):
             Logits (batch, num_steps, vocab_size) and the new state; the old one stays valid.
         """
         self.check(X, state)
-        enc_outputs, enc_valid_lens, caches, projected, position = state
-        state = [enc_outputs, enc_valid_lens, list(caches), projected, position]
+        position = state[4]
         H = self.pos_encoding(self.embedding(X) * self.scale, position)
         for blk in self.blks.values():
             H, state = blk(H, state)
-        state[4] = position + X.shape[1]
-        return self.dense(H if self.ln is None else self.ln(H)), state
+        logits = self.dense(H if self.ln is None else self.ln(H))
+        return logits, [*state[:4], position + X.shape[1]]
 
     def reserve(self, state, num_steps, least=0):
         """Return the state with room for so many more steps, so that none copies those before it.
