@@ -439,7 +439,7 @@ class Decoding(ABC):
         log_probs, ids = self._best(tokens, before, min(k + 1, self.vocab_size))
         # Frameworks order ties as they like. One that crosses the limit needs all that take part.
         if k < ids.shape[1] < self.vocab_size and (log_probs[:, k - 1] == log_probs[:, k]).any():
-            log_probs, ids = self._best(tokens, before, self.vocab_size)
+            log_probs, ids = self._all(tokens, before)
         if np.isnan(log_probs).any():
             raise FloatingPointError("the model's log-probabilities are NaN")
         order = np.lexsort((ids, -log_probs))[:, :k]
@@ -448,6 +448,10 @@ class Decoding(ABC):
     def _best(self, tokens, state, k):
         log_probs, ids, self._weights, self._state = self._advance(tokens, state, k)
         return self.model.backend.numpy(log_probs), self.model.backend.numpy(ids)
+
+    def _all(self, tokens, before):
+        """Return what `_best` does for the same token and state, of all next tokens."""
+        return self._best(tokens, before, self.vocab_size)
 
     def reorder(self, rows):
         """Continue with these rows (indices; repeating and leaving out are allowed)."""

@@ -249,11 +249,11 @@ def _start(module, params, inputs):
     return module.decoder.apply(*state, method="init_state")
 
 
-@functools.partial(jax.jit, static_argnames=("decoder", "k"))
+@functools.partial(jax.jit, static_argnames=("decoder", "k"), donate_argnames="state")
 def _advance(decoder, params, tokens, state, k):
     (logits, state), weights = run(decoder, params, (tokens, state))
-    log_probs, ids = jax.lax.top_k(jax.nn.log_softmax(logits[:, 0]), k)
-    return log_probs, ids, weights, state
+    log_probs = jax.nn.log_softmax(logits[:, 0])
+    return log_probs, jax.lax.top_k(log_probs, k), weights, state
 
 
 @functools.partial(jax.jit, static_argnames="decoder")
@@ -262,7 +262,7 @@ def _select(decoder, state, rows):
 
 
 class JaxDecoding(Decoding):
-    """Decoding in JAX, one compiled call per token."""
+    """Decoding in JAX, one compiled call per token, which fills the caches of the state in place."""
 
     def _start(self, inputs):
         self.model.module.encoder.check(*inputs)
@@ -272,7 +272,12 @@ class JaxDecoding(Decoding):
         decoder = self.model.module.decoder
         decoder.check(tokens, state)
         state = decoder.reserve(state, 1, least=32)
-        return _advance(decoder, self.model.params["decoder"], tokens, state, k)
+        params = self.model.params["decoder"]
+        self._log_probs, (best, ids), weights, state = _advance(decoder, params, tokens, state, k)
+        return best, ids, weights, state
+
+    def _all(self, tokens, before):  # the state before is used up
+        return map(np.asarray, jax.lax.top_k(self._log_probs, self.vocab_size))
 
     def _select(self, state, rows):
         return _select(self.model.module.decoder, state, rows)
