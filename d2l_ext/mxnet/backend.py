@@ -243,7 +243,7 @@ class MXNetDecoding(Decoding):
         return log_probs, ids, None, state
 
     def _graph(self, tokens, state, k):
-        """Return the graph of a step; of all sizes, it is the number of rows that it is made for."""
+        """Return the graph of a step: for a number of rows, and for sentences of any length."""
         decoder, graphs = self.model.module.decoder, self.model.graphs
         key = k, len(tokens), repr(nest(lambda x: x.ndim, state))
         if key not in graphs:

@@ -204,7 +204,7 @@ class TransformerDecoderBlock(Configured, nn.Block):
         """
         if len(state) == 3:
             state = [*state, [None] * len(state[2]), mnp.zeros((), dtype="int64")]
-        enc_outputs, enc_valid_lens, caches, projected, position = state
+        enc_outputs, enc_valid_lens, caches, projected, _ = state
         if projected[self.i] is None:
             projected[self.i] = self.project(enc_outputs, enc_valid_lens)
 
