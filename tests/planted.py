@@ -379,8 +379,8 @@ BUGS = [
         (
             "the mask is forgotten beside lengths",
             "masking",
-            "return valid if mask is None else valid * mask",
-            "return valid",
+            "return lens if mask is None else steps_below(lens, num_keys) * mask",
+            "return lens",
             *SOFTMAX,
         ),
         (

@@ -1,8 +1,8 @@
 """The MXNet column: D2L's attention chapters as Gluon blocks.
 
 Importing it turns on NumPy's arrays and shapes in MXNet, for the importing thread; another thread
-that builds modules calls ``mxnet.npx.set_np()`` first. Everything runs eagerly: hybridised steps
-and whole unrolled graphs were measured, and are not faster.
+that builds modules calls ``mxnet.npx.set_np()`` first. Training runs eagerly: hybridised steps and
+whole unrolled graphs were measured, and are not faster. Decoding runs one recorded graph per token.
 """
 
 from d2l_ext.mxnet import layers  # noqa: F401  # before the others: it imports MXNet

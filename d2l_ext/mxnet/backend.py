@@ -1,5 +1,6 @@
 """MXNet behind the common interface."""
 
+import functools
 import math
 
 import mxnet as mx
@@ -9,6 +10,7 @@ from mxnet import np as mnp
 
 from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer, leaves, nest
 from d2l_ext.mxnet.layers import Dropout
+from d2l_ext.mxnet.positional import PositionalEncoding
 from d2l_ext.mxnet.seq2seq import masked_loss
 
 # MXNet has no other dtypes; integers of other sizes become int64.
@@ -19,6 +21,7 @@ class MXNetModel(Model):
     """A Gluon block with the common initial parameters."""
 
     def _build(self, inputs):
+        self.graphs = {}  # of decoding
         # Gluon finds the sizes of lazy weights in float32 only, so the dtype is set afterwards.
         self.module.cast("float32")
         self.module.initialize(force_reinit=True)
@@ -168,8 +171,62 @@ def square(x):
     return mx.nd.dot(flat, flat).as_np_ndarray()
 
 
+class Graph:
+    """A function of nested arrays that becomes one operator, which Python calls once.
+
+    Its first call is recorded as for a gradient, and what was recorded is the graph. Arrays that it
+    makes itself, of anything but its inputs, the parameters and the constants, are not in the
+    record; a function that does so stays as it is.
+    """
+
+    def __init__(self, function, params, constants):
+        self.function, self.params, self.constants = function, params, constants
+        self.recorded, self.operator = False, None
+
+    def __call__(self, *inputs):
+        """Run the function."""
+        if not self.recorded:
+            return self._record(inputs)
+        if self.operator is None:
+            return self.function(*inputs)
+        arrays = leaves(inputs)
+        new = iter(self.operator(*(source(arrays) for source in self.sources)))
+        return nest(lambda place: next(new) if place is New else arrays[place], self.outputs)
+
+    def _record(self, inputs):
+        inputs = nest(lambda x: x.detach(), inputs)
+        for x in leaves(inputs):
+            x.attach_grad("null")
+        with autograd.record(train_mode=False):
+            outputs = self.function(*inputs)
+        self.recorded = True
+        self._build(leaves(inputs), outputs)
+        return nest(lambda y: y.detach(), outputs)
+
+    def _build(self, inputs, outputs):
+        known = {name(x): lambda _, x=x: x for x in self.constants}
+        known |= {name(p.data()): lambda _, p=p: p.data() for p in self.params}
+        known |= {name(x): lambda arrays, i=i: arrays[i] for i, x in enumerate(inputs)}
+        places = {id(x): i for i, x in enumerate(inputs)}
+        self.outputs = nest(lambda y: places.get(id(y), New), outputs)
+        new = [autograd.get_symbol(y) for y in leaves(outputs) if id(y) not in places]
+        graph = mx.sym.Group(new).as_np_ndarray()
+        if known.keys() >= set(graph.list_inputs()):
+            self.sources = [known[name] for name in graph.list_inputs()]
+            self.operator = mx.nd.CachedOp(graph)
+
+
+class New:
+    """Where an output of a `Graph` is none of its inputs."""
+
+
+def name(x):
+    """Return an array's name in a recorded graph."""
+    return autograd.get_symbol(x).name
+
+
 class MXNetDecoding(Decoding):
-    """Decoding in MXNet."""
+    """Decoding in MXNet, one `Graph` per token; weights can be kept outside of one only."""
 
     def _start(self, inputs):
         self.model.prepare(None, self.keep_weights)
@@ -178,15 +235,35 @@ class MXNetDecoding(Decoding):
 
     def _advance(self, tokens, state, k):
         decoder = self.model.module.decoder
-        logits, state = decoder(tokens, state)
-        logits = mnp.squeeze(logits, 1)
-        best, ids = npx.topk(logits, k=k, axis=-1, ret_typ="both", dtype="int64")
-        # As in `masked_loss`: log p = x - x_b + log p_b, with b the most likely token.
-        log_p = mnp.log(npx.pick(npx.softmax(logits, axis=-1), ids[:, 0], keepdims=True))
-        return best - best[:, :1] + log_p, ids, getattr(decoder, "attention_weights", None), state
+        if self.keep_weights:
+            log_probs, ids, state = choose(decoder, k, tokens, state)
+            return log_probs, ids, getattr(decoder, "attention_weights", None), state
+        decoder.check(tokens, state)
+        log_probs, ids, state = self._graph(tokens, state, k)(tokens, state)
+        return log_probs, ids, None, state
+
+    def _graph(self, tokens, state, k):
+        """Return the graph of a step: for a number of rows, and for sentences of any length."""
+        decoder, graphs = self.model.module.decoder, self.model.graphs
+        key = k, len(tokens), repr(nest(lambda x: x.ndim, state))
+        if key not in graphs:
+            tables = [b.P for _, b in blocks(decoder) if isinstance(b, PositionalEncoding)]
+            function = functools.partial(choose, decoder, k)
+            graphs[key] = Graph(function, decoder.collect_params().values(), tables)
+        return graphs[key]
 
     def _select(self, state, rows):
         return self.model.module.decoder.select(state, rows)
+
+
+def choose(decoder, k, tokens, state):
+    """Decode a token: the k best next log-probabilities and ids (rows, k), and the new state."""
+    logits, state = decoder(tokens, state)
+    logits = mnp.squeeze(logits, 1)
+    best, ids = npx.topk(logits, k=k, axis=-1, ret_typ="both", dtype="int64")
+    # As in `masked_loss`: log p = x - x_b + log p_b, with b the most likely token.
+    log_p = mnp.log(npx.pick(npx.softmax(logits, axis=-1), ids[:, 0], keepdims=True))
+    return best - best[:, :1] + log_p, ids, state
 
 
 class MXNetBackend(Backend):

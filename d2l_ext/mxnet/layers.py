@@ -84,7 +84,12 @@ def where(condition, X, Y):
 
 
 def repeat(X, times):
-    """Repeat (batch, 1, size) to (batch, times, size): a product with ones, fast both ways."""
+    """Repeat (batch, 1, size) to (batch, times, size): a product with ones, fast both ways.
+
+    Outside of training X is left to broadcasting, of which only the backward pass is slow.
+    """
+    if not autograd.is_training():
+        return X
     return npx.batch_dot(mnp.ones((len(X), times, 1), dtype=X.dtype), X)
 
 

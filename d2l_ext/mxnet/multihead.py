@@ -1,5 +1,6 @@
 """Multi-head attention: several attentions in parallel, each on its own projection."""
 
+import numpy
 from mxnet import np as mnp
 from mxnet.gluon import nn
 
@@ -53,34 +54,40 @@ class MultiHeadAttention(Configured, nn.Block):
         """
         self.check(queries, keys, values, valid_lens, mask)
         mask = attend(keys.shape[1], valid_lens, mask)
-        return self.attend(queries, *self.project(keys, values), mask)
+        return self.attend(queries, *self.project(keys, values), self.per_head(mask))
 
     def project(self, keys, values):
         """Project keys and values and cut them into heads; decoders cache the result."""
         return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
 
     def attend(self, queries, keys, values, mask):
-        """Attend to projected keys and values."""
+        """Attend to projected keys and values; the mask is `per_head`."""
         queries = self.transpose_qkv(self.W_q(queries))
         inner = self.attention
         scores = inner.score(queries, keys)
-        output, weights = pool(scores, values, self.per_head(mask), inner.dropout)
+        output, weights = pool(scores, values, mask, inner.dropout)
         inner.attention_weights = weights.detach() if inner.keep_weights else None
         return self.W_o(self.transpose_output(output))
 
     def per_head(self, mask):
-        """Repeat a mask with a batch axis for every head."""
-        repeat = mask is not None and mask.ndim == 3 and mask.shape[0] > 1
+        """Repeat a mask with a batch axis, or lengths, for every head."""
+        if mask is None:
+            return None
+        repeat = mask.dtype == numpy.int64 or (mask.ndim == 3 and mask.shape[0] > 1)
         return mnp.repeat(mask, self.num_heads, axis=0) if repeat else mask
 
     def transpose_qkv(self, X):
         """(batch, n, num_hiddens) to (batch * num_heads, n, num_hiddens / num_heads)."""
-        X = X.reshape(*X.shape[:2], self.num_heads, -1)  # (batch, n, num_heads, d)
-        X = X.transpose(0, 2, 1, 3)  # (batch, num_heads, n, d)
-        return X.reshape(-1, *X.shape[2:])
+        batch, n, _ = X.shape
+        if n > 1:  # a single step lies in memory as it should
+            X = X.reshape(batch, n, self.num_heads, -1)
+            X = X.transpose(0, 2, 1, 3)  # (batch, num_heads, n, d)
+        return X.reshape(batch * self.num_heads, n, -1)
 
     def transpose_output(self, X):
         """Undo `transpose_qkv`."""
-        X = X.reshape(-1, self.num_heads, *X.shape[1:])  # (batch, num_heads, n, d)
-        X = X.transpose(0, 2, 1, 3)  # (batch, n, num_heads, d)
-        return X.reshape(*X.shape[:2], -1)
+        n, d = X.shape[1:]
+        if n > 1:
+            X = X.reshape(-1, self.num_heads, n, d)
+            X = X.transpose(0, 2, 1, 3)  # (batch, n, num_heads, d)
+        return X.reshape(-1, n, self.num_heads * d)

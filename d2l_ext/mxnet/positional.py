@@ -16,7 +16,8 @@ class PositionalEncoding(Configured, nn.Block):
         super().__init__()
         self.max_len = max_len
         self.dropout = Dropout(dropout)
-        self.P = sinusoids(max_len, num_hiddens)  # float64; rounded when it is added
+        self.P = mnp.array(sinusoids(max_len, num_hiddens), dtype="float64")
+        self.P.attach_grad("null")  # no gradient, but a name in a graph
 
     def check(self, X, offset=0):
         """Raise a ValueError where the inputs do not fit."""
@@ -34,8 +35,8 @@ class PositionalEncoding(Configured, nn.Block):
             Like X.
         """
         self.check(X, offset)
-        steps = slice(int(offset), int(offset) + X.shape[1])
-        return self.dropout(X + mnp.array(self.P[steps], dtype=X.dtype))
+        P = mnp.take(self.P, positions(X.shape[1], offset), axis=0)
+        return self.dropout(X + P.astype(X.dtype))
 
 
 class LearnedPositionalEncoding(Configured, nn.Block):
@@ -52,4 +53,11 @@ class LearnedPositionalEncoding(Configured, nn.Block):
     def forward(self, X, offset=0):
         """Add the encoding; as `PositionalEncoding`."""
         self.check(X, offset)
-        return self.dropout(X + self.embedding(int(offset) + mnp.arange(X.shape[1], dtype="int64")))
+        return self.dropout(X + self.embedding(positions(X.shape[1], offset)))
+
+
+def positions(num_steps, offset):
+    """Return offset, offset + 1, ..., (num_steps,); of an array's one step, nothing but itself."""
+    if num_steps == 1 and not isinstance(offset, int):
+        return offset.reshape(1)
+    return mnp.arange(num_steps, dtype="int64") + offset

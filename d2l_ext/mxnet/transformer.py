@@ -11,7 +11,7 @@ from d2l_ext.config import Configured
 from d2l_ext.interface import nest
 from d2l_ext.mxnet.bahdanau import AttentionDecoder
 from d2l_ext.mxnet.layers import Dropout, LayerNorm, gelu
-from d2l_ext.mxnet.masking import attend, check_masks, steps_below
+from d2l_ext.mxnet.masking import attend, check_masks
 from d2l_ext.mxnet.multihead import MultiHeadAttention
 from d2l_ext.mxnet.positional import PositionalEncoding
 from d2l_ext.mxnet.seq2seq import Encoder
@@ -176,6 +176,21 @@ class TransformerDecoderBlock(Configured, nn.Block):
         self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
         self.addnorm3 = AddNorm(num_hiddens, dropout)
 
+    def project(self, enc_outputs, enc_valid_lens):
+        """Prepare what does not change while a sentence is decoded.
+
+        Args:
+            enc_outputs: (batch, num_keys, num_hiddens).
+            enc_valid_lens: (batch,) or None.
+
+        Returns:
+            Projected keys and values (batch * num_heads, num_keys, num_hiddens / num_heads), and
+            lengths (batch * num_heads, 1) or None.
+        """
+        lens = attend(enc_outputs.shape[1], enc_valid_lens)
+        inner = self.attention2
+        return *inner.project(enc_outputs, enc_outputs), inner.per_head(lens)
+
     def forward(self, X, state):
         """Decode the next steps.
 
@@ -189,10 +204,9 @@ class TransformerDecoderBlock(Configured, nn.Block):
         """
         if len(state) == 3:
             state = [*state, [None] * len(state[2]), mnp.zeros((), dtype="int64")]
-        enc_outputs, enc_valid_lens, caches, projected, position = state
+        enc_outputs, enc_valid_lens, caches, projected, _ = state
         if projected[self.i] is None:
-            projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
-        enc_mask = attend(projected[self.i][0].shape[1], enc_valid_lens)
+            projected[self.i] = self.project(enc_outputs, enc_valid_lens)
 
         def attend_to_past(x):
             keys, values = self.attention1.project(x, x)
@@ -200,13 +214,14 @@ class TransformerDecoderBlock(Configured, nn.Block):
                 keys = mnp.concatenate((caches[self.i][0], keys), axis=1)
                 values = mnp.concatenate((caches[self.i][1], values), axis=1)
             caches[self.i] = (keys, values)
-            # Step t of X stands at position + t and sees the keys up to there.
-            ends = position + mnp.arange(1, x.shape[1] + 1, dtype="int64")
-            mask = steps_below(ends, keys.shape[1])
-            return self.attention1.attend(x, keys, values, mask)
+            # Step t of X sees the keys up to its own; the last one sees all of them.
+            num_keys, num_steps = keys.shape[1], x.shape[1]
+            ends = mnp.arange(num_keys - num_steps + 1, num_keys + 1, dtype="int64")
+            ends = None if num_steps == 1 else mnp.expand_dims(ends, 0)
+            return self.attention1.attend(x, keys, values, ends)
 
         def attend_to_encoder(x):
-            return self.attention2.attend(x, *projected[self.i], enc_mask)
+            return self.attention2.attend(x, *projected[self.i])
 
         X = self.addnorm1.wrap(X, attend_to_past, self.norm)
         X = self.addnorm2.wrap(X, attend_to_encoder, self.norm)
@@ -258,6 +273,12 @@ class TransformerDecoder(AttentionDecoder):
             [blk.attention2.attention_weights for blk in blks],
         ]
 
+    def check(self, X, state):
+        """Raise a ValueError where the inputs do not fit."""
+        super().check(X, state)
+        H = checks.Seen((*X.shape, self.config["num_hiddens"]), "float32")
+        checks.positions(H, int(state[4]), **self.pos_encoding.config)
+
     def init_state(self, enc_outputs, enc_valid_lens=None):
         """Return the state that decoding starts from.
 
@@ -267,12 +288,12 @@ class TransformerDecoder(AttentionDecoder):
 
         Returns:
             [encoder outputs, lengths, per block the cached keys and values of self-attention (None
-            at first), per block the encoder's projected keys and values, position]; keys and
-            values are (batch * num_heads, n, num_hiddens / num_heads).
+            at first), per block what `TransformerDecoderBlock.project` returns, position]; keys
+            and values are (batch * num_heads, n, num_hiddens / num_heads).
         """
         check_masks((enc_outputs.shape[0], 1, enc_outputs.shape[1]), enc_valid_lens)
         blks = self.blks
-        projected = [blk.attention2.project(enc_outputs, enc_outputs) for blk in blks]
+        projected = [blk.project(enc_outputs, enc_valid_lens) for blk in blks]
         return [
             enc_outputs,
             enc_valid_lens,
