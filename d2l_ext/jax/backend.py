@@ -262,7 +262,7 @@ def _select(decoder, state, rows):
 
 
 class JaxDecoding(Decoding):
-    """Decoding in JAX, one compiled call per token, which fills the caches of the state in place."""
+    """Decoding in JAX, one compiled call per token; it fills the state's caches in place."""
 
     def _start(self, inputs):
         self.model.module.encoder.check(*inputs)

@@ -196,15 +196,15 @@ class TransformerDecoderBlock(Configured, nn.Block):
 
         Args:
             X: (batch, num_steps, num_hiddens).
-            state: as in `TransformerDecoder.init_state`, or D2L's three entries; this block's
-                cache is replaced.
+            state: as in `TransformerDecoder.init_state`, or D2L's three entries.
 
         Returns:
-            Like X, and the state.
+            Like X, and the state, in which this block's cache is new.
         """
         if len(state) == 3:
             state = [*state, [None] * len(state[2]), mnp.zeros((), dtype="int64")]
-        enc_outputs, enc_valid_lens, caches, projected, _ = state
+        enc_outputs, enc_valid_lens, caches, projected, position = state
+        caches, projected = list(caches), list(projected)
         if projected[self.i] is None:
             projected[self.i] = self.project(enc_outputs, enc_valid_lens)
 
@@ -214,18 +214,23 @@ class TransformerDecoderBlock(Configured, nn.Block):
                 keys = mnp.concatenate((caches[self.i][0], keys), axis=1)
                 values = mnp.concatenate((caches[self.i][1], values), axis=1)
             caches[self.i] = (keys, values)
-            # Step t of X sees the keys up to its own; the last one sees all of them.
-            num_keys, num_steps = keys.shape[1], x.shape[1]
-            ends = mnp.arange(num_keys - num_steps + 1, num_keys + 1, dtype="int64")
-            ends = None if num_steps == 1 else mnp.expand_dims(ends, 0)
-            return self.attention1.attend(x, keys, values, ends)
+            return self.attention1.attend(x, keys, values, up_to_itself(x, keys))
 
         def attend_to_encoder(x):
             return self.attention2.attend(x, *projected[self.i])
 
         X = self.addnorm1.wrap(X, attend_to_past, self.norm)
         X = self.addnorm2.wrap(X, attend_to_encoder, self.norm)
-        return self.addnorm3.wrap(X, self.ffn, self.norm), state
+        X = self.addnorm3.wrap(X, self.ffn, self.norm)
+        return X, [enc_outputs, enc_valid_lens, caches, projected, position]
+
+
+def up_to_itself(X, keys):
+    """Return how many keys X's steps, the keys' last ones, see, (1, num_steps); None means all."""
+    num_steps, num_keys = X.shape[1], keys.shape[1]
+    if num_steps == 1:
+        return None
+    return mnp.expand_dims(mnp.arange(num_keys - num_steps, num_keys, dtype="int64") + 1, 0)
 
 
 class TransformerDecoder(AttentionDecoder):
@@ -313,13 +318,12 @@ class TransformerDecoder(AttentionDecoder):
             Logits (batch, num_steps, vocab_size) and the new state; the old one stays valid.
         """
         self.check(X, state)
-        enc_outputs, enc_valid_lens, caches, projected, position = state
-        state = [enc_outputs, enc_valid_lens, list(caches), projected, position]
+        position = state[4]
         H = self.pos_encoding(self.embedding(X) * self.scale, position)
         for blk in self.blks:
             H, state = blk(H, state)
-        state[4] = position + X.shape[1]
-        return self.dense(H if self.ln is None else self.ln(H)), state
+        logits = self.dense(H if self.ln is None else self.ln(H))
+        return logits, [*state[:4], position + X.shape[1]]
 
     def select(self, state, rows):
         """Return the state of some rows of the batch."""
