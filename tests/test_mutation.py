@@ -25,6 +25,7 @@ EXPLAINED = {
     "jax/layers: Dropout.mask: 1 -> 2": OWN_MASK,
     "jax/layers: Dropout.mask: keep.astype(dtype) / (1 - self.rate) -> "
     "keep.astype(dtype) * (1 - self.rate)": OWN_MASK,
+    "mxnet/positional: positions: 1 -> 2": "one step is spared an operator, which changes nothing",
     "mxnet/recurrent: Stack.scan: True -> False": "zip's strict: the lengths are the same",
     "mxnet/scoring: products: 3 -> 4": SPEED,
     "mxnet/scoring: pool: npx.batch_dot if value.ndim == 3 else mnp.matmul -> "

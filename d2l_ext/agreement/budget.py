@@ -5,7 +5,10 @@ against long double, float32 against the same. The budget of a tensor is
 
     8 x max(the reference's own error, the largest over 20 seeds; one rounding unit)
 
-and in float64 at least 64 rounding units. Cancellation, as in the gradients of nearly uniform
+and in float64 at least 64 rounding units. Parameters after a step of Adam may differ by 4 times as
+much: it divides a gradient's entry g by |g| + 1e-8, so that one entry that happens to be as small
+makes its rounding up to 1e8 times as large; over 200 seeds of the catalogue three such entries were
+met, and passed the 8 by up to a factor of 2.6. Cancellation, as in the gradients of nearly uniform
 attention, is thereby allowed for where it happens and nowhere else.
 
 Own errors of the catalogue's cases are kept in ``budgets.json``, under a hash of the case's numbers
@@ -34,6 +37,7 @@ FILE = Path(__file__).with_name("budgets.json")
 SEEDS = 20
 SEEDS_HERE = 6  # of a case that is measured while one waits
 FACTOR = 8
+AFTER_ADAM = 4  # times the factor
 LEAST = {"float64": 64, "float32": FACTOR}  # in rounding units
 DTYPES = tuple(LEAST)
 
@@ -58,7 +62,8 @@ class Budget:
     def of(self, quantity, tensor):
         """Return the largest error allowed."""
         own = self._own.get(quantity.removesuffix(" of vjp"), {}).get(tensor, 0)
-        return max(self._least, FACTOR * max(own, self._unit))
+        allowed = max(self._least, FACTOR * max(own, self._unit))
+        return AFTER_ADAM * allowed if quantity.startswith("step ") else allowed
 
 
 def own_errors(job, answer, dtype):

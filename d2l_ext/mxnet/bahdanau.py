@@ -17,7 +17,7 @@ class AttentionDecoder(Decoder):
     """Base class: a decoder with attention over the encoder's outputs.
 
     ``attention_weights`` holds the weights of the last call, one (batch, 1, num_keys) per step.
-    Keys are prepared once per sentence and cached at the end of the state.
+    Keys and the mask are prepared once per sentence and cached at the end of the state.
     """
 
     keep_weights = True
@@ -36,7 +36,7 @@ class AttentionDecoder(Decoder):
         return state[0].shape[0]
 
     def init_state(self, enc_outputs, enc_valid_lens=None):
-        """Return [encoder outputs (batch, num_keys, num_hiddens), hidden state, lengths, keys].
+        """Return [outputs (batch, num_keys, num_hiddens), hidden state, lengths, keys, mask].
 
         Args:
             enc_outputs: what the encoder returned: outputs, time first, and state.
@@ -45,18 +45,22 @@ class AttentionDecoder(Decoder):
         outputs, hidden_state = enc_outputs
         outputs = outputs.swapaxes(0, 1)
         check_masks((outputs.shape[0], 1, outputs.shape[1]), enc_valid_lens)
-        return [outputs, hidden_state, enc_valid_lens, self.attention.prepare_keys(outputs)]
+        return self.complete([outputs, hidden_state, enc_valid_lens])
 
     def complete(self, state):
-        """Prepare the keys if the state has D2L's three entries only."""
-        return state if len(state) > 3 else [*state, self.attention.prepare_keys(state[0])]
+        """Prepare keys and mask if the state has D2L's three entries only."""
+        if len(state) > 3:
+            return state
+        enc_outputs, _, enc_valid_lens = state
+        mask = attend(enc_outputs.shape[1], enc_valid_lens)
+        return [*state, self.attention.prepare_keys(enc_outputs), mask]
 
     def select(self, state, rows):
         """Return the state of some rows of the batch."""
-        enc_outputs, hidden_state, enc_valid_lens, keys = state
+        enc_outputs, hidden_state, enc_valid_lens, keys, mask = state
         hidden_state = nest(lambda H: mnp.take(H, rows, axis=1), hidden_state)
         pick = functools.partial(nest, lambda x: mnp.take(x, rows, axis=0))
-        return [pick(enc_outputs), hidden_state, pick(enc_valid_lens), pick(keys)]
+        return [pick(enc_outputs), hidden_state, pick(enc_valid_lens), pick(keys), pick(mask)]
 
 
 class Seq2SeqAttentionDecoder(AttentionDecoder):
@@ -85,9 +89,8 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
             Logits (batch, num_steps, vocab_size) and the new state.
         """
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
+        enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.complete(state)
         batch, num_keys, num_hiddens = enc_outputs.shape
-        mask = attend(num_keys, enc_valid_lens)
         embs = self.embedding(X.T)  # (num_steps, batch, embed_size)
         # The first layer's input is [context, embedding]; the embedding's part of its gates does
         # not depend on the recurrence.
@@ -110,7 +113,7 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
             all_weights.append(weights_t.detach())
         self._attention_weights = all_weights if self.keep_weights else None
         logits = self.dense(mnp.stack(outputs)).swapaxes(0, 1)
-        return logits, [enc_outputs, join(states), enc_valid_lens, keys]
+        return logits, [enc_outputs, join(states), enc_valid_lens, keys, mask]
 
 
 class LSTMAttentionDecoder(Seq2SeqAttentionDecoder):
@@ -142,13 +145,12 @@ class LuongDecoder(AttentionDecoder):
     def forward(self, X, state):
         """Decode ids; as `Seq2SeqAttentionDecoder`."""
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
+        enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.complete(state)
         outputs, states = self.rnn(self.embedding(X.T), split(hidden_state))
         queries = outputs.swapaxes(0, 1)  # (batch, num_steps, num_hiddens)
         scores = self.attention.score(queries, keys)
-        mask = attend(keys.shape[1], enc_valid_lens)
         contexts, weights = pool(scores, enc_outputs, mask, self.attention.dropout)
         per_step = [mnp.expand_dims(w, 1) for w in unstack(weights.detach().swapaxes(0, 1))]
         self._attention_weights = per_step if self.keep_weights else None
         attentional = tanh(self.W_c(mnp.concatenate((contexts, queries), axis=-1)))
-        return self.dense(attentional), [enc_outputs, join(states), enc_valid_lens, keys]
+        return self.dense(attentional), [enc_outputs, join(states), enc_valid_lens, keys, mask]

@@ -3,9 +3,6 @@
 One polarity everywhere: True means attend.
 """
 
-import math
-
-import numpy
 from mxnet import np as mnp
 from mxnet import npx
 
@@ -79,28 +76,22 @@ def check_masks(shape, valid_lens=None, mask=None):
 
 
 def attend(num_keys, valid_lens=None, mask=None):
-    """Combine valid lengths and a mask, unchecked, into what `softmax` takes.
-
-    That is None, a boolean mask that broadcasts, or, where there is no mask, lengths: integers
-    (batch, 1) or (batch, num_queries).
-    """
+    """Combine valid lengths and a mask, unchecked, into one mask that broadcasts, or None."""
     if valid_lens is None:
         return mask
-    lens = npx.cast(valid_lens, dtype="int64").reshape(len(valid_lens), -1)
-    return lens if mask is None else steps_below(lens, num_keys) * mask  # MXNet has no boolean &
+    valid = steps_below(valid_lens, num_keys)
+    valid = mnp.expand_dims(valid, 1) if valid.ndim == 2 else valid
+    return valid if mask is None else valid * mask  # MXNet has no & of booleans
 
 
 def softmax(X, mask=None):
-    """`masked_softmax` without checks, of a mask or lengths as `attend` returns them."""
+    """`masked_softmax` without checks."""
     if mask is None:
         return npx.softmax(X, axis=-1)
-    if mask.dtype == numpy.int64:  # MXNet's own softmax knows lengths, but no masks
-        lens = mask if mask.shape == X.shape[:-1] else mnp.broadcast_to(mask, X.shape[:-1])
-        return npx.softmax(X, lens, use_length=True, axis=-1)
     # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
-    some = mask.any(axis=-1, keepdims=True)
-    fill = choose(some, mnp.full(some.shape, -math.inf, dtype=X.dtype), 0)
-    return npx.softmax(mnp.where(mask, X, fill), axis=-1) * some.astype(X.dtype)
+    some = npx.cast(mask.any(axis=-1, keepdims=True), dtype=X.dtype)
+    fill = mnp.log(1 - some)  # -inf, and 0 in an empty row
+    return npx.softmax(mnp.where(mask, X, fill), axis=-1) * some
 
 
 def choose(keep, X, value):

@@ -1,6 +1,5 @@
 """Multi-head attention: several attentions in parallel, each on its own projection."""
 
-import numpy
 from mxnet import np as mnp
 from mxnet.gluon import nn
 
@@ -70,10 +69,8 @@ class MultiHeadAttention(Configured, nn.Block):
         return self.W_o(self.transpose_output(output))
 
     def per_head(self, mask):
-        """Repeat a mask with a batch axis, or lengths, for every head."""
-        if mask is None:
-            return None
-        repeat = mask.dtype == numpy.int64 or (mask.ndim == 3 and mask.shape[0] > 1)
+        """Repeat a mask with a batch axis for every head."""
+        repeat = mask is not None and mask.ndim == 3 and mask.shape[0] > 1
         return mnp.repeat(mask, self.num_heads, axis=0) if repeat else mask
 
     def transpose_qkv(self, X):

@@ -11,7 +11,7 @@ from d2l_ext.config import Configured
 from d2l_ext.interface import nest
 from d2l_ext.mxnet.bahdanau import AttentionDecoder
 from d2l_ext.mxnet.layers import Dropout, LayerNorm, gelu
-from d2l_ext.mxnet.masking import attend, check_masks
+from d2l_ext.mxnet.masking import attend, check_masks, steps_below
 from d2l_ext.mxnet.multihead import MultiHeadAttention
 from d2l_ext.mxnet.positional import PositionalEncoding
 from d2l_ext.mxnet.seq2seq import Encoder
@@ -185,11 +185,11 @@ class TransformerDecoderBlock(Configured, nn.Block):
 
         Returns:
             Projected keys and values (batch * num_heads, num_keys, num_hiddens / num_heads), and
-            lengths (batch * num_heads, 1) or None.
+            a mask (batch * num_heads, 1, num_keys) or None.
         """
-        lens = attend(enc_outputs.shape[1], enc_valid_lens)
-        inner = self.attention2
-        return *inner.project(enc_outputs, enc_outputs), inner.per_head(lens)
+        mask, inner = attend(enc_outputs.shape[1], enc_valid_lens), self.attention2
+        mask = None if mask is None else mnp.repeat(mask, inner.num_heads, axis=0)
+        return *inner.project(enc_outputs, enc_outputs), mask
 
     def forward(self, X, state):
         """Decode the next steps.
@@ -226,11 +226,11 @@ class TransformerDecoderBlock(Configured, nn.Block):
 
 
 def up_to_itself(X, keys):
-    """Return how many keys X's steps, the keys' last ones, see, (1, num_steps); None means all."""
+    """Mask by which X's steps, the keys' last ones, see no later key; None if X is one step."""
     num_steps, num_keys = X.shape[1], keys.shape[1]
     if num_steps == 1:
         return None
-    return mnp.expand_dims(mnp.arange(num_keys - num_steps, num_keys, dtype="int64") + 1, 0)
+    return steps_below(mnp.arange(num_keys - num_steps, num_keys, dtype="int64") + 1, num_keys)
 
 
 class TransformerDecoder(AttentionDecoder):
