@@ -4,8 +4,8 @@ Each seed takes every 19th case, so that each case is drawn anew from ten or ele
 frameworks do it in both precisions. Models are used again for other seeds, which saves compiling
 them, and shows that no number of an earlier one stays behind.
 
-``python tests/test_false_alarms.py [COLUMN ...]`` prints what is reported, and how
-near the errors come to their budgets.
+``python tests/test_false_alarms.py [COLUMN ...]`` prints what is reported, and how near the errors
+come to their budgets.
 """
 
 import collections
