@@ -8,6 +8,7 @@ import pytest
 from d2l_ext.agreement.budget import Budget, larger, unit
 from d2l_ext.agreement.errors import error, errors
 from d2l_ext.agreement.exact import Adam, zeros
+from d2l_ext.agreement.jobs import Job
 from d2l_ext.agreement.verdict import Verdict
 
 
@@ -83,6 +84,20 @@ def test_a_gradient_that_nearly_cancels_is_known_to_some_rounding_of_its_terms()
         assert sizes["input gradients", "0"].size == pytest.approx(size, rel=1e-3, abs=0)
 
 
+def test_a_saturated_gradient_is_known_to_some_rounding_of_its_terms():
+    exact = {"gradients": {"W": np.array([0.1])}}
+    results = {"gradients": {"W": np.array([0.1 + 1e-14])}}
+    for saturates, size in ((True, 1e-15), (False, 1e-13)):
+        sizes = found(results, exact, term=10.0, saturates=saturates)
+        assert sizes["gradients", "W"].size == pytest.approx(size, rel=1e-2, abs=0)
+
+
+def test_gradients_are_sums_of_cotangents_times_inputs():
+    inputs = (np.array([3.0, np.inf]), np.array([9]), None)
+    assert Job("a", {"function": "f"}, inputs, cotangent=np.array([-2.0])).largest_term == 6
+    assert Job("a", {"function": "f"}, (np.array([0.1]),), cotangent=np.ones(1)).largest_term == 1
+
+
 def test_zero_gradients_are_not_compared_after_a_step():
     assert zeros({"W": np.array([4.0]), "b": np.array([1e-19]), "c": np.array([1e-9])}) == {"b"}
     exact = {"step 1": {"W": np.ones(1), "b": None}}
@@ -95,6 +110,7 @@ def test_the_budget_is_eight_times_the_reference_and_never_below_rounding():
     assert Budget(own, "float32").of("outputs", "1") == 8 * unit("float32")
     assert Budget({}, "float64").of("outputs", "0") == 64 * unit("float64")
     assert Budget({"gradients": {"W": 5e-14}}, "float64").of("gradients", "W") == 4e-13
+    assert Budget(own, "float32", times=4).of("outputs", "0") == pytest.approx(32e-6)
 
 
 def test_of_two_measurements_the_larger_counts():
