@@ -20,6 +20,7 @@ NUMBER = 50  # of each column
 # Those that no case can report, and why.
 SPEED = "both operators compute the same, one of them faster"
 OWN_MASK = "the framework's own generator is tested in test_alone"
+GROWS = "room is reserved a step earlier or later, which changes no number"
 KEEP = "a backend says itself whether weights are kept; the class alone is tested in test_alone"
 EXPLAINED = {
     "jax/layers: Dropout.mask: 1 -> 2": OWN_MASK,
@@ -36,7 +37,10 @@ EXPLAINED = {
     "tensorflow/transformer: layer_norm: False -> True": "a model's arrays have its layers' dtype",
     "torch/scoring: Attention: True -> False #2": KEEP,
     "torch/layers: Dropout.mask: 1 -> 2 #2": OWN_MASK,
-    "torch/layers: Dropout.mask: 1 - self.rate -> 1 + self.rate #2": OWN_MASK,
+    "torch/transformer: TransformerDecoder.reserve.grow: 0 -> 1": "keys and values are of one shape",
+    "torch/transformer: TransformerDecoder.reserve: 0 -> 1": GROWS,
+    "torch/transformer: TransformerDecoder.reserve: wanted <= size -> wanted < size": GROWS,
+    "torch/transformer: append: 1 -> 2 #2": "several steps into reserved room: test_transformer",
 }
 # Those that end the process: they are run in one of their own.
 FATAL = {

@@ -159,6 +159,21 @@ def test_d2l_encoder_weights_give_d2l_outputs(any_backend, d2l_torch):
     np.testing.assert_allclose(have[1, :3], wanted[1, :3], rtol=2e-6, atol=2e-6)
 
 
+def test_several_steps_go_into_reserved_room():
+    torch = pytest.importorskip("torch")
+    from d2l_ext.torch import TransformerDecoder
+
+    decoder = TransformerDecoder(7, 8, 10, 2, 2, 0.0).double().eval()
+    memory, X = torch.randn(2, 4, 8).double(), torch.randint(0, 7, (2, 6))
+    with torch.no_grad():
+        state = decoder.init_state(memory, torch.tensor([4, 2]))
+        whole, _ = decoder(X, state)
+        for start, end in ((0, 2), (2, 3), (3, 6)):
+            state = decoder.reserve(state, end - start, least=3)
+            logits, state = decoder(X[:, start:end], state)
+            torch.testing.assert_close(logits, whole[:, start:end], rtol=1e-11, atol=1e-13)
+
+
 def test_a_decoder_block_takes_d2ls_state(any_backend):
     rng = np.random.default_rng(0)
     X, memory = rng.standard_normal((2, 3, 8)), rng.standard_normal((2, 5, 8))
