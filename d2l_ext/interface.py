@@ -124,6 +124,9 @@ class Backend(ABC):
         """Turn framework arrays into NumPy, dtype kept; tuples, lists and None nest."""
         return nest(self._numpy, y)
 
+    def forget(self):
+        """Drop what has been compiled and is in no model: a process can hold only so much of it."""
+
     def model(self, module, *inputs, seed=0, dtype="float32"):
         """Make a chapter module ready, with the common initial parameters.
 

@@ -43,8 +43,8 @@ def forget():
     """Drop what was compiled for other cases: a process may hold only so much of it."""
     MADE.clear()
     gc.collect()
-    if "jax" in sys.modules:
-        sys.modules["jax"].clear_caches()
+    for name in d2l_ext.installed():
+        d2l_ext.backend(name).forget()
 
 
 @pytest.mark.slow

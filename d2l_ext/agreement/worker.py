@@ -22,12 +22,16 @@ from d2l_ext.interface import backend
 from d2l_ext.training.decoding import beam_search, greedy
 
 
+AT_ONCE = 20  # so many jobs' compiled code is kept
+
+
 class Service:
     """What a worker can do; each method is a request."""
 
     def __init__(self, name):
         self.backend = backend(name)
         self.model = self.trainer = None
+        self.jobs = 0
 
     def versions(self):
         """Return the versions of what computes."""
@@ -43,10 +47,14 @@ class Service:
 
     def perform(self, job, dtype):
         """Do a job, given as a dictionary."""
+        self.jobs += 1
+        if self.jobs % AT_ONCE == 0:
+            self.backend.forget()
         return perform(self.backend, Job(**job), dtype)
 
     def build(self, target, inputs, dtype, lr, max_norm, pad):
         """Make a model and its trainer."""
+        self.backend.forget()
         module = build(self.backend.api, target)
         self.model = self.backend.model(module, *inputs, dtype=dtype)
         self.trainer = self.backend.trainer(self.model, lr, max_norm, pad)

@@ -290,6 +290,10 @@ class JaxBackend(Backend):
     dtypes = ("float32", "float64", "bfloat16", "float16")
     _model, _trainer, _decoding = JaxModel, JaxTrainer, JaxDecoding
 
+    def forget(self):
+        """As `Backend.forget`; after some thousand functions LLVM has no more memory maps."""
+        jax.clear_caches()
+
     def vjp(self, function, inputs, cotangent):
         """As `Backend.vjp`."""
         outputs, _, gradients = vjp(
