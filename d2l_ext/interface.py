@@ -124,7 +124,7 @@ class Backend(ABC):
         """Turn framework arrays into NumPy, dtype kept; tuples, lists and None nest."""
         return nest(self._numpy, y)
 
-    def forget(self):
+    def forget(self):  # noqa: B027 - most frameworks have nothing to drop
         """Drop what has been compiled and is in no model: a process can hold only so much of it."""
 
     def model(self, module, *inputs, seed=0, dtype="float32"):

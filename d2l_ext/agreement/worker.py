@@ -21,7 +21,6 @@ from d2l_ext.config import build
 from d2l_ext.interface import backend
 from d2l_ext.training.decoding import beam_search, greedy
 
-
 AT_ONCE = 20  # so many jobs' compiled code is kept
 
 
