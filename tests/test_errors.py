@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from d2l_ext.agreement.budget import Budget, larger, unit
+from d2l_ext.agreement.budget import Budget, amplified, larger, unit
 from d2l_ext.agreement.errors import error, errors
 from d2l_ext.agreement.exact import Adam, zeros
 from d2l_ext.agreement.jobs import Job
@@ -111,6 +111,20 @@ def test_the_budget_is_eight_times_the_reference_and_never_below_rounding():
     assert Budget({}, "float64").of("outputs", "0") == 64 * unit("float64")
     assert Budget({"gradients": {"W": 5e-14}}, "float64").of("gradients", "W") == 4e-13
     assert Budget(own, "float32", times=4).of("outputs", "0") == pytest.approx(32e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_what_adam_makes_of_a_rounding_is_foreseen(dtype):
+    g = np.array([0.5, 1e-3, 3e-9, 0.0], "longdouble")
+    p = np.ones_like(g)
+    stepped, off = (
+        {k: Adam(0.01, None).step({"W": p}, {"W": gradient})["W"]}
+        for k, gradient in (("W", g), ("W", g + unit(dtype) * 0.5 * (g > 0)))
+    )
+    job = Job("a", {}, (), {"W": p}, steps={"lr": 0.01})
+    foreseen = amplified(job, {"step 1": stepped}, dtype)["step 1"]["W"]
+    change = np.abs(stepped["W"] - off["W"]).max()
+    assert change <= foreseen <= 10 * change
 
 
 def test_of_two_measurements_the_larger_counts():
