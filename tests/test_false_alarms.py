@@ -4,8 +4,8 @@ Each seed takes every 19th case, so that each case is drawn anew from ten or ele
 frameworks do it in both precisions. Models are used again for other seeds, which saves compiling
 them, and shows that no number of an earlier one stays behind.
 
-``python tests/test_false_alarms.py [COLUMN ...]`` prints what is reported, and how near the errors
-come to their budgets.
+``python tests/test_false_alarms.py [COLUMN or SEED ...]`` prints what is reported, and how near
+the errors come to their budgets.
 """
 
 import collections
@@ -54,10 +54,12 @@ def test_nothing_is_reported_where_nothing_is_wrong(seed):
     assert not wrong, "\n".join(wrong)
 
 
-def main(*columns):
+def main(*chosen):
+    columns = [name for name in chosen if name in d2l_ext.COLUMNS]
+    seeds = [int(seed) for seed in chosen if seed not in columns] or SEEDS
     worst, count, wrong = collections.defaultdict(float), 0, 0
     start = time.process_time()
-    for seed in SEEDS:
+    for seed in seeds:
         for v in found(seed, columns):
             count += 1
             worst[v.backend, v.dtype] = max(worst[v.backend, v.dtype], v.ratio)
