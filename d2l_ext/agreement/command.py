@@ -143,7 +143,7 @@ def compare(data, backends, dtype, epochs, dropout, folder, seed, cases, train, 
     console = Console()
     names, left_out = _available(backends, pythons)
     for name, why in left_out.items():
-        console.print(f"left out: {name} ({why})", highlight=False)
+        console.print(f"left out: {name} ({why})", markup=False, highlight=False)
     dtypes = ("float64", "float32") if dtype == "both" else (dtype,)
     plans = {MAIN: _plan(data, epochs, dropout, seed)} if train in ("main", "all") else {}
     if train in ("models", "all"):
@@ -163,7 +163,7 @@ def compare(data, backends, dtype, epochs, dropout, folder, seed, cases, train, 
     report = Report(outcomes, plans, dtypes, settings, left_out)
     files = report.write(folder)
     show(report, console)
-    console.print(f"written to {folder}: {', '.join(files)}", highlight=False)
+    console.print(f"written to {folder}: {', '.join(files)}", markup=False, highlight=False)
     sys.exit(0 if report.agrees else 1)
 
 
@@ -266,7 +266,7 @@ def show(report, console):
             _show_translations(report, dtype, console)
     for backend, outcome in report.outcomes.items():
         for doing, why, details in outcome.problems:
-            console.print(f"[red]{backend}[/]: {doing}: {why}", highlight=False)
+            console.print(f"{backend}: {doing}: {why}", style="red", markup=False, highlight=False)
             console.print(details, style="dim", markup=False, highlight=False)
     failures = [*map(str, report.failures()), *(": ".join(d) for d in report.departures())]
     for failure in failures[:20]:
