@@ -75,8 +75,11 @@ def trained(backend_name, name, dtype, draw=None, epochs=EPOCHS):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_each_model_learns(name):
-    """In torch, in float32; the other frameworks follow in the slow test."""
-    losses, right, translations = trained("torch", name, "float32")
+    """In torch; the other frameworks follow in the slow test.
+
+    In float64: in float32, what a post-norm Transformer learns depends on how sums are rounded.
+    """
+    losses, right, translations = trained("torch", name, "float64")
     assert losses[-1] < 0.2 * losses[0]
     assert right >= 0.9
     assert len(set(translations)) > 50
