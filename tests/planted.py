@@ -315,7 +315,7 @@ BUGS = [
             "transformer",
             "mask.tril(num_keys - num_steps)",
             "mask.tril()",
-            *TRANSFORMER,
+            "transformer/TransformerDecoderBlock/",
         ),
         (
             "GELU by tanh",

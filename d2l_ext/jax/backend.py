@@ -277,7 +277,7 @@ class JaxDecoding(Decoding):
         return best, ids, weights, state
 
     def _all(self, tokens, before):  # the state before is used up
-        return map(np.asarray, jax.lax.top_k(self._log_probs, self.vocab_size))
+        return self.model.backend.numpy(jax.lax.top_k(self._log_probs, self.vocab_size))
 
     def _select(self, state, rows):
         return _select(self.model.module.decoder, state, rows)

@@ -9,6 +9,7 @@ from flax import linen as nn
 from jax import numpy as jnp
 
 from d2l_ext import checks
+from d2l_ext.interface import room
 from d2l_ext.jax.bahdanau import AttentionDecoder
 from d2l_ext.jax.layers import Dropout, LayerNorm, Module, seen
 from d2l_ext.jax.masking import attend, check_masks
@@ -312,15 +313,14 @@ class TransformerDecoder(Options, AttentionDecoder):
         """
         enc_outputs, enc_valid_lens, caches, projected, position = state
         sizes = [0 if cache is None else cache[0].shape[1] for cache in caches]
-        wanted = int(position) + num_steps
-        if all(wanted <= size for size in sizes):
+        size = room(sizes, int(position) + num_steps, least)
+        if size is None:
             return state
-        size = max(wanted, least, *(2 * size for size in sizes))
 
         def grow(cache, pair):
             batch_heads, _, d = pair[0].shape
-            room = jnp.zeros((2, batch_heads, size, d), pair[0].dtype)
-            return room if cache is None else room.at[:, :, : cache[0].shape[1]].set(cache)
+            grown = jnp.zeros((2, batch_heads, size, d), pair[0].dtype)
+            return grown if cache is None else grown.at[:, :, : cache[0].shape[1]].set(cache)
 
         caches = [grow(cache, pair) for cache, pair in zip(caches, projected, strict=True)]
         return [enc_outputs, enc_valid_lens, caches, projected, position]

@@ -236,7 +236,7 @@ class MXNetDecoding(Decoding):
     def _advance(self, tokens, state, k):
         decoder = self.model.module.decoder
         if self.keep_weights:
-            log_probs, ids, state = choose(decoder, k, tokens, state)
+            log_probs, ids, state = best_tokens(decoder, k, tokens, state)
             return log_probs, ids, getattr(decoder, "attention_weights", None), state
         decoder.check(tokens, state)
         log_probs, ids, state = self._graph(tokens, state, k)(tokens, state)
@@ -248,7 +248,7 @@ class MXNetDecoding(Decoding):
         key = k, len(tokens), repr(nest(lambda x: x.ndim, state))
         if key not in graphs:
             tables = [b.P for _, b in blocks(decoder) if isinstance(b, PositionalEncoding)]
-            function = functools.partial(choose, decoder, k)
+            function = functools.partial(best_tokens, decoder, k)
             graphs[key] = Graph(function, decoder.collect_params().values(), tables)
         return graphs[key]
 
@@ -256,7 +256,7 @@ class MXNetDecoding(Decoding):
         return self.model.module.decoder.select(state, rows)
 
 
-def choose(decoder, k, tokens, state):
+def best_tokens(decoder, k, tokens, state):
     """Decode a token: the k best next log-probabilities and ids (rows, k), and the new state."""
     logits, state = decoder(tokens, state)
     logits = mnp.squeeze(logits, 1)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.interface import nest
+from d2l_ext.interface import nest, room
 from d2l_ext.torch.bahdanau import AttentionDecoder
 from d2l_ext.torch.layers import Dropout
 from d2l_ext.torch.masking import attend, check_masks
@@ -189,13 +189,7 @@ class TransformerDecoderBlock(Configured, nn.Module):
         def attend_to_past(x):
             caches[self.i] = append(caches[self.i], self.attention1.project(x, x), position)
             keys, values = so_far(caches[self.i], position + x.shape[1])
-            mask = None  # one step, the last, sees all keys; of several, each those up to itself
-            if x.shape[1] > 1:
-                shape = x.shape[1], keys.shape[1]
-                mask = torch.ones(shape, dtype=torch.bool, device=x.device).tril(
-                    shape[1] - shape[0]
-                )
-            return self.attention1.attend(x, keys, values, mask)
+            return self.attention1.attend(x, keys, values, up_to_itself(x, keys))
 
         def attend_to_encoder(x):
             return self.attention2.attend(x, *projected[self.i], enc_mask)
@@ -325,18 +319,17 @@ class TransformerDecoder(AttentionDecoder):
         """
         enc_outputs, enc_valid_lens, caches, projected, position = state
         sizes = [0 if cache is None else cache[0].shape[1] for cache in caches]
-        wanted = int(position) + num_steps
-        if all(wanted <= size for size in sizes):
+        size = room(sizes, int(position) + num_steps, least)
+        if size is None:
             return state
-        size = max(wanted, least, *(2 * size for size in sizes))
 
         def grow(cache, pair):
             batch_heads, _, d = pair[0].shape
-            room = pair[0].new_empty(2, batch_heads, size, d)
+            grown = pair[0].new_empty(2, batch_heads, size, d)
             if cache is not None:
-                for new, old in zip(room, so_far(cache, position), strict=True):
+                for new, old in zip(grown, so_far(cache, position), strict=True):
                     new[:, : old.shape[1]] = old
-            return room
+            return grown
 
         caches = [grow(cache, pair) for cache, pair in zip(caches, projected, strict=True)]
         return [enc_outputs, enc_valid_lens, caches, projected, position]
