@@ -120,11 +120,11 @@ def _transformers(level, framework):
 
 def _decoding(level, framework):
     num_tokens = 5 if level == "tiny" else 100
-    for num_steps in {"full": (9, 100)}.get(level, (9,)):
-        setting = _setting(level, model="transformer", batch=32, num_steps=num_steps)
+    for batch, num_steps in {"full": ((32, 9), (32, 100), (128, 9))}.get(level, ((32, 9),)):
+        setting = _setting(level, model="transformer", batch=batch, num_steps=num_steps)
         subjects = _timed_pair("decode", framework, setting, num_tokens=num_tokens)
-        title = f"Transformer, {num_tokens} tokens from a source of {setting.num_steps}"
-        yield Measurement("decoding", framework, title, subjects)
+        size = f"batch {setting.batch}, {num_tokens} tokens from a source of {setting.num_steps}"
+        yield Measurement("decoding", framework, f"Transformer, {size}", subjects)
 
 
 def _multihead(level, framework):

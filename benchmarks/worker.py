@@ -4,7 +4,7 @@ It reads commands, a line each, from its standard input and answers each with a 
 
 * ``run``: do it once; the answer is a list of seconds, one number or, for decoding, one per token;
 * ``memory``: do it once; the answer is by how many MiB the peak of memory exceeded what the process
-  held when it was ready.
+  held when everything was imported.
 
 The subject is a JSON object, the only argument: ``task`` ("load", "step", "decode", "greedy",
 "beam", "multihead"), ``who`` ("ours", "d2l", "floor", "own"), ``framework``, ``setting`` (of
@@ -71,8 +71,11 @@ def main():
     """Serve until the input ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what frameworks print does not come between the answers
-    run = prepare(json.loads(sys.argv[1]))
+    subject = json.loads(sys.argv[1])
+    if subject["who"] in ("ours", "d2l"):
+        prepare({**subject, "task": "load"})
     before = _held("VmRSS")
+    run = prepare(subject)
     for line in sys.stdin:
         answer = timed(run) if line.strip() == "run" else peak_of(run, before)
         print(json.dumps(answer), file=answers, flush=True)

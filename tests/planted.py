@@ -180,8 +180,8 @@ BUGS = [
         (
             "relu for tanh",
             "scoring",
-            "torch.tanh(self.W_q(queries)",
-            "torch.relu(self.W_q(queries)",
+            "features.tanh_()",
+            "features.relu_()",
             *ADDITIVE,
         ),
         (
@@ -468,10 +468,10 @@ BUGS = [
             "seq2seq/LSTMDecoder/all",
         ),
         (
-            "a beam keeps another's lengths",
+            "a beam keeps another's mask",
             "bahdanau",
-            "pick(enc_valid_lens)",
-            "enc_valid_lens",
+            "pick(mask)",
+            "mask",
             "bahdanau/Seq2SeqAttentionDecoder/lengths",
         ),
         (

@@ -37,9 +37,8 @@ EXPLAINED = {
     "tensorflow/transformer: layer_norm: False -> True": "a model's arrays have its layers' dtype",
     "torch/scoring: Attention: True -> False #2": KEEP,
     "torch/layers: Dropout.mask: 1 -> 2 #2": OWN_MASK,
-    "torch/transformer: TransformerDecoder.reserve.grow: 0 -> 1": "both of one shape",
+    "torch/layers: Dropout.mask: 1 - self.rate -> 1 + self.rate #2": OWN_MASK,
     "torch/transformer: TransformerDecoder.reserve: 0 -> 1": GROWS,
-    "torch/transformer: TransformerDecoder.reserve: wanted <= size -> wanted < size": GROWS,
     "torch/transformer: append: 1 -> 2 #2": "several steps into reserved room: test_transformer",
 }
 # Those that end the process: they are run in one of their own.

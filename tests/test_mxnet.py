@@ -33,9 +33,12 @@ def test_importing_warns_of_nothing_and_gives_numpy_its_name_back():
     assert run(code) == "True"
 
 
-def test_the_environment_has_the_last_word_on_threads():
-    code = "import os; from d2l_ext import mxnet; print(os.environ.get('MXNET_OMP_MAX_THREADS'))"
-    assert run(code, MXNET_OMP_MAX_THREADS="3") == "3"
+@pytest.mark.parametrize(
+    ("name", "value"), [("MXNET_OMP_MAX_THREADS", "3"), ("MXNET_ENGINE_TYPE", "ThreadedEngine")]
+)
+def test_the_environment_has_the_last_word_on_threads(name, value):
+    code = f"import os; from d2l_ext import mxnet; print(os.environ.get({name!r}))"
+    assert run(code, **{name: value}) == value
 
 
 def test_numpy_arrays_and_shapes_are_on():

@@ -116,7 +116,7 @@ def pairs(outputs, cotangent):
 
 
 class MXNetTrainer(Trainer):
-    """The training step, eager: MXNet runs it asynchronously, behind Python."""
+    """The training step, eager."""
 
     def __init__(self, model, lr, max_norm=None, pad=None):
         super().__init__(model, lr, max_norm, pad)

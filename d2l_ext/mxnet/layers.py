@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy
 
-from d2l_ext import checks
+from d2l_ext import checks, quiet
 from d2l_ext.config import Configured
 
 # MXNet asks for the name `numpy.bool`. (No `hasattr`: NumPy warns of the question.)
@@ -24,6 +24,10 @@ SHARED_CORES = Path("/sys/devices/system/cpu/smt/active")
 if not (SHARED_CORES.exists() and SHARED_CORES.read_text().strip() == "1"):
     os.environ.setdefault("MXNET_OMP_MAX_THREADS", str(len(os.sched_getaffinity(0))))
 
+# An operator runs where it is called. By itself, MXNet hands it to other threads, which takes as
+# long as most operators here: decoding a token with a Transformer takes twice the time.
+os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of distutils, and of NumPy's own
     import mxnet as mx
@@ -32,6 +36,8 @@ with warnings.catch_warnings():
     from mxnet.gluon import nn
 
 npx.set_np()
+with quiet.without(rb".*MXNet start using engine"):  # it says so the first time it is used
+    npx.waitall()
 
 
 def seen(x):

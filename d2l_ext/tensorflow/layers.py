@@ -5,29 +5,14 @@ This file is the first of the column to be imported, because it loads TensorFlow
 
 import contextlib
 import os
-import re
 import sys
-import tempfile
 
-from d2l_ext import checks
+from d2l_ext import checks, quiet
 from d2l_ext.config import Configured
 
-
-@contextlib.contextmanager
-def _quietly():
-    """Drop TensorFlow's log lines, which no setting stops, while it loads; keep other output."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors are exceptions all the same
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as written, os.fdopen(os.dup(2), "wb") as stderr:
-        os.dup2(written.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr.fileno(), 2)
-            written.seek(0)
-            log = re.compile(rb"[IWE]\d{4} |WARNING: All log messages before")
-            stderr.writelines(line for line in written if not log.match(line))
+# Errors are exceptions all the same.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+LOG = rb"[IWE]\d{4} |WARNING: All log messages before"
 
 
 @contextlib.contextmanager
@@ -43,7 +28,7 @@ def _without(name):
         del sys.modules[name]
 
 
-with _quietly(), _without("jax"):
+with quiet.without(LOG), _without("jax"):
     import tensorflow as tf
 
 import keras  # noqa: E402 - Keras loads TensorFlow too

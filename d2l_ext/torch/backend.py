@@ -160,12 +160,12 @@ class TorchDecoding(Decoding):
     def _start(self, inputs):
         self.model.prepare(False, None, self.keep_weights)
         module, lens = self.model.module, inputs[1] if len(inputs) > 1 else None
-        with torch.no_grad():
+        with torch.inference_mode():
             return module.decoder.init_state(module.encoder(*inputs), lens)
 
     def _advance(self, tokens, state, k):
         decoder = self.model.module.decoder
-        with torch.no_grad():
+        with torch.inference_mode():
             state = decoder.reserve(state, 1, least=32)
             logits, state = decoder(tokens, state)
             log_probs, ids = logits[:, 0].log_softmax(dim=-1).topk(k, dim=-1)

@@ -52,7 +52,7 @@ class MultiHeadAttention(Configured, nn.Module):
             (batch, num_queries, num_hiddens).
         """
         self.check(queries, keys, values, valid_lens, mask)
-        mask = attend(keys.shape[1], valid_lens, mask)
+        mask = self.per_head(attend(keys.shape[1], valid_lens, mask))
         return self.attend(queries, *self.project(keys, values), mask)
 
     def project(self, keys, values):
@@ -60,13 +60,13 @@ class MultiHeadAttention(Configured, nn.Module):
         return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
 
     def attend(self, queries, keys, values, mask):
-        """Attend to projected keys and values."""
+        """Attend to projected keys and values; the mask is `per_head`."""
         queries = self.transpose_qkv(self.W_q(queries))
         inner = self.attention
         dropout = inner.dropout.training and inner.dropout.rate
         if inner.keep_weights or dropout or queries.shape[1] == 1:  # few weights: nothing to save
             scores = inner.score(queries, keys)
-            output, weights = pool(scores, values, self.per_head(mask), inner.dropout)
+            output, weights = pool(scores, values, mask, inner.dropout)
             inner.attention_weights = weights.detach() if inner.keep_weights else None
         else:
             output, inner.attention_weights = self.fused(queries, keys, values, mask), None
@@ -77,9 +77,13 @@ class MultiHeadAttention(Configured, nn.Module):
 
         It has the explicit version's values, also zero for a row with no key to attend to.
         """
-        heads = [X.unflatten(0, (-1, self.num_heads)) for X in (queries, keys, values)]
-        if mask is not None and mask.dim() == 3:
-            mask = mask[:, None]  # the same for all heads
+
+        def split(X):  # (batch * num_heads, ...) to (batch, num_heads, ...)
+            return X.unflatten(0, (-1, self.num_heads))
+
+        if mask is not None and mask.dim() == 3 and mask.shape[0] > 1:
+            mask = split(mask)
+        heads = split(queries), split(keys), split(values)
         return F.scaled_dot_product_attention(*heads, attn_mask=mask).flatten(0, 1)
 
     def per_head(self, mask):

@@ -115,8 +115,8 @@ class AdditiveAttention(Attention):
 
     def score(self, queries, keys):
         """Return w_v . tanh(W_q q + projected k)."""
-        features = torch.tanh(self.W_q(queries)[:, :, None] + keys[:, None])
-        return self.w_v(features).squeeze(-1)
+        features = self.W_q(queries)[:, :, None] + keys[:, None]  # the largest array of a step,
+        return self.w_v(features.tanh_()).squeeze(-1)  # which is not needed twice
 
 
 class CosineAttention(Attention):

@@ -168,6 +168,21 @@ class TransformerDecoderBlock(Configured, nn.Module):
         self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
         self.addnorm3 = AddNorm(num_hiddens, dropout)
 
+    def project(self, enc_outputs, enc_valid_lens):
+        """Prepare what does not change while a sentence is decoded.
+
+        Args:
+            enc_outputs: (batch, num_keys, num_hiddens).
+            enc_valid_lens: (batch,) or None.
+
+        Returns:
+            Projected keys and values (batch * num_heads, num_keys, num_hiddens / num_heads), and
+            a mask (batch * num_heads, 1, num_keys) or None.
+        """
+        mask, inner = attend(enc_outputs.shape[1], enc_valid_lens), self.attention2
+        mask = None if mask is None else mask.repeat_interleave(inner.num_heads, dim=0)
+        return *inner.project(enc_outputs, enc_outputs), mask
+
     def forward(self, X, state):
         """Decode the next steps.
 
@@ -183,8 +198,7 @@ class TransformerDecoderBlock(Configured, nn.Module):
         enc_outputs, enc_valid_lens, caches, projected, position = state
         caches, projected = list(caches), list(projected)
         if projected[self.i] is None:
-            projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
-        enc_mask = attend(projected[self.i][0].shape[1], enc_valid_lens)
+            projected[self.i] = self.project(enc_outputs, enc_valid_lens)
 
         def attend_to_past(x):
             caches[self.i] = append(caches[self.i], self.attention1.project(x, x), position)
@@ -192,7 +206,7 @@ class TransformerDecoderBlock(Configured, nn.Module):
             return self.attention1.attend(x, keys, values, up_to_itself(x, keys))
 
         def attend_to_encoder(x):
-            return self.attention2.attend(x, *projected[self.i], enc_mask)
+            return self.attention2.attend(x, *projected[self.i])
 
         X = self.addnorm1.wrap(X, attend_to_past, self.norm)
         X = self.addnorm2.wrap(X, attend_to_encoder, self.norm)
@@ -206,7 +220,8 @@ def append(cache, pair, position):
         return pair
     if isinstance(cache, tuple):
         return tuple(torch.cat(both, dim=1) for both in zip(cache, pair, strict=True))
-    cache[:, :, position : position + pair[0].shape[1]] = torch.stack(pair)
+    for reserved, new in zip(cache, pair, strict=True):
+        reserved[:, position : position + new.shape[1]] = new
     return cache
 
 
@@ -278,12 +293,12 @@ class TransformerDecoder(AttentionDecoder):
 
         Returns:
             [encoder outputs, lengths, per block the cached keys and values of self-attention (None
-            at first), per block the encoder's projected keys and values, position]; keys and
-            values are (batch * num_heads, n, num_hiddens / num_heads).
+            at first), per block what `TransformerDecoderBlock.project` returns, position]; keys
+            and values are (batch * num_heads, n, num_hiddens / num_heads).
         """
         check_masks((enc_outputs.shape[0], 1, enc_outputs.shape[1]), enc_valid_lens)
         blks = self.blks.values()
-        projected = [blk.attention2.project(enc_outputs, enc_outputs) for blk in blks]
+        projected = [blk.project(enc_outputs, enc_valid_lens) for blk in blks]
         return [
             enc_outputs,
             enc_valid_lens,
@@ -323,15 +338,15 @@ class TransformerDecoder(AttentionDecoder):
         if size is None:
             return state
 
-        def grow(cache, pair):
-            batch_heads, _, d = pair[0].shape
-            grown = pair[0].new_empty(2, batch_heads, size, d)
+        def grow(cache, keys):
+            batch_heads, _, d = keys.shape
+            grown = keys.new_empty(2, batch_heads, size, d)
             if cache is not None:
                 for new, old in zip(grown, so_far(cache, position), strict=True):
                     new[:, : old.shape[1]] = old
             return grown
 
-        caches = [grow(cache, pair) for cache, pair in zip(caches, projected, strict=True)]
+        caches = [grow(cache, keys) for cache, (keys, *_) in zip(caches, projected, strict=True)]
         return [enc_outputs, enc_valid_lens, caches, projected, position]
 
     def select(self, state, rows):
