@@ -118,7 +118,8 @@ def _growth(rows, label):
             points = [r for r in mine if name in r["values"]]
             if points:
                 lines[name] = _line(panel, points, name, color=colour, linestyle=dash)
-        panel.set(title=framework, xlabel="steps", xscale="log", yscale="log")
+        ends = 0.8 * lengths[0], 1.25 * lengths[-1]
+        panel.set(title=framework, xlabel="steps", xlim=ends, xscale="log", yscale="log")
         panel.set_xticks(lengths, lengths)
         panel.minorticks_off()
     panels[0].set_ylabel(label)

@@ -206,6 +206,24 @@ def test_tables_show_failures(tmp_path):
     assert "| torch | 9 steps | failed: reason |  |" in (tmp_path / "bench.md").read_text()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("lengths", [(9,), (9, 40)])
+def test_figure_of_one_length_or_several(tmp_path, lengths):
+    value = {"median": 0.05, "low": 0.04, "high": 0.06}
+    rows = [
+        {
+            "group": "step",
+            "framework": framework,
+            "setting": {"num_steps": n, "vocab_size": 200},
+            "values": {"ours": value},
+        }
+        for framework in ("jax", "torch")
+        for n in lengths
+    ]
+    assert report.figures(rows, tmp_path) == [tmp_path / "step.png"]
+    assert (tmp_path / "step.png").stat().st_size > 0
+
+
 def test_page_shows_medians_and_ratios(tmp_path):
     value = {"median": 0.05, "low": 0.04, "high": 0.06}
     result = {
