@@ -1,8 +1,10 @@
 """The MXNet column: D2L's attention chapters as Gluon blocks.
 
 Importing it turns on NumPy's arrays and shapes in MXNet, for the importing thread; another thread
-that builds modules calls ``mxnet.npx.set_np()`` first. Training runs eagerly: hybridised steps and
-whole unrolled graphs were measured, and are not faster. Decoding runs one recorded graph per token.
+that builds modules calls ``mxnet.npx.set_np()`` first. Operators run where they are called, without
+MXNet's queues, unless the environment names another engine (``MXNET_ENGINE_TYPE``). Training runs
+eagerly: hybridised steps and whole unrolled graphs were measured, and are not faster. Decoding runs
+one recorded graph per token.
 """
 
 from d2l_ext.mxnet import layers  # noqa: F401  # before the others: it imports MXNet
