@@ -115,8 +115,8 @@ class AdditiveAttention(Attention):
 
     def score(self, queries, keys):
         """Return w_v . tanh(W_q q + projected k)."""
-        features = self.W_q(queries)[:, :, None] + keys[:, None]  # the largest array of a step,
-        return self.w_v(features.tanh_()).squeeze(-1)  # which is not needed twice
+        features = self.W_q(queries)[:, :, None] + keys[:, None]
+        return self.w_v(features.tanh_()).squeeze(-1)  # in place: no array of a step is larger
 
 
 class CosineAttention(Attention):
