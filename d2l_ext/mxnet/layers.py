@@ -14,9 +14,7 @@ import numpy
 
 from d2l_ext import checks, quiet
 from d2l_ext.config import Configured
-
-# MXNet asks for the name `numpy.bool`. (No `hasattr`: NumPy warns of the question.)
-vars(numpy).setdefault("bool", numpy.bool_)
+from d2l_ext.mxnet import numpy2
 
 # MXNet takes half of the processors, as if two always shared a core. Where they do not, all of them
 # are offered; what the environment says, also by OMP_NUM_THREADS, has the last word.
@@ -28,7 +26,7 @@ if not (SHARED_CORES.exists() and SHARED_CORES.read_text().strip() == "1"):
 # long as most operators here: decoding a token with a Transformer takes twice the time.
 os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
 
-with warnings.catch_warnings():
+with warnings.catch_warnings(), numpy2.at_hand():
     warnings.simplefilter("ignore", DeprecationWarning)  # of distutils, and of NumPy's own
     import mxnet as mx
     from mxnet import autograd, npx
