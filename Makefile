@@ -11,10 +11,20 @@ RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/.installed
 LOG := $(VENV)/install.log
 
-# The first of these that is Python 3.11; `make PYTHON=/path/to/python3.11 ...` names another.
-PYTHON ?= $(shell for p in python3.11 python3 python; do \
-	if $$p -c $(IS_SUPPORTED) 2>/dev/null; then echo $$p; exit; fi; done)
-IS_SUPPORTED := 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
+# The newest Python from 3.11 to 3.13 that is found; `make PYTHON=/path/to/python ...` names one.
+PYTHON ?= $(shell tools/find-python.sh)
+
+# What is installed: `newest` (NumPy 2) or `numpy1` (what pip comes to by itself, NumPy 1.26).
+SET ?= newest
+ifeq ($(SET),newest)
+CONSTRAINTS := constraints.txt
+EXTRAS := newest,dev
+else ifeq ($(SET),numpy1)
+CONSTRAINTS := constraints-numpy1.txt
+EXTRAS := all,dev
+else
+$(error SET is newest or numpy1, not $(SET))
+endif
 
 # Passed on: make compare ARGS="--dtype float32", make test ARGS="-k masking", and pip's options.
 ARGS ?=
@@ -66,18 +76,15 @@ bench: $(STAMP)  ## measure ours against D2L's own code, half an hour (writes a 
 .PHONY: install
 install: $(STAMP)  ## create .venv with the versions in constraints.txt (done by the others if needed)
 
-$(STAMP): pyproject.toml constraints.txt
-	@if ! $(VENV)/bin/python -c $(IS_SUPPORTED) 2>/dev/null; then \
-		if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c $(IS_SUPPORTED) 2>/dev/null; then \
-			echo "d2l_ext needs Python 3.11. Install it, or name it: make PYTHON=/path/to/python3.11" >&2; \
-			exit 1; \
-		fi; \
-		echo "creating $(VENV)"; \
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@if ! $(VENV)/bin/python -c 'import sys' 2>/dev/null; then \
+		test -n "$(PYTHON)"; \
+		echo "creating $(VENV) with $$($(PYTHON) --version)"; \
 		$(PYTHON) -m venv --clear $(VENV); \
 	fi
-	@echo "installing the four frameworks and the tools: about 2 minutes (log: $(LOG))"
-	@install() { $(RUN) pip install --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS) "$$@"; }; \
-	if ! { install --editable '.[all,dev]' && install --no-deps d2l; } >$(LOG) 2>&1; then \
+	@echo "installing the four frameworks and the tools: 2 to 10 minutes (log: $(LOG))"
+	@install() { $(RUN) pip install --disable-pip-version-check --constraint $(CONSTRAINTS) $(PIP_ARGS) "$$@"; }; \
+	if ! { install --editable '.[$(EXTRAS)]' && install --no-deps d2l mxnet; } >$(LOG) 2>&1; then \
 		tail -n 20 $(LOG) >&2; \
 		echo "the installation failed; the whole log is in $(LOG)" >&2; \
 		exit 1; \

@@ -45,7 +45,7 @@ def examine():
         if name in installed:
             yield _framework(name)
         else:
-            yield Finding(True, f"{name}: not installed", f"pip install 'd2l-ext[{name}]'")
+            yield Finding(True, f"{name}: not installed", interface.install(name))
     if not installed:
         yield Finding(False, "no framework is installed", "pip install 'd2l-ext[all]'")
     yield from _conflicts(installed)
@@ -60,9 +60,9 @@ def _version(package):
 
 def _python():
     version = platform.python_version()
-    if sys.version_info[:2] == (3, 11):
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return Finding(True, f"Python {version}, {platform.system()} {platform.machine()}")
-    return Finding(False, f"Python {version} is not supported", "use Python 3.11")
+    return Finding(False, f"Python {version} is not supported", "use Python 3.11, 3.12 or 3.13")
 
 
 def _framework(name):
@@ -84,18 +84,12 @@ def _framework(name):
 
 
 def _reinstall(name):
-    return f"pip install --force-reinstall 'd2l-ext[{name}]' -c constraints.txt"
+    return interface.install(name).replace("pip install", "pip install --force-reinstall")
 
 
 def _conflicts(installed):
     """Yield what is known to make frameworks fail, if it is so here."""
     numpy_major = int((_version("numpy") or "0").split(".")[0])
-    if "mxnet" in installed and numpy_major >= 2:
-        yield Finding(
-            False,
-            f"MXNet needs numpy below 2, here is {_version('numpy')}",
-            "pip install 'numpy<2'",
-        )
     if "mxnet" in installed and importlib.util.find_spec("distutils") is None:
         yield Finding(False, "MXNet imports distutils, which is gone", "pip install setuptools")
     jax = tuple(int(part) for part in (_version("jax") or "0").split(".")[:2])
@@ -103,7 +97,7 @@ def _conflicts(installed):
         yield Finding(
             False,
             f"jax {_version('jax')} with numpy {_version('numpy')}: JAX from 0.8 wants numpy 2",
-            "pip install 'jax==0.7.1' (with MXNet) or 'numpy>=2' (without)",
+            "pip install 'numpy>=2' (MXNet works with it) or 'jax==0.7.1'",
         )
     keras = os.environ.get("KERAS_BACKEND", "tensorflow")
     if "tensorflow" in installed and keras != "tensorflow":

@@ -19,6 +19,7 @@ Rules:
 import importlib
 import importlib.util
 import math
+import sys
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -53,10 +54,16 @@ def backend(name):
     missing = _missing(name)
     if missing:
         raise ImportError(
-            f"the {name} backend needs {' and '.join(missing)}:"
-            f" install it with  pip install 'd2l-ext[{name}]'"
+            f"the {name} backend needs {' and '.join(missing)}: install it with  {install(name)}"
         )
     return importlib.import_module(f"d2l_ext.{name}.backend").BACKEND
+
+
+def install(name):
+    """Return the command that installs a framework."""
+    if name == "mxnet" and sys.version_info >= (3, 13):  # whose NumPy MXNet's metadata refuse
+        return "pip install 'd2l-ext[mxnet]' && pip install --no-deps mxnet==1.9.1"
+    return f"pip install 'd2l-ext[{name}]'"
 
 
 def installed():

@@ -377,10 +377,11 @@ def test_doctor_finds_what_is_wrong(monkeypatch):
     monkeypatch.setattr(doctor, "_framework", lambda name: doctor.Finding(True, f"{name}: fine"))
     assert "torch" in invoke("doctor").stdout
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    monkeypatch.setattr("d2l_ext.interface.installed", lambda: ("mxnet", "tensorflow"))
-    monkeypatch.setattr(doctor, "_version", lambda package: {"numpy": "2.1.0"}.get(package))
+    monkeypatch.setattr("d2l_ext.interface.installed", lambda: ("jax", "tensorflow"))
+    versions = {"numpy": "1.26.4", "jax": "0.10.2"}
+    monkeypatch.setattr(doctor, "_version", versions.get)
     lines = invoke("doctor", status=1).stdout
-    assert "FAIL  MXNet needs numpy below 2, here is 2.1.0\n      pip install 'numpy<2'" in lines
+    assert "FAIL  jax 0.10.2 with numpy 1.26.4: JAX from 0.8 wants numpy 2\n" in lines
     assert "unset KERAS_BACKEND" in lines and "pip install 'd2l-ext[torch]'" in lines
 
 

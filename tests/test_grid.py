@@ -39,7 +39,8 @@ def parameters(function, leave_out=()):
 
 @pytest.mark.parametrize("column", d2l_ext.BACKENDS)
 def test_every_column_has_the_same_files(column):
-    assert files(column) == files("reference")
+    own = {"mxnet": {"numpy2.py"}}.get(column, set())  # what only this framework needs to start
+    assert files(column) == files("reference") | own
 
 
 def test_every_column_has_the_same_names(any_backend):
@@ -121,6 +122,17 @@ def test_a_missing_framework_names_the_extra(monkeypatch):
     with pytest.raises(ImportError, match=r"pip install 'd2l-ext\[jax\]'"):
         d2l_ext.backend("jax")
     assert d2l_ext.installed() == ()
+
+
+@pytest.mark.parametrize(
+    ("python", "command"),
+    [((3, 12), "pip install 'd2l-ext[mxnet]'"), ((3, 13), "pip install --no-deps mxnet==1.9.1")],
+)
+def test_mxnet_is_installed_without_its_dependencies_where_they_are_gone(
+    monkeypatch, python, command
+):
+    monkeypatch.setattr("d2l_ext.interface.sys.version_info", python)
+    assert d2l_ext.interface.install("mxnet").endswith(command)
 
 
 def test_an_unknown_backend_lists_the_known_ones():

@@ -1,11 +1,15 @@
 """What is particular to the MXNet column: its start, its arrays, and where it mends an operator."""
 
+import ast
+import itertools
 import subprocess
 import sys
 import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import d2l_ext
 
@@ -13,6 +17,11 @@ if "mxnet" not in d2l_ext.installed():
     pytest.skip("mxnet is not installed", allow_module_level=True)
 
 BE = d2l_ext.backend("mxnet")
+
+from mxnet import np as mnp  # noqa: E402  # after the column, which prepares NumPy for it
+from mxnet import npx  # noqa: E402
+
+from d2l_ext.mxnet import numpy2  # noqa: E402
 
 
 def run(code, **environment):
@@ -28,9 +37,55 @@ def run(code, **environment):
     return run.stdout.strip()
 
 
-def test_importing_warns_of_nothing_and_gives_numpy_its_name_back():
-    code = "import numpy; from d2l_ext import mxnet; print(numpy.bool is numpy.bool_)"
-    assert run(code) == "True"
+def test_importing_warns_of_nothing_and_leaves_numpy_as_it_was():
+    """Apart from parts of NumPy that load when they are asked for, as `numpy.random`."""
+    code = """
+import numpy, types
+before = dict(vars(numpy))
+from d2l_ext import mxnet
+after = dict(vars(numpy))
+changed = {n for n in before.keys() | after.keys() if before.get(n, n) is not after.get(n, n)}
+print({n for n in changed if not isinstance(after.get(n), types.ModuleType)} or "nothing")
+"""
+    assert run(code) == "nothing"
+
+
+def test_mxnet_finds_the_names_that_numpy_has_dropped_when_it_runs_too():
+    from mxnet.gluon.contrib.estimator import event_handler
+
+    assert event_handler.np.Inf == np.inf
+    assert event_handler.np is not np
+    padded = mnp.pad(mnp.ones(1), ((1, 2),), mode="constant")  # asks for `numpy.compat`
+    assert padded.asnumpy().tolist() == [0, 1, 0, 0]
+
+
+# Numbers as a computation gives them: what NumPy 2 writes as np.int64(3).
+NUMBERS = st.sampled_from([int, np.int32, np.int64, np.uint8])
+
+
+@given(NUMBERS, NUMBERS, st.integers(1, 3), st.integers(1, 4))
+def test_parameters_may_be_numbers_of_numpy(kind, other, rows, columns):
+    X = mnp.arange(rows * columns).reshape((kind(rows), other(columns)))
+    assert X.shape == (rows, columns)
+    assert X.sum(axis=kind(1)).shape == (rows,)
+    assert mnp.transpose(X, (kind(1), other(0))).shape == (columns, rows)
+    assert mnp.full((kind(rows), columns), np.float64(0.5)).shape == (rows, columns)
+    assert npx.one_hot(mnp.zeros(rows), kind(columns)).shape == (rows, columns)
+    assert mnp.squeeze(X[None, :, :, None], (kind(0), other(3))).shape == (rows, columns)
+
+
+@given(
+    st.recursive(
+        st.integers(-5, 5).flatmap(lambda n: st.sampled_from([n, np.int64(n), np.float32(n)]))
+        | st.sampled_from([None, "float32", True, np.bool_(True)]),
+        lambda inner: st.lists(inner, max_size=3).map(tuple),
+    )
+)
+def test_parameters_become_the_text_that_python_writes(value):
+    written = numpy2.text(value)
+    assert "np." not in written and "numpy" not in written
+    if not isinstance(value, str):
+        assert ast.literal_eval(written) == value
 
 
 @pytest.mark.parametrize(
@@ -126,3 +181,28 @@ def test_a_block_is_used_as_gluon_blocks_are():
         warnings.simplefilter("error")
         block.cast("float64")
         assert block(*[queries.astype("float64")] * 3).dtype == np.float64
+
+
+ORDERS = list(itertools.permutations(d2l_ext.COLUMNS))
+
+
+@pytest.mark.parametrize(
+    "order",
+    # One of each first framework in the quick tests; the others load the same modules.
+    [pytest.param(o, marks=[pytest.mark.slow] * (i % 6 > 0)) for i, o in enumerate(ORDERS)],
+    ids="-".join,
+)
+def test_the_four_load_in_any_order_and_compute(order):
+    if set(d2l_ext.installed()) != set(d2l_ext.COLUMNS):
+        pytest.skip("not all four are installed")
+    code = f"""
+import d2l_ext, numpy as np
+for name in {order!r}:
+    api, be = __import__("d2l_ext." + name, fromlist=["x"]), d2l_ext.backend(name)
+for name in {order!r}:
+    be = d2l_ext.backend(name)
+    weights = be.numpy(be.api.masked_softmax(be.array(np.ones((1, 2, 4))), be.array(np.array([3]))))
+    assert np.allclose(weights, [[[1 / 3, 1 / 3, 1 / 3, 0]] * 2]), (name, weights)
+"""
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu", "KERAS_BACKEND": "tensorflow"}
+    assert run(code, **quiet) == ""

@@ -170,7 +170,7 @@ def compare(data, backends, dtype, epochs, dropout, folder, seed, cases, train, 
 def _available(backends, pythons):
     """Return the backends that can be compared, and why the others can't."""
     installed = {*interface.installed(), *pythons}
-    left_out = {b: f"pip install 'd2l-ext[{b}]'" for b in backends if b not in installed}
+    left_out = {b: interface.install(b) for b in backends if b not in installed}
     names = [b for b in backends if b in installed]
     if len(names) < 2:
         have = f"only {names[0]} is" if names else "none is"

@@ -82,5 +82,5 @@ def _as_drawn(inputs):
 def agreement(request):
     """Compare the reader's code with the reference, in each framework in turn."""
     if request.param not in interface.installed():
-        pytest.skip(f"{request.param} is not installed: pip install 'd2l-ext[{request.param}]'")
+        pytest.skip(f"{request.param} is not installed: {interface.install(request.param)}")
     return Agreement(interface.backend(request.param), request.node.originalname)

@@ -281,7 +281,8 @@ class TensorFlowBackend(Backend):
         return tf.constant(x.copy())
 
     def _numpy(self, y):
-        return np.array(tf.cast(y, "float32") if y.dtype == "bfloat16" else y)
+        y = tf.cast(y, "float32") if y.dtype == "bfloat16" else tf.convert_to_tensor(y)
+        return np.asarray(y.numpy())
 
 
 BACKEND = TensorFlowBackend()

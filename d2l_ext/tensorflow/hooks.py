@@ -90,12 +90,13 @@ def _children(layer):
 
 def _recurrent(cell, order):
     def rows(columns):  # (..., gates * units) to PyTorch's (gates * units, ...)
-        gates = np.split(np.asarray(columns), len(order), axis=-1)
+        gates = np.split(columns, len(order), axis=-1)
         return np.concatenate([gates[i] for i in order], axis=-1).T
 
-    own = {"weight_ih_l0": rows(cell.kernel), "weight_hh_l0": rows(cell.recurrent_kernel)}
+    kernels = {"weight_ih_l0": cell.kernel, "weight_hh_l0": cell.recurrent_kernel}
+    own = {name: rows(kernel.value.numpy()) for name, kernel in kernels.items()}
     if cell.use_bias:
-        bias = np.atleast_2d(np.asarray(cell.bias))
+        bias = np.atleast_2d(cell.bias.value.numpy())
         own |= {f"bias_{n}_l0": rows(b) for n, b in zip(("ih", "hh"), bias, strict=False)}
     return own
 
