@@ -55,8 +55,8 @@ def test_mxnet_finds_the_names_that_numpy_has_dropped_when_it_runs_too():
 
     assert event_handler.np.Inf == np.inf
     assert event_handler.np is not np
-    padded = mnp.pad(mnp.ones(1), ((1, 2),), mode="constant")  # asks for `numpy.compat`
-    assert padded.asnumpy().tolist() == [0, 1, 0, 0]
+    padded = mnp.pad(mnp.ones((1, 1)), ((0, 0), (1, 2)))  # asks for `numpy.compat`
+    assert padded.asnumpy().tolist() == [[0, 1, 0, 0]]
 
 
 # Numbers as a computation gives them: what NumPy 2 writes as np.int64(3).
