@@ -91,7 +91,7 @@ def gru_biases():
 
 def forget_bias():
     """Return the initial bias of an LSTM's forget gate, averaged over 256 units."""
-    return sum(_start(f"rnn.bias_{side}_l0", 1024)[256:512].mean() for side in ("ih", "hh"))
+    return sum(_start(f"rnn.bias_{side}_l0", 1024)[256:512].mean().item() for side in ("ih", "hh"))
 
 
 def limits():
