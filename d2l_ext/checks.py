@@ -91,11 +91,16 @@ def _mask(x, shape):
     """Check that a mask is boolean and broadcasts to the scores' shape."""
     if x.dtype != "bool":
         raise ValueError(f"mask: got dtype {x.dtype}, must be bool (True means attend)")
+    _broadcasts("mask", x, shape)
+
+
+def _broadcasts(name, x, shape):
+    """Check that an array broadcasts to a shape."""
     fits = len(x.shape) <= len(shape) and all(
         have in (1, want) for have, want in zip(reversed(x.shape), reversed(shape), strict=False)
     )
     if not fits:
-        raise ValueError(f"mask: got shape {_show(x.shape)}, must broadcast to {_show(shape)}")
+        raise ValueError(f"{name}: got shape {_show(x.shape)}, must broadcast to {_show(shape)}")
 
 
 def masks(shape, valid_lens=None, mask=None):
@@ -170,6 +175,18 @@ def positions(X, offset, num_hiddens, dropout, max_len):
             f"X: got {X.shape[1]} steps from position {offset},"
             f" must lie between 0 and max_len={max_len}"
         )
+
+
+def rotary_inputs(X, positions, layout):
+    """Check vectors (..., num_steps, size), size even, and their positions, which broadcast."""
+    if len(X.shape) < 2:
+        raise ValueError(f"X: got shape {_show(X.shape)}, must be (..., num_steps, size)")
+    floating("X", X)
+    multiple("size", X.shape[-1], 2)
+    choice("layout", layout, ("halves", "pairs"))
+    if not positions.dtype.startswith(("int", "uint")):
+        raise ValueError(f"positions: got dtype {positions.dtype}, must be an integer dtype")
+    _broadcasts("positions", positions, X.shape[:-1])
 
 
 def _size(name, x, axis, wanted):

@@ -1,5 +1,7 @@
 """Constant tables that need no framework."""
 
+import functools
+
 import numpy as np
 
 
@@ -22,3 +24,40 @@ def sinusoids(max_len, num_hiddens):
     P[:, 0::2] = np.sin(angles)
     P[:, 1::2] = np.cos(angles[:, : num_hiddens // 2])
     return P
+
+
+def rotations(positions, size, base=10000.0):
+    """Cosines and sines of rotary positions (Su et al., 2021): angle i / base^(2j / size).
+
+    Args:
+        positions: integers (...).
+        size: of the vectors that are rotated, even; j runs from 0 to size / 2 - 1.
+        base: of the wavelengths.
+
+    Returns:
+        Two float64 arrays (..., size / 2). As for `sinusoids`, float32 would not do for the angles.
+    """
+    frequencies = np.power(float(base), -np.arange(0, size, 2) / size)
+    angles = np.asarray(positions)[..., None] * frequencies
+    return np.cos(angles), np.sin(angles)
+
+
+@functools.lru_cache(maxsize=32)
+def consecutive_rotations(first, num_steps, size, base=10000.0):
+    """`rotations` of the positions first, first + 1, ...; all blocks of a model share them."""
+    return rotations(np.arange(first, first + num_steps), size, base)
+
+
+def alibi_slopes(num_heads):
+    """Slopes of the heads' linear biases (Press et al., 2022).
+
+    Of n heads, n a power of two, head h = 1, ..., n has 2^(-8 h / n). Otherwise the first heads
+    have the slopes of the next lower power of two, and the rest every other one of its double.
+
+    Returns:
+        float64 (num_heads,).
+    """
+    n = 2 ** (num_heads.bit_length() - 1)
+    slopes = 2.0 ** (-8 * np.arange(1, n + 1) / n)
+    between = 2.0 ** (-8 * np.arange(1, 2 * n + 1, 2) / (2 * n))
+    return np.concatenate((slopes, between[: num_heads - n]))

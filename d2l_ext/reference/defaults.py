@@ -9,12 +9,12 @@ import numpy as np
 
 from d2l_ext import randomness
 from d2l_ext.interface import BETA1, BETA2, EPSILON
-from d2l_ext.reference import layers, masking, recurrent, seq2seq
+from d2l_ext.reference import layers, masking, normalization, recurrent, seq2seq
 
 
 def layer_norm(x):
     """Return the layer norm of (rows, size)."""
-    layer = layers.LayerNorm(x.shape[-1])
+    layer = normalization.LayerNorm(x.shape[-1])
     layer.weight = np.ones_like(x[0])
     return layer(x)
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from d2l_ext.probe import Probe, watching
-from d2l_ext.reference.layers import Dropout, Embedding, LayerNorm, Linear, Module
+from d2l_ext.reference.layers import Dropout, Embedding, Linear, Module
+from d2l_ext.reference.normalization import LayerNorm
 
 KINDS = (("linear", Linear), ("embedding", Embedding), ("norm", LayerNorm), ("dropout", Dropout))
 

@@ -132,21 +132,6 @@ class Embedding(Module):
         return self.weight[X]
 
 
-class LayerNorm(Module):
-    """(x - mean) / sqrt(variance + eps) * weight + bias, over the last axis (Ba et al., 2016)."""
-
-    def __init__(self, size, eps=1e-5):
-        self.eps = eps
-        self.parameter("weight", (size,))
-        self.parameter("bias", (size,))
-
-    def forward(self, X):
-        """Normalise (..., size)."""
-        centred = X - X.mean(axis=-1, keepdims=True)
-        variance = (centred * centred).mean(axis=-1, keepdims=True)
-        return centred / np.sqrt(variance + self.eps) * self.weight + self.bias
-
-
 class Dropout(Module):
     """Inverted dropout: in training, units are zeroed at a rate and the rest is scaled up.
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from d2l_ext import checks
 from d2l_ext.reference.bahdanau import AttentionDecoder
-from d2l_ext.reference.layers import Dropout, Embedding, LayerNorm, Linear, Module, gelu, relu
+from d2l_ext.reference.layers import Dropout, Embedding, Linear, Module, gelu, relu
 from d2l_ext.reference.masking import attend, check_masks
 from d2l_ext.reference.multihead import MultiHeadAttention
+from d2l_ext.reference.normalization import LayerNorm
 from d2l_ext.reference.positional import PositionalEncoding
 from d2l_ext.reference.seq2seq import Encoder
 

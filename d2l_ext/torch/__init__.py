@@ -8,8 +8,10 @@ from d2l_ext.torch.bahdanau import (
 )
 from d2l_ext.torch.masking import causal_mask, masked_softmax, padding_mask, sequence_mask
 from d2l_ext.torch.multihead import MultiHeadAttention
+from d2l_ext.torch.normalization import LayerNorm, RMSNorm
 from d2l_ext.torch.positional import LearnedPositionalEncoding, PositionalEncoding
 from d2l_ext.torch.recurrent import GRU, LSTM
+from d2l_ext.torch.rotary import alibi, permutation, rotate
 from d2l_ext.torch.scoring import (
     AdditiveAttention,
     BilinearAttention,
@@ -55,11 +57,13 @@ __all__ = [
     "LSTMAttentionDecoder",
     "LSTMDecoder",
     "LSTMEncoder",
+    "LayerNorm",
     "LearnedPositionalEncoding",
     "LuongDecoder",
     "MultiHeadAttention",
     "PositionWiseFFN",
     "PositionalEncoding",
+    "RMSNorm",
     "Seq2SeqAttentionDecoder",
     "Seq2SeqDecoder",
     "Seq2SeqEncoder",
@@ -67,10 +71,13 @@ __all__ = [
     "TransformerDecoderBlock",
     "TransformerEncoder",
     "TransformerEncoderBlock",
+    "alibi",
     "attention",
     "causal_mask",
     "masked_loss",
     "masked_softmax",
     "padding_mask",
+    "permutation",
+    "rotate",
     "sequence_mask",
 ]

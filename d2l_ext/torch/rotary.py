@@ -1,0 +1,72 @@
+"""Relative positions: rotary embedding of queries and keys, and linear biases of scores."""
+
+import torch
+
+from d2l_ext import checks
+from d2l_ext.tables import alibi_slopes, rotations
+from d2l_ext.torch.layers import seen
+
+
+def rotate(X, positions, base=10000.0, layout="halves"):
+    """Turn queries or keys by their positions: rotary embedding (Su et al., 2021).
+
+    The two numbers of pair j at position i are turned by the angle a = i / base^(2j / size):
+
+        (x, y) to (x cos a - y sin a, x sin a + y cos a)
+
+    so that the product of a query and a key depends on the distance of their positions alone.
+
+    Args:
+        X: (..., num_steps, size), size even.
+        positions: integers, broadcastable to (..., num_steps).
+        base: of the wavelengths.
+        layout: which numbers are a pair: "pairs", 2j and 2j + 1, as in the paper; "halves", j and
+            j + size / 2, as in Llama.
+
+    Returns:
+        Like X.
+    """
+    checks.rotary_inputs(seen(X), seen(positions), layout)
+    return turn(X, *rotations(positions.cpu().numpy(), X.shape[-1], base), layout)
+
+
+def turn(X, cos, sin, layout="halves"):
+    """Turn (..., num_steps, size) by angles whose cosines and sines are (..., size / 2)."""
+    cos, sin = (torch.as_tensor(x, dtype=X.dtype, device=X.device) for x in (cos, sin))
+    halves = layout == "halves"
+    x, y = X.chunk(2, dim=-1) if halves else (X[..., 0::2], X[..., 1::2])
+    turned = x * cos - y * sin, x * sin + y * cos  # (..., size / 2)
+    return torch.cat(turned, dim=-1) if halves else torch.stack(turned, dim=-1).flatten(-2)
+
+
+def permutation(size):
+    """Order of a vector's numbers in which the layout "pairs" becomes "halves".
+
+    With p the permutation, ``rotate(X[..., p], positions, layout="halves")`` is
+    ``rotate(X, positions, layout="pairs")[..., p]``. So the rows of W_q and W_k, within each head
+    in this order, give the same scores in the other layout.
+
+    Returns:
+        Integers (size,): 0, 2, 4, ..., 1, 3, 5, ...
+    """
+    checks.multiple("size", size, 2)
+    return torch.cat((torch.arange(0, size, 2), torch.arange(1, size, 2)))
+
+
+def alibi(num_heads, num_queries, num_keys):
+    """Biases of scores, -slope (i - j) for query i and key j: ALiBi (Press et al., 2022).
+
+    The queries are the last ones of the keys: query q stands at num_keys - num_queries + q.
+
+    Returns:
+        (num_heads, num_queries, num_keys); head h of n has slope 2^(-8 h / n) if n is a power of
+        two, otherwise as in `d2l_ext.tables.alibi_slopes`.
+    """
+    queries, keys = torch.arange(num_keys - num_queries, num_keys), torch.arange(num_keys)
+    return biases(num_heads, queries[:, None] - keys)
+
+
+def biases(num_heads, distances):
+    """Return the heads' biases (num_heads, ...) at distances (...)."""
+    slopes = torch.from_numpy(alibi_slopes(num_heads))
+    return -slopes.reshape(-1, *(1,) * distances.dim()) * distances
