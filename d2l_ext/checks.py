@@ -167,14 +167,24 @@ def positions(X, offset, num_hiddens, dropout, max_len):
         offset: position of the first step, or None where it is not known while tracing.
         num_hiddens, dropout, max_len: the module's configuration.
     """
-    rank("X", X, ("batch", "num_steps", "num_hiddens"))
-    floating("X", X)
-    _size("X", X, 2, num_hiddens)
+    sequence(X, num_hiddens)
+    steps(X, offset, max_len)
+
+
+def steps(X, offset, max_len):
+    """Check that steps (batch, num_steps, ...) from a position, None if unknown, have a place."""
     if offset is not None and not 0 <= offset <= max_len - X.shape[1]:
         raise ValueError(
             f"X: got {X.shape[1]} steps from position {offset},"
             f" must lie between 0 and max_len={max_len}"
         )
+
+
+def sequence(X, num_hiddens):
+    """Check vectors (batch, num_steps, num_hiddens)."""
+    rank("X", X, ("batch", "num_steps", "num_hiddens"))
+    floating("X", X)
+    _size("X", X, 2, num_hiddens)
 
 
 def rotary_inputs(X, positions, layout):
@@ -255,6 +265,26 @@ def multiple(name, value, of):
     """Check that a size is a positive multiple of another."""
     if value < 1 or of < 1 or value % of:
         raise ValueError(f"{name}: got {value}, must be a positive multiple of {of}")
+
+
+def heads(num_hiddens, num_heads, num_kv_heads):
+    """Check that heads divide the size, and key heads the heads."""
+    multiple("num_hiddens", num_hiddens, num_heads)
+    multiple("num_heads", num_heads, num_kv_heads)
+
+
+def window(window, num_sinks):
+    """Check how many steps a query sees, None for all, and how many first ones it sees besides."""
+    if window is not None:
+        positive("window", window)
+    if num_sinks < 0:
+        raise ValueError(f"num_sinks: got {num_sinks}, must not be negative")
+
+
+def experts(num_experts, k):
+    """Check how many of the experts are asked."""
+    if not 1 <= k <= num_experts:
+        raise ValueError(f"k: got {k}, must be between 1 and num_experts={num_experts}")
 
 
 def _show(shape):

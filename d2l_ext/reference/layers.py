@@ -60,6 +60,16 @@ def gelu(x):
     return 0.5 * x * (1 + erf(x / math.sqrt(2)))
 
 
+def gelu_tanh(x):
+    """GELU's approximation, x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 (in GPT-2)."""
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+def silu(x):
+    """X sigmoid(x), also called swish (Elfwing et al., 2018)."""
+    return x * sigmoid(x)
+
+
 class Module(Configured):
     """An object with named parameters, whose attributes that are modules are its children."""
 

@@ -6,7 +6,10 @@ from d2l_ext.torch.bahdanau import (
     LuongDecoder,
     Seq2SeqAttentionDecoder,
 )
+from d2l_ext.torch.feedforward import FeedForward
+from d2l_ext.torch.gpt import GPT, GPTBlock, GroupedQueryAttention
 from d2l_ext.torch.masking import causal_mask, masked_softmax, padding_mask, sequence_mask
+from d2l_ext.torch.moe import MixtureOfExperts, load_balancing_loss
 from d2l_ext.torch.multihead import MultiHeadAttention
 from d2l_ext.torch.normalization import LayerNorm, RMSNorm
 from d2l_ext.torch.positional import LearnedPositionalEncoding, PositionalEncoding
@@ -41,6 +44,7 @@ from d2l_ext.torch.transformer import (
 )
 
 __all__ = [
+    "GPT",
     "GRU",
     "LSTM",
     "AddNorm",
@@ -53,13 +57,17 @@ __all__ = [
     "DotProductAttention",
     "Encoder",
     "EncoderDecoder",
+    "FeedForward",
+    "GPTBlock",
     "GaussianAttention",
+    "GroupedQueryAttention",
     "LSTMAttentionDecoder",
     "LSTMDecoder",
     "LSTMEncoder",
     "LayerNorm",
     "LearnedPositionalEncoding",
     "LuongDecoder",
+    "MixtureOfExperts",
     "MultiHeadAttention",
     "PositionWiseFFN",
     "PositionalEncoding",
@@ -74,6 +82,7 @@ __all__ = [
     "alibi",
     "attention",
     "causal_mask",
+    "load_balancing_loss",
     "masked_loss",
     "masked_softmax",
     "padding_mask",

@@ -1,0 +1,290 @@
+"""GPT: a language model of causal blocks, with what has been added to it since.
+
+Old options make GPT-2 (Radford et al., 2019): ``position="learned", norm="layer",
+activation="gelu_tanh"``. The defaults make Llama (Touvron et al., 2023); with ``window``, Mistral;
+with ``num_experts`` too, Mixtral. `d2l_ext.training.huggingface` reads the weights of all of these.
+"""
+
+import math
+
+import numpy as np
+
+from d2l_ext import checks
+from d2l_ext.reference.caching import append, visible
+from d2l_ext.reference.feedforward import FeedForward
+from d2l_ext.reference.layers import Dropout, Embedding, Linear, Module, seen
+from d2l_ext.reference.masking import softmax
+from d2l_ext.reference.moe import MixtureOfExperts
+from d2l_ext.reference.normalization import LayerNorm, RMSNorm
+from d2l_ext.reference.rotary import biases, turn
+from d2l_ext.tables import consecutive_rotations
+
+POSITIONS = ("rotary", "alibi", "learned", None)
+NORMS = {"rms": RMSNorm, "layer": LayerNorm}
+EXPERTS_ASKED = 2  # as in Mixtral
+
+
+class GroupedQueryAttention(Module):
+    """Causal self-attention in which groups of heads share keys and values (Ainslie et al., 2023).
+
+    Heads are as in `MultiHeadAttention`, but head h attends to key head h // group, of num_kv_heads
+    = num_heads / group: one key head makes multi-query attention, as many as heads the ordinary
+    one. Positions enter as rotary embedding of queries and keys or as biases of the scores (ALiBi);
+    "learned" ones are added before, by `GPT`. Window and sinks: `caching.visible`.
+    """
+
+    def __init__(
+        self,
+        num_hiddens,
+        num_heads,
+        num_kv_heads,
+        dropout=0,
+        use_bias=False,
+        position="rotary",
+        window=None,
+        num_sinks=0,
+        base=10000.0,
+    ):
+        checks.heads(num_hiddens, num_heads, num_kv_heads)
+        checks.choice("position", position, POSITIONS)
+        checks.window(window, num_sinks)
+        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
+        self.position, self.base = position, base
+        self.window, self.num_sinks = window, num_sinks
+        kv_size = num_hiddens // num_heads * num_kv_heads
+        self.W_q = Linear(num_hiddens, use_bias)
+        self.W_k = Linear(kv_size, use_bias)
+        self.W_v = Linear(kv_size, use_bias)
+        self.W_o = Linear(num_hiddens, use_bias)
+        self.dropout = Dropout(dropout)
+        self.attention_weights = (
+            None  # of the last call, (batch * num_heads, num_queries, num_keys)
+        )
+
+    def check(self, X):
+        """Raise a ValueError where the input does not fit."""
+        checks.sequence(seen(X), self.config["num_hiddens"])
+
+    def forward(self, X):
+        """Map (batch, num_steps, num_hiddens) to the same shape."""
+        self.check(X)
+        return self.extend(X)[0]
+
+    def extend(self, X, cache=None, position=0):
+        """Attend with the next steps of a sequence, to what is cached and to themselves.
+
+        Args:
+            X: (batch, num_steps, num_hiddens).
+            cache: keys and values as in `caching.append`, or None: nothing is cached.
+            position: of the first step.
+
+        Returns:
+            Like X, and the new cache.
+        """
+        steps = position + np.arange(X.shape[1])
+        queries, keys, values = self.project(X, position)
+        positions = steps
+        if cache is not None:
+            (keys, values), positions, cache = append(
+                cache, (keys, values), position, self.window, self.num_sinks
+            )
+        return self.W_o(self.attend(queries, keys, values, steps, positions)), cache
+
+    def project(self, X, position=0):
+        """Return queries (batch, num_heads, num_steps, d) and keys, values of num_kv_heads."""
+        queries = self.split(self.W_q(X), self.num_heads)
+        keys, values = (self.split(W(X), self.num_kv_heads) for W in (self.W_k, self.W_v))
+        if self.position == "rotary":
+            rotation = consecutive_rotations(position, *queries.shape[2:], self.base)
+            queries, keys = turn(queries, *rotation), turn(keys, *rotation)
+        return queries, keys, values
+
+    def attend(self, queries, keys, values, steps, positions):
+        """Attend by positions.
+
+        Args:
+            queries: (batch, num_heads, num_queries, d).
+            keys, values: (batch, num_kv_heads, num_keys, d).
+            steps: positions of the queries (num_queries,).
+            positions: positions of the keys (num_keys,).
+
+        Returns:
+            (batch, num_queries, num_hiddens).
+        """
+        batch, num_heads, num_queries, d = queries.shape
+
+        def group(X):  # a group's heads get an axis of their own, along which keys are broadcast
+            return X.reshape(batch, self.num_kv_heads, -1, *X.shape[2:])
+
+        def ungroup(X):
+            return X.reshape(batch, num_heads, *X.shape[3:])
+
+        keys, values = keys[:, :, None], values[:, :, None]  # (batch, num_kv_heads, 1, num_keys, d)
+        scores = ungroup(group(queries) @ np.swapaxes(keys, -2, -1)) / math.sqrt(d)
+        if self.position == "alibi":
+            bias = biases(num_heads, steps[:, None] - positions)
+            scores = scores + bias.astype(scores.real.dtype)
+        mask = visible(steps[:, None], positions, self.window, self.num_sinks)
+        weights = softmax(scores, mask)  # (batch, num_heads, num_queries, num_keys)
+        self.attention_weights = weights.reshape(-1, *weights.shape[2:])
+        output = ungroup(group(self.dropout(weights)) @ values)
+        return output.transpose(0, 2, 1, 3).reshape(batch, num_queries, -1)
+
+    def split(self, X, num_heads):
+        """(batch, num_steps, num_heads * d) to (batch, num_heads, num_steps, d)."""
+        return X.reshape(*X.shape[:2], num_heads, -1).transpose(0, 2, 1, 3)
+
+
+class GPTBlock(Module):
+    """Attention and a position-wise network, each on normalised input and added to it."""
+
+    def __init__(
+        self,
+        num_hiddens,
+        ffn_num_hiddens,
+        num_heads,
+        num_kv_heads,
+        dropout=0,
+        position="rotary",
+        norm="rms",
+        activation="swiglu",
+        window=None,
+        num_sinks=0,
+        num_experts=0,
+        use_bias=None,
+        eps=None,
+        base=10000.0,
+    ):
+        use_bias = norm == "layer" if use_bias is None else use_bias
+        self.norm1 = normalization(norm, num_hiddens, eps)
+        heads = num_hiddens, num_heads, num_kv_heads
+        options = dropout, use_bias, position, window, num_sinks, base
+        self.attention = GroupedQueryAttention(*heads, *options)
+        self.dropout1 = Dropout(dropout)
+        self.norm2 = normalization(norm, num_hiddens, eps)
+        if num_experts:
+            k = min(EXPERTS_ASKED, num_experts)
+            self.ffn = MixtureOfExperts(num_hiddens, ffn_num_hiddens, num_experts, k, activation)
+        else:
+            self.ffn = FeedForward(num_hiddens, ffn_num_hiddens, activation)
+        self.dropout2 = Dropout(dropout)
+
+    @property
+    def attention_weights(self):
+        """Weights of the last call, (batch * num_heads, num_queries, num_keys)."""
+        return self.attention.attention_weights
+
+    def forward(self, X, cache=None, position=0):
+        """Do what `GroupedQueryAttention.extend` does, with the rest of the block."""
+        Y, cache = self.attention.extend(self.norm1(X), cache, position)
+        X = X + self.dropout1(Y)
+        return X + self.dropout2(self.ffn(self.norm2(X))), cache
+
+
+def normalization(norm, size, eps):
+    """Build a normalisation by its name; its own epsilon if None."""
+    checks.choice("norm", norm, tuple(NORMS))
+    return NORMS[norm](size) if eps is None else NORMS[norm](size, eps)
+
+
+class GPT(Module):
+    """Embedding, blocks, a last normalisation and logits of the next token at every step.
+
+    ``tie_weights`` makes the embedding the output layer too. Learned positions are at most
+    ``max_len``. With ``num_experts``, each block's network is a `MixtureOfExperts`, of which two
+    are asked. Beyond the options of the models' first papers, ``use_bias`` gives the attention
+    biases (None: with layer norm), ``eps`` is the normalisations' epsilon (None: their own) and
+    ``base`` that of the rotary wavelengths.
+    """
+
+    def __init__(
+        self,
+        vocab_size,
+        num_hiddens,
+        ffn_num_hiddens,
+        num_heads,
+        num_kv_heads,
+        num_blks,
+        dropout=0,
+        position="rotary",
+        norm="rms",
+        activation="swiglu",
+        window=None,
+        num_sinks=0,
+        num_experts=0,
+        tie_weights=True,
+        max_len=1024,
+        use_bias=None,
+        eps=None,
+        base=10000.0,
+    ):
+        self.num_kv_heads, self.head_size = num_kv_heads, num_hiddens // num_heads
+        learned = position == "learned"
+        self.embedding = Embedding(vocab_size, num_hiddens)
+        self.pos_embedding = Embedding(max_len, num_hiddens) if learned else None
+        self.dropout = Dropout(dropout)
+        sizes = num_hiddens, ffn_num_hiddens, num_heads, num_kv_heads
+        options = dropout, position, norm, activation, window, num_sinks, num_experts
+        self.blks = {
+            f"block{i}": GPTBlock(*sizes, *options, use_bias, eps, base) for i in range(num_blks)
+        }
+        self.norm = normalization(norm, num_hiddens, eps)
+        self.dense = None if tie_weights else Linear(vocab_size, bias=False)
+
+    @property
+    def attention_weights(self):
+        """One (batch * num_heads, num_queries, num_keys) per block."""
+        return [blk.attention_weights for blk in self.blks.values()]
+
+    def check(self, X, state=None):
+        """Raise a ValueError where the inputs do not fit."""
+        caches, position = ([], 0) if state is None else state
+        batch = caches[0][0].shape[0] if caches else X.shape[0]
+        checks.decoder_inputs(seen(X), batch, self.config["vocab_size"])
+        if self.pos_embedding is not None:
+            checks.steps(seen(X), int(position), self.config["max_len"])
+
+    def init_state(self, batch_size):
+        """Return the state before the first token.
+
+        Returns:
+            [per block the cached keys and values (batch, num_kv_heads, n, d), n = 0; the number of
+            tokens so far].
+        """
+        empty = np.zeros((int(batch_size), self.num_kv_heads, 0, self.head_size))
+        empty = empty.astype(self.embedding.weight.dtype)
+        return [[(empty, empty) for _ in self.blks], np.zeros((), np.int64)]
+
+    def forward(self, X, state=None):
+        """Predict the next tokens.
+
+        Args:
+            X: ids (batch, num_steps).
+            state: as returned by `init_state` or by the last call; X follows the tokens before.
+
+        Returns:
+            Logits (batch, num_steps, vocab_size); with a state, also the new one; the old one stays
+            valid.
+        """
+        self.check(X, state)
+        caches, position = ([None] * len(self.blks), 0) if state is None else state
+        position = int(position)
+        H = self.embedding(X)
+        if self.pos_embedding is not None:
+            H = H + self.pos_embedding(position + np.arange(X.shape[1]))
+        H, new = self.dropout(H), []
+        for blk, cache in zip(self.blks.values(), caches, strict=True):
+            H, cache = blk(H, cache, position)
+            new.append(cache)
+        H = self.norm(H)
+        logits = H @ self.embedding.weight.T if self.dense is None else self.dense(H)
+        return logits if state is None else (logits, [new, np.array(position + X.shape[1])])
+
+    def reserve(self, state, num_steps, least=0):
+        """Return the state with room for so many more steps; the reference's has none."""
+        return state
+
+    def select(self, state, rows):
+        """Return the state of some rows of the batch."""
+        caches, position = state
+        return [[tuple(x[rows] for x in cache) for cache in caches], position]
