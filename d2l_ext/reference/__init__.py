@@ -6,8 +6,10 @@ from d2l_ext.reference.bahdanau import (
     LuongDecoder,
     Seq2SeqAttentionDecoder,
 )
+from d2l_ext.reference.blockwise import blockwise_attention, online_softmax
 from d2l_ext.reference.feedforward import FeedForward
 from d2l_ext.reference.gpt import GPT, GPTBlock, GroupedQueryAttention
+from d2l_ext.reference.linear import LinearAttention
 from d2l_ext.reference.masking import causal_mask, masked_softmax, padding_mask, sequence_mask
 from d2l_ext.reference.moe import MixtureOfExperts, load_balancing_loss
 from d2l_ext.reference.multihead import MultiHeadAttention
@@ -66,6 +68,7 @@ __all__ = [
     "LSTMEncoder",
     "LayerNorm",
     "LearnedPositionalEncoding",
+    "LinearAttention",
     "LuongDecoder",
     "MixtureOfExperts",
     "MultiHeadAttention",
@@ -81,10 +84,12 @@ __all__ = [
     "TransformerEncoderBlock",
     "alibi",
     "attention",
+    "blockwise_attention",
     "causal_mask",
     "load_balancing_loss",
     "masked_loss",
     "masked_softmax",
+    "online_softmax",
     "padding_mask",
     "permutation",
     "rotate",

@@ -1,0 +1,106 @@
+"""Linear attention: a kernel instead of the softmax, and so a sum that can be carried along.
+
+With features phi, the weight of key j for query i is phi(q_i) . phi(k_j), divided by the sum over
+all keys that i sees. Since phi(q_i) does not depend on j, it can be taken out of the sum over keys
+(Katharopoulos et al., 2020, "Transformers are RNNs"):
+
+    S_i = sum_(j <= i) phi(k_j) [v_j, 1]^T        output_i = phi(q_i) S_i, divided by its last entry
+
+The three forms below compute the same: (..., num_steps, value_size + 1), not yet divided, and the
+state S (..., d, value_size + 1) after the last step.
+"""
+
+import torch
+from torch import nn
+
+from d2l_ext import checks
+from d2l_ext.config import Configured
+from d2l_ext.torch.layers import seen
+
+
+def feature_map(X):
+    """elu(x) + 1: x + 1 where x is positive, exp(x) elsewhere."""
+    return torch.where(X > 0, X + 1, X.clamp(max=0).exp())
+
+
+def parallel(query, key, value, state):
+    """All steps at once, by the matrix of products: the fastest for short texts."""
+    products = (query @ key.mT).tril()  # (..., num_steps, num_steps)
+    return products @ value + query @ state, state + key.mT @ value
+
+
+def recurrent(query, key, value, state):
+    """One step after the other, each at the same cost: for decoding."""
+    outputs = []
+    for t in range(query.shape[-2]):
+        state = state + key[..., t, :, None] * value[..., t, None, :]
+        outputs.append(query[..., t, None, :] @ state)
+    return torch.cat(outputs, dim=-2), state
+
+
+def chunked(query, key, value, state, chunk_size=64):
+    """Chunks in parallel, one after the other: linear in the number of steps, in large products."""
+    outputs = []
+    for start in range(0, query.shape[-2], chunk_size):
+        chunk = (x[..., start : start + chunk_size, :] for x in (query, key, value))
+        output, state = parallel(*chunk, state)
+        outputs.append(output)
+    return torch.cat(outputs, dim=-2), state
+
+
+class LinearAttention(Configured, nn.Module):
+    """Causal multi-head linear attention, with the features elu(x) + 1.
+
+    ``form`` is "parallel", "recurrent" or "chunked", which differ in cost and not in result.
+    """
+
+    def __init__(self, num_hiddens, num_heads, form="parallel", chunk_size=64, use_bias=False):
+        super().__init__()
+        checks.multiple("num_hiddens", num_hiddens, num_heads)
+        checks.choice("form", form, ("parallel", "recurrent", "chunked"))
+        checks.positive("chunk_size", chunk_size)
+        self.num_heads, self.form, self.chunk_size = num_heads, form, chunk_size
+        self.W_q = nn.Linear(num_hiddens, num_hiddens, use_bias)
+        self.W_k = nn.Linear(num_hiddens, num_hiddens, use_bias)
+        self.W_v = nn.Linear(num_hiddens, num_hiddens, use_bias)
+        self.W_o = nn.Linear(num_hiddens, num_hiddens, use_bias)
+
+    def check(self, X):
+        """Raise a ValueError where the input does not fit."""
+        checks.sequence(seen(X), self.config["num_hiddens"])
+
+    def init_state(self, batch_size):
+        """Return the state before the first step, (batch, num_heads, d, d + 1)."""
+        d = self.config["num_hiddens"] // self.num_heads
+        return self.W_q.weight.new_zeros(int(batch_size), self.num_heads, d, d + 1)
+
+    def forward(self, X, state=None):
+        """Attend causally.
+
+        Args:
+            X: (batch, num_steps, num_hiddens).
+            state: None, or as returned by `init_state` or by the last call.
+
+        Returns:
+            Like X; with a state, also the new one.
+        """
+        self.check(X)
+        query, key, value = (self.split(W(X)) for W in (self.W_q, self.W_k, self.W_v))
+        query, key = feature_map(query), feature_map(key)
+        value = torch.cat((value, torch.ones_like(value[..., :1])), dim=-1)
+        start = self.init_state(len(X)) if state is None else state
+        output, new = self.run(query, key, value, start)
+        total = output[..., -1:]
+        output = output[..., :-1] / torch.where(total > 0, total, 1)
+        output = self.W_o(output.transpose(1, 2).flatten(2))
+        return output if state is None else (output, new)
+
+    def run(self, query, key, value, state):
+        """Compute in the form that was chosen."""
+        if self.form == "chunked":
+            return chunked(query, key, value, state, self.chunk_size)
+        return {"parallel": parallel, "recurrent": recurrent}[self.form](query, key, value, state)
+
+    def split(self, X):
+        """(batch, num_steps, num_hiddens) to (batch, num_heads, num_steps, d)."""
+        return X.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
