@@ -1,0 +1,193 @@
+"""Language models that others wrote: transformers' own code and files, in every column."""
+
+import copy
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from d2l_ext.training import huggingface
+
+SMALL = dict(
+    vocab_size=13,
+    hidden_size=24,
+    intermediate_size=10,
+    num_attention_heads=6,
+    num_key_value_heads=2,
+    num_hidden_layers=2,
+    max_position_embeddings=64,
+)
+GPT2_SMALL = dict(vocab_size=13, n_embd=24, n_head=3, n_layer=2, n_positions=64, n_inner=10)
+FAMILIES = {
+    "Llama": ("Llama", SMALL | dict(rope_theta=500.0, rms_norm_eps=1e-5)),
+    "Llama, tied, with biases": (
+        "Llama",
+        SMALL | dict(tie_word_embeddings=True, attention_bias=True),
+    ),
+    "Mistral": ("Mistral", SMALL | dict(sliding_window=4)),
+    "Mixtral": ("Mixtral", SMALL | dict(num_local_experts=3, sliding_window=None)),
+    "GPT2": ("GPT2", GPT2_SMALL),
+}
+TOKENS = np.random.default_rng(0).integers(0, 13, (2, 12))
+
+
+@pytest.fixture(scope="module")
+def be(any_backend):
+    """Each backend whose column has the row."""
+    pytest.importorskip(f"d2l_ext.{any_backend.name}.gpt")
+    return any_backend
+
+
+def in_float64(model, *inputs, **options):
+    """Run transformers' model without the casts to float32 that it has inside.
+
+    They stand in its norms, softmax, router and rotary angles, whatever the parameters' dtype.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Wide(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            def wide(x):
+                return torch.float64 if x is torch.float32 else x
+
+            function = torch.Tensor.double if function is torch.Tensor.float else function
+            kwargs = {name: wide(x) for name, x in (kwargs or {}).items()}
+            return function(*map(wide, args), **kwargs)
+
+    with Wide():
+        return model(*inputs, **options)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def peer(request, tmp_path_factory):
+    """Transformers' model, random and in float64, and the folder that it was saved in."""
+    transformers, torch = pytest.importorskip("transformers"), pytest.importorskip("torch")
+    family, sizes = FAMILIES[request.param]
+    head = "LMHeadModel" if family == "GPT2" else "ForCausalLM"
+    config = getattr(transformers, f"{family}Config")(**sizes, attn_implementation="eager")
+    torch.manual_seed(0)
+    model = getattr(transformers, family + head)(config).double().eval()
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.5)
+    folder = tmp_path_factory.mktemp("peer")
+    model.save_pretrained(folder)
+    if family != "GPT2":
+        exponents = torch.arange(0, 4, 2, dtype=torch.float64) / 4  # heads are of size 4
+        model.model.rotary_emb.inv_freq = config.rope_theta**-exponents
+    return model, folder
+
+
+def test_logits_and_gradients(be, peer):
+    import torch
+
+    theirs, folder = peer
+    wanted = in_float64(theirs, torch.from_numpy(TOKENS)).logits
+    pretrained = huggingface.read(folder)
+    ours = pretrained.build(be, "float64")
+    np.testing.assert_allclose(ours(TOKENS), wanted.detach(), rtol=1e-9, atol=1e-11)
+    if be.name == "reference":
+        return  # its gradients are compared with the columns' elsewhere
+    cotangent = np.random.default_rng(1).standard_normal(wanted.shape)
+    theirs.zero_grad()
+    wanted.backward(torch.from_numpy(cotangent))
+    by_name = {
+        name: np.zeros(p.shape) if p.grad is None else p.grad.numpy()
+        for name, p in theirs.named_parameters()
+    }
+    _, gradients, _ = ours.vjp((TOKENS,), cotangent)
+    back = dataclasses.replace(pretrained, parameters=gradients)
+    for name, gradient in huggingface.tensors(back).items():
+        np.testing.assert_allclose(gradient, by_name[name], rtol=1e-8, atol=1e-10, err_msg=name)
+
+
+def test_decoding_with_a_cache(be, peer):
+    """A prompt of three, then token by token: past Mistral's window of four."""
+    import torch
+
+    theirs, folder = peer
+    ours = huggingface.read(folder).build(be, "float64")
+    state, past = ours.call("init_state", 2), None
+    for start, end in zip([0, *range(3, 12)], range(3, 13), strict=True):
+        piece = TOKENS[:, start:end]
+        with torch.no_grad():
+            answer = in_float64(
+                theirs, torch.from_numpy(piece), past_key_values=past, use_cache=True
+            )
+        past = answer.past_key_values
+        logits, state = ours(piece, state)
+        np.testing.assert_allclose(logits, answer.logits, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_what_is_read_is_written_bit_for_bit(peer, tmp_path, dtype):
+    import torch
+
+    theirs, _ = peer
+    theirs = copy.deepcopy(theirs).to(getattr(torch, dtype))
+    theirs.save_pretrained(tmp_path / "theirs")
+    huggingface.write(tmp_path / "ours", huggingface.read(tmp_path / "theirs"))
+    files = [(tmp_path / who / "model.safetensors").read_bytes() for who in ("theirs", "ours")]
+    assert files[0] == files[1]
+    configs = [
+        json.loads((tmp_path / who / "config.json").read_text()) for who in ("theirs", "ours")
+    ]
+    assert configs[0] == configs[1]
+    again = type(theirs).from_pretrained(tmp_path / "ours", dtype="auto")
+    assert again.dtype == getattr(torch, dtype)
+
+
+def test_one_file_and_several_are_the_same(peer, tmp_path):
+    theirs, folder = peer
+    theirs.save_pretrained(tmp_path, max_shard_size="2KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    wanted = huggingface.read(folder / "model.safetensors").parameters
+    found = huggingface.read(tmp_path).parameters
+    assert set(found) == set(wanted)
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A function that writes a small Llama's files, with some options of its own."""
+
+    def write(**options):
+        config = SMALL | dict(model_type="llama", hidden_act="silu") | options
+        tensors = {"embedding.weight": np.zeros((13, 24), np.float32)}
+        huggingface.write(
+            tmp_path, huggingface.Pretrained(config | dict(model_type="llama"), tensors)
+        )
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        return tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(model_type="bert"), "model_type: got 'bert', must be one of gpt2, llama, mistral"),
+        (dict(hidden_act="gelu"), "hidden_act: got 'gelu', `GPT` has 'silu' only"),
+        (dict(rope_scaling={"rope_type": "yarn"}), "rope_scaling: got {'rope_type': 'yarn'}"),
+        (dict(head_dim=8), "head_dim: got 8, `GPT` has None, 4 only"),
+        (dict(num_local_experts=4, num_experts_per_tok=3), "num_experts_per_tok: got 3"),
+    ],
+)
+def test_what_is_not_supported_says_so(written, options, message):
+    assert huggingface.read(written()).parameters.keys() == {"embedding.weight"}
+    with pytest.raises(ValueError, match=message):
+        huggingface.read(written(**options))
+
+
+def test_damaged_and_unknown_files_say_so(written):
+    folder = written()
+    file = folder / "model.safetensors"
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b"model.embed_tokens", b"model.embed_secret"))
+    with pytest.raises(ValueError, match=r"model.embed_secret.weight: no such parameter is known"):
+        huggingface.read(folder)
+    file.write_bytes(data[:-4])
+    with pytest.raises(ValueError, match=r"model.safetensors: "):
+        huggingface.read(folder)
