@@ -57,9 +57,7 @@ class GroupedQueryAttention(Module):
         self.W_v = Linear(kv_size, use_bias)
         self.W_o = Linear(num_hiddens, use_bias)
         self.dropout = Dropout(dropout)
-        self.attention_weights = (
-            None  # of the last call, (batch * num_heads, num_queries, num_keys)
-        )
+        self.attention_weights = None  # (batch * num_heads, num_queries, num_keys)
 
     def check(self, X):
         """Raise a ValueError where the input does not fit."""

@@ -53,7 +53,7 @@ def _fill(cache, new, position, end, window, num_sinks):
     """`append` to a cache with room."""
     rolling, size = (window, num_sinks), cache.shape[3]
     if window is None or end == position + 1:  # overwrites nothing that is still to be seen
-        first = int(slots(torch.tensor(position), *rolling))
+        first = position if window is None else int(slots(torch.tensor(position), *rolling))
         for filled, x in zip(cache, new, strict=True):
             filled[:, :, first : first + x.shape[2]] = x
         positions = held(end, size, *rolling, cache.device)

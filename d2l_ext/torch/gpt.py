@@ -64,9 +64,7 @@ class GroupedQueryAttention(Configured, nn.Module):
         self.W_v = nn.Linear(num_hiddens, kv_size, use_bias)
         self.W_o = nn.Linear(num_hiddens, num_hiddens, use_bias)
         self.dropout = Dropout(dropout)
-        self.attention_weights = (
-            None  # of the last call, (batch * num_heads, num_queries, num_keys)
-        )
+        self.attention_weights = None  # (batch * num_heads, num_queries, num_keys)
 
     def check(self, X):
         """Raise a ValueError where the input does not fit."""
