@@ -11,8 +11,8 @@ RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/.installed
 LOG := $(VENV)/install.log
 
-# The newest Python from 3.11 to 3.13 that is found; `make PYTHON=/path/to/python ...` names one.
-PYTHON ?= $(shell tools/find-python.sh)
+# By default the newest from 3.11 to 3.13 that is found; `make PYTHON=/path/to/python ...` names one.
+PYTHON ?=
 
 # What is installed: `newest` (NumPy 2) or `numpy1` (what pip comes to by itself, NumPy 1.26).
 SET ?= newest
@@ -78,9 +78,9 @@ install: $(STAMP)  ## create .venv with the versions in constraints.txt (done by
 
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@if ! $(VENV)/bin/python -c 'import sys' 2>/dev/null; then \
-		test -n "$(PYTHON)"; \
-		echo "creating $(VENV) with $$($(PYTHON) --version)"; \
-		$(PYTHON) -m venv --clear $(VENV); \
+		python=$$(tools/find-python.sh $(PYTHON)); \
+		echo "creating $(VENV) with $$($$python --version)"; \
+		$$python -m venv --clear $(VENV); \
 	fi
 	@echo "installing the four frameworks and the tools: 2 to 10 minutes (log: $(LOG))"
 	@install() { $(RUN) pip install --disable-pip-version-check --constraint $(CONSTRAINTS) $(PIP_ARGS) "$$@"; }; \
