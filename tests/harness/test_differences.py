@@ -6,7 +6,7 @@ import math
 import pytest
 
 import d2l_ext
-from d2l_ext.agreement.reporting.differences import DIFFERENCES, FINDINGS, measured
+from d2l_ext.agreement.reporting.differences import DEFAULTS, LIMITS, measured
 
 NAN = "NaN"
 # torch, mxnet, jax, tensorflow, reference
@@ -50,20 +50,20 @@ def test_the_defaults_are_what_they_were(found):
         assert values["defaults"][difference] == expected, difference
     far = values["defaults"]["layer norm, error at mean 1e4 in float32"]
     assert far > 100 if name == "jax" else far < 0.01
-    assert {d.name for d in DIFFERENCES} == values["defaults"].keys()
+    assert {d.name for d in DEFAULTS} == values["defaults"].keys()
 
 
 def test_the_limits_of_a_framework_are_still_there(found):
     """One that is gone is good news: the column need not go around it any more."""
     name, values = found
-    known = {finding.name: finding for finding in FINDINGS if finding.backend == name}
+    known = {finding.name: finding for finding in LIMITS if finding.backend == name}
     assert values["limits"].keys() == known.keys()
     for finding, size in values["limits"].items():
         assert known[finding].holds(size), f"{finding}: {size}"
 
 
 def test_a_finding_holds_at_its_size_only():
-    finding = FINDINGS[0]
+    finding = LIMITS[0]
     assert finding.holds(finding.size * 1.5)
     assert not finding.holds(finding.size / 100)
     assert not finding.holds(0.0)

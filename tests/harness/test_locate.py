@@ -10,8 +10,7 @@ import pytest
 from rich.console import Console
 
 import d2l_ext
-from d2l_ext.porting import locate
-from d2l_ext.porting.locate import parameters, propose
+from d2l_ext.porting import locate, parameters, propose
 
 # Gluon's own recurrent layers use an old name of its arrays.
 pytestmark = pytest.mark.filterwarnings("ignore:ndarray.context has been renamed")

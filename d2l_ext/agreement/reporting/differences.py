@@ -3,8 +3,8 @@
 Everything is measured when the report is made, in the process and with the versions that the
 frameworks run in: each column's ``defaults.py`` calls its framework's own layers and operators.
 
-A `Difference` is a default, which the columns set to one common value. A `Finding` is a limit: no
-setting mends it, and the column has to go around it.
+A `Default` is what the columns set to one common value. A `Limit` is what no setting mends, so that
+the column has to go around it.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class Difference:
+class Default:
     """A default that differs.
 
     Attributes:
@@ -28,7 +28,7 @@ class Difference:
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class Limit:
     """A limit of a framework.
 
     Attributes:
@@ -112,26 +112,26 @@ def _layout(defaults):
     return {(5, 3): "(out, in)", (3, 5): "(in, out)"}[tuple(shape)]
 
 
-DIFFERENCES = [
-    Difference("layer norm, epsilon", _epsilon),
-    Difference("layer norm, error at mean 1e4 in float32", _far_from_zero),
-    Difference("GELU(1)", lambda d: float(d.gelu(np.ones(1, np.float32))[0])),
-    Difference("softmax of a row of -inf", _empty_row),
-    Difference("cross-entropy, reduction", _reduction),
-    Difference("Adam, first step at g = 1e-6, lr = 0.005", lambda d: float(d.adam(1e-6, 0.005))),
-    Difference("clipped to norm 1, what is missing", _clipped_norm),
-    Difference("GRU, order of the gates", _gates),
-    Difference("GRU, biases per unit", lambda d: d.gru_biases()),
-    Difference("LSTM, initial bias of the forget gate", lambda d: abs(round(d.forget_bias(), 1))),
-    Difference("dense layer, weight", _layout),
-    Difference(
+DEFAULTS = [
+    Default("layer norm, epsilon", _epsilon),
+    Default("layer norm, error at mean 1e4 in float32", _far_from_zero),
+    Default("GELU(1)", lambda d: float(d.gelu(np.ones(1, np.float32))[0])),
+    Default("softmax of a row of -inf", _empty_row),
+    Default("cross-entropy, reduction", _reduction),
+    Default("Adam, first step at g = 1e-6, lr = 0.005", lambda d: float(d.adam(1e-6, 0.005))),
+    Default("clipped to norm 1, what is missing", _clipped_norm),
+    Default("GRU, order of the gates", _gates),
+    Default("GRU, biases per unit", lambda d: d.gru_biases()),
+    Default(
+        "LSTM, initial bias of the forget gate", lambda d: abs(round(float(d.forget_bias()), 1))
+    ),
+    Default("dense layer, weight", _layout),
+    Default(
         "dense layer 300 to 200, std of the start", lambda d: float(d.dense(300, 200)[0].std())
     ),
-    Difference("dense layer, std of the bias", lambda d: float(d.dense(300, 200)[1].std())),
-    Difference(
-        "embedding 5000 x 64, std of the start", lambda d: float(d.embedding(5000, 64).std())
-    ),
-    Difference("token id beyond the vocabulary", _unknown_token),
+    Default("dense layer, std of the bias", lambda d: float(d.dense(300, 200)[1].std())),
+    Default("embedding 5000 x 64, std of the start", lambda d: float(d.embedding(5000, 64).std())),
+    Default("token id beyond the vocabulary", _unknown_token),
 ]
 
 MXNET = "https://github.com/apache/mxnet/blob/1.9.1/src/operator/"
@@ -142,8 +142,8 @@ TANH = (
     "https://github.com/openxla/xla/blob/main/xla/service/llvm_ir/math_ops.cc",
     "gradients through saturated gates are judged at the size of their terms",
 )
-FINDINGS = [
-    Finding(
+LIMITS = [
+    Limit(
         "mxnet",
         "derivative of erf",
         3e-8,
@@ -151,7 +151,7 @@ FINDINGS = [
         MXNET + "mshadow_op.h",
         "gelu takes erf along its tangent",
     ),
-    Finding(
+    Limit(
         "mxnet",
         "GELU",
         9.6e-8,
@@ -159,7 +159,7 @@ FINDINGS = [
         MXNET + "mshadow_op.h",
         "gelu is written with erf",
     ),
-    Finding(
+    Limit(
         "mxnet",
         "epsilon of the layer norm",
         1.3e-8,
@@ -167,7 +167,7 @@ FINDINGS = [
         MXNET + "nn/layer_norm-inl.h",
         "LayerNorm scales its input instead",
     ),
-    Finding(
+    Limit(
         "mxnet",
         "gradient of where",
         1.0,
@@ -175,7 +175,7 @@ FINDINGS = [
         "https://github.com/apache/mxnet/issues/17893",
         "where takes two arrays",
     ),
-    Finding(
+    Limit(
         "mxnet",
         "lengths of the GRU",
         0.75,
@@ -183,9 +183,9 @@ FINDINGS = [
         MXNET + "rnn-inl.h",
         "steps after the end keep the state by a mask",
     ),
-    Finding("jax", *TANH),
-    Finding("tensorflow", *TANH),
-    Finding(
+    Limit("jax", *TANH),
+    Limit("tensorflow", *TANH),
+    Limit(
         "tensorflow",
         "scale of MultiHeadAttention",
         1.8e-8,
@@ -194,7 +194,7 @@ FINDINGS = [
         "multi_head_attention.py",
         "attention divides by sqrt(d) in the scores' precision",
     ),
-    Finding(
+    Limit(
         "tensorflow",
         "global norm with an embedding",
         0.23,
@@ -212,12 +212,12 @@ def measured(defaults):
         defaults: a column's module ``defaults``.
 
     Returns:
-        ``{"defaults": {difference: value}, "limits": {finding: size}}``; what fails is described.
+        ``{"defaults": {default: value}, "limits": {limit: size}}``; what fails is described.
     """
     found = {}
-    for difference in DIFFERENCES:
+    for default in DEFAULTS:
         try:
-            found[difference.name] = difference.measure(defaults)
+            found[default.name] = default.measure(defaults)
         except Exception as error:  # of another version of the framework: the report shows it
-            found[difference.name] = f"fails ({type(error).__name__}: {error})"
+            found[default.name] = f"fails ({type(error).__name__}: {error})"
     return {"defaults": found, "limits": defaults.limits()}

@@ -47,7 +47,7 @@ from d2l_ext.agreement.judging.drift import (
     tensor_drift,
 )
 from d2l_ext.agreement.judging.verdict import COPIES, worst
-from d2l_ext.agreement.reporting.differences import DIFFERENCES, FINDINGS, measured
+from d2l_ext.agreement.reporting.differences import DEFAULTS, LIMITS, measured
 from d2l_ext.agreement.reporting.html import page
 from d2l_ext.agreement.reporting.matrix import matrix
 from d2l_ext.agreement.running.run import Outcome
@@ -267,13 +267,13 @@ class Report:
         found["agreed"] = measured(defaults)["defaults"]
         return {
             difference.name: {who: values[difference.name] for who, values in found.items()}
-            for difference in DIFFERENCES
+            for difference in DEFAULTS
         }
 
     def findings(self):
         """Return the limits of the frameworks compared, with what was measured now."""
         found = []
-        for finding in FINDINGS:
+        for finding in LIMITS:
             limits = self.outcomes.get(finding.backend, Outcome("")).differences.get("limits", {})
             if finding.name in limits:
                 size = limits[finding.name]
