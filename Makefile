@@ -63,11 +63,11 @@ format: $(STAMP)  ## fix style and format
 
 .PHONY: notebooks
 notebooks: $(STAMP)  ## make the notebooks of the book, run them and compare what they print
-	@$(RUN) d2l_ext.book notebooks $(ARGS)
+	@$(RUN) tools.book notebooks $(ARGS)
 
 .PHONY: book
 book: $(STAMP)  ## build the book's web page, in book/_build/html, from the notebooks
-	@$(RUN) d2l_ext.book book $(ARGS)
+	@$(RUN) tools.book book $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP)  ## measure ours against D2L's own code, half an hour (writes a report)

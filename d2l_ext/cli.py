@@ -13,7 +13,7 @@ import click
 
 # Name of the command, its module and what it does. The module has a command of that name.
 COMMANDS = {
-    "compare": ("d2l_ext.agreement.command", "Train in several frameworks and compare everything."),
+    "compare": ("d2l_ext.commands.compare", "Train in several frameworks and compare everything."),
     "doctor": ("d2l_ext.commands.doctor", "Check which frameworks work, and how to mend the rest."),
     "evaluate": ("d2l_ext.commands.evaluate", "Measure a model's BLEU on a corpus."),
     "inspect": ("d2l_ext.commands.inspect", "Show what is in a checkpoint."),

@@ -1,8 +1,9 @@
-"""Every random number of the project, drawn in NumPy from a seed and a name.
+"""The random numbers of models and their training, drawn in NumPy from a seed and a name.
 
 Frameworks have different generators, so none of them is asked: initial parameters, dropout masks
-and batch order are drawn here and handed over as arrays. All values are representable in float32,
-so that a run in float32 and one in float64 start from the same numbers.
+and coins are drawn here and handed over as arrays. All values are representable in float32, so that
+a run in float32 and one in float64 start from the same numbers. (The order of batches is drawn in
+`data`, from the seed and the epoch.)
 """
 
 import hashlib
@@ -64,11 +65,6 @@ def dropout_masks(layers, seed, step):
         * np.float32(1 / (1 - rate))
         for path, (rate, shape) in layers.items()
     }
-
-
-def batch_order(size, seed, epoch):
-    """Return a permutation of ``range(size)`` for one epoch."""
-    return generator(seed, "batch order", epoch).permutation(size)
 
 
 def teacher_coins(num_steps, ratio, seed, step):

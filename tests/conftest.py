@@ -1,24 +1,14 @@
 """What all tests share: quiet single-threaded frameworks, Hypothesis profiles, the backends."""
 
 import os
+import runpy
+from pathlib import Path
 
-# Read by the frameworks when they load; what is already set stays. Two pytest workers share the
-# machine and the models are tiny, so one thread each is fastest, and sums keep their order.
+# Read by NumPy and the frameworks when they load, so before the package, which loads NumPy; what is
+# already set stays.
 os.environ.update(
-    {
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "TF_NUM_INTRAOP_THREADS": "1",
-        "TF_NUM_INTEROP_THREADS": "1",
-        # Many small programs, each run a few times: what compiles fast wins.
-        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "JAX_PLATFORMS": "cpu",
-        "CUDA_VISIBLE_DEVICES": "",
-        "KERAS_BACKEND": "tensorflow",
-        "MPLBACKEND": "agg",
-    }
+    runpy.run_path(str(Path(__file__).parents[1] / "d2l_ext" / "environment.py"))["QUICK"]
+    | {"MPLBACKEND": "agg"}
     | dict(os.environ)
 )
 

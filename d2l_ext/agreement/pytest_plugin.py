@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 
 from d2l_ext import interface, reference
-from d2l_ext.agreement.case import Case
-from d2l_ext.agreement.verdict import Question, verdicts
+from d2l_ext.agreement.cases.case import Case
+from d2l_ext.agreement.judging.verdict import Question, verdicts
 from d2l_ext.config import describe
 
 

@@ -4,10 +4,11 @@ import hashlib
 import io
 import os
 import re
-import tempfile
 import urllib.request
 import zipfile
 from pathlib import Path
+
+from d2l_ext.files import replacing
 
 BUNDLED = Path(__file__).with_name("corpus.tsv")
 
@@ -104,7 +105,8 @@ def _fra_eng_text(data_dir):
     data = path.read_bytes() if path.is_file() else b""
     if not _is_fra_eng(data):
         data = _download(FRA_ENG_URL)
-        _write(path, data)
+        with replacing(path) as file:
+            file.write(data)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return archive.read(FRA_ENG_MEMBER)
 
@@ -130,11 +132,3 @@ def _download(url):
     if not _is_fra_eng(data):
         raise ConnectionError(f"fra-eng: {url} has not the SHA-1 {FRA_ENG_SHA1}; {advice}")
     return data
-
-
-def _write(path, data):
-    """Write through a temporary name, so that nobody ever sees half a file under `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    os.replace(file.name, path)

@@ -6,7 +6,7 @@ from flax import linen as nn
 from jax import numpy as jnp
 
 from d2l_ext.jax.layers import Dropout, LayerNorm
-from d2l_ext.probe import Probe
+from d2l_ext.porting.probe import Probe
 
 KINDS = (
     ("linear", nn.Dense),

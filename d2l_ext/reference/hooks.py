@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from d2l_ext.probe import Probe, watching
+from d2l_ext.porting.probe import Probe, watching
 from d2l_ext.reference.layers import Dropout, Embedding, LayerNorm, Linear, Module
 
 KINDS = (("linear", Linear), ("embedding", Embedding), ("norm", LayerNorm), ("dropout", Dropout))

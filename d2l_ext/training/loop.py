@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from d2l_ext import randomness
-from d2l_ext.training.progress import Progress
+from d2l_ext.progress import Bar
 
 
 @dataclasses.dataclass
@@ -84,7 +84,7 @@ def fit(
     if num_epochs < 0:
         raise ValueError(f"num_epochs: got {num_epochs}, must be at least 0")
     history = History()
-    with Progress(num_epochs * data.num_batches, trainer.num_steps, progress) as shown:
+    with Bar(num_epochs * data.num_batches, trainer.num_steps, progress) as shown:
         for epoch in range(trainer.num_steps // data.num_batches, num_epochs):
             for batch in _remaining(data, seed, epoch, trainer.num_steps):
                 if schedule is not None:

@@ -75,8 +75,8 @@ def resume(folder, report=print, progress=None):
 
 
 @dataclasses.dataclass
-class Progress:
-    """The bookkeeping that a resumed run needs.
+class Bookkeeping:
+    """What a resumed run needs to know of itself.
 
     Attributes:
         epoch: how many epochs are complete.
@@ -109,7 +109,7 @@ class Run:
         self.trainer = self.backend.trainer(
             self.model, settings.lr, settings.max_norm or None, pad=train.pad
         )
-        self.progress = Progress()
+        self.progress = Bookkeeping()
         self._log = None
 
     def restore(self, saved):
@@ -129,7 +129,7 @@ class Run:
             self.trainer.load_state(saved.training)
         except ValueError as error:
             raise checkpoint.CheckpointError(f"{self.folder / LAST}: {error}") from error
-        self.progress = Progress(**saved.info["progress"])
+        self.progress = Bookkeeping(**saved.info["progress"])
 
     def train(self, progress=None):
         """Train until the end, or until it is stopped early."""

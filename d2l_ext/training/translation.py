@@ -6,8 +6,8 @@ import numpy as np
 
 from d2l_ext import checks
 from d2l_ext.data.text import preprocess, tokenize
+from d2l_ext.progress import Bar
 from d2l_ext.training.decoding import beam_search, greedy, sample
-from d2l_ext.training.progress import Progress
 
 METHODS = {"greedy": greedy, "sample": sample, "beam": beam_search}
 
@@ -80,7 +80,7 @@ def translations(
     sources = [tokenize(preprocess(sentence)) for sentence in sentences]
     order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
     done = {}
-    with Progress(len(order), wanted=progress) as shown:
+    with Bar(len(order), wanted=progress) as shown:
         for start in range(0, len(order), batch_size):
             numbers = order[start : start + batch_size]
             if method == "sample":

@@ -1,0 +1,1 @@
+"""What is compared: cases, the catalogue of them, and plans of training."""

@@ -1,0 +1,121 @@
+"""What is trained: a plan, and what each of its runs gives.
+
+Every framework trains the same model, and all do it several times: once from the common start, and
+a few times from parameters moved by one rounding unit, which shows how much rounding grows on the
+way; `drift` makes a budget of it.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from d2l_ext import randomness, reference
+from d2l_ext.config import build
+from d2l_ext.data.text import preprocess, tokenize
+from d2l_ext.reference.backend import BACKEND, ReferenceModel
+
+DRAWS = 5  # starts from parameters moved by a rounding unit
+
+
+@dataclasses.dataclass
+class Plan:
+    """What is trained.
+
+    Attributes:
+        data: a `TranslationData`.
+        target: description of the model, as in `Job`.
+        epochs, lr, max_norm, seed: of the training.
+        sentences: source sentences that are translated afterwards.
+        references: their translations in the data.
+        beam: hypotheses of a beam search that translates them, too; None for none.
+        draws: how many starts from moved parameters there are.
+    """
+
+    data: object
+    target: dict
+    epochs: int
+    lr: float
+    max_norm: float
+    seed: int
+    sentences: list
+    references: list
+    beam: int | None = None
+    draws: int = DRAWS
+
+    def __post_init__(self):
+        batch = next(iter(self.data.batches(self.seed, 0)))
+        self.example = batch[:-1]
+        self._module = build(reference, self.target)
+        model = ReferenceModel(BACKEND, self._module, self.example, self.seed, "float64")
+        self._model = model
+        self.parameters = randomness.initial_parameters(model.shapes(), self.seed)
+        self.src, _, self.valid_lens, _ = self.data.build(self.sentences, self.references)
+
+    @property
+    def num_steps(self):
+        """Training steps of a run."""
+        return self.epochs * self.data.num_batches
+
+    def label(self, number):
+        """Return a sentence's translation in the data, as its tokens with spaces between."""
+        return " ".join(tokenize(preprocess(self.references[number]))[:-1])
+
+    def source_tokens(self, number):
+        """Return the tokens of a sentence, with `<eos>`, as far as the model sees them."""
+        return tokenize(preprocess(self.sentences[number]))[: self.data.num_steps]
+
+    def masks(self, inputs, step):
+        """Draw the dropout masks of a step."""
+        return randomness.dropout_masks(self._model.dropout_layers(*inputs), self.seed, step)
+
+    def start(self, dtype, draw=None):
+        """Return the initial parameters; moved by a rounding unit, this way or that, for a draw."""
+        params = {name: p.astype(dtype) for name, p in self.parameters.items()}
+        return params if draw is None else moved(params, self.seed, draw)
+
+
+def moved(parameters, seed, draw):
+    """Return parameters moved by a rounding unit, each number up or down; zeros stay."""
+
+    def move(name, p):
+        up = randomness.generator(seed, "moved", draw, name).random(p.shape) < 0.5
+        away = np.where(up, np.inf, -np.inf).astype(p.dtype)
+        return np.where(p == 0, p, np.nextafter(p, away))
+
+    return {name: move(name, p) for name, p in parameters.items()}
+
+
+@dataclasses.dataclass
+class State:
+    """Parameters and the optimiser's moments after a step, each ``{name: array}``."""
+
+    parameters: dict
+    moments: dict
+
+
+@dataclasses.dataclass
+class Translations:
+    """What a way of decoding gave: per sentence its tokens, and margins as in `Decoded`."""
+
+    tokens: list
+    margins: list
+
+
+@dataclasses.dataclass
+class Run:
+    """What one training run gave.
+
+    Attributes:
+        losses: before each step.
+        first, last: `State` after the first and after the last step.
+        greedy: `Translations`.
+        beam: the same by beam search, or None.
+        weights: attention weights of the greedy ones, per sentence (steps, num_keys), or None.
+    """
+
+    losses: np.ndarray
+    first: State
+    last: State
+    greedy: Translations
+    beam: Translations | None = None
+    weights: list | None = None

@@ -1,0 +1,1 @@
+"""Jobs, and the workers that do them: each backend in a process of its own."""

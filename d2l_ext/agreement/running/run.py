@@ -1,0 +1,139 @@
+"""The whole comparison: every backend in a worker, its cases, then its training runs."""
+
+import dataclasses
+import functools
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from d2l_ext.agreement.judging.verdict import Question
+from d2l_ext.agreement.running.remote import Worker, WorkerError
+from d2l_ext.agreement.running.training import train
+from d2l_ext.environment import ENVIRONMENT, QUICK
+
+# The slowest first, so that no core waits for it at the end.
+ORDER = ("mxnet", "tensorflow", "jax", "torch")
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What one backend did.
+
+    Attributes:
+        backend: its name.
+        versions: of framework, Python and NumPy.
+        differences: what `differences.measured` found in it.
+        verdicts: of all cases, a list of `Verdict`.
+        runs: ``{(name of a plan, dtype): list of plans.Run}``.
+        problems: what went wrong otherwise: (what was being done, why, details).
+    """
+
+    backend: str
+    versions: dict = dataclasses.field(default_factory=dict)
+    differences: dict = dataclasses.field(default_factory=dict)
+    verdicts: list = dataclasses.field(default_factory=list)
+    runs: dict = dataclasses.field(default_factory=dict)
+    problems: list = dataclasses.field(default_factory=list)
+
+
+class Comparison:
+    """Cases and training plans, given to several backends, two at a time.
+
+    Args:
+        backends: names.
+        cases: a list of `Case`.
+        plans: ``{name: plans.Plan}``.
+        dtypes: precisions.
+        seed: of the cases.
+        pythons: ``{backend: interpreter}`` of backends that have their own.
+        limit: seconds that a worker may take for one answer.
+        progress: called as ``progress(backend, what, done, total)``.
+    """
+
+    def __init__(
+        self, backends, cases, plans, dtypes, seed=0, pythons=None, limit=300, progress=None
+    ):
+        self.backends, self.cases, self.plans, self.dtypes = backends, cases, plans, dtypes
+        self.seed, self.pythons, self.limit = seed, pythons or {}, limit
+        self.progress = progress or (lambda *_: None)
+        steps = sum(self._steps(plan) for plan in plans.values())
+        self._total = len(dtypes) * (len(cases) + steps)
+        self._lock = threading.Lock()
+        self._question = functools.cache(lambda number: Question(cases[number], seed))
+
+    def run(self):
+        """Return ``{backend: Outcome}``."""
+        order = sorted(self.backends, key=lambda b: ORDER.index(b) if b in ORDER else -1)
+        with ThreadPoolExecutor(2) as pool:
+            outcomes = dict(zip(order, pool.map(self._one, order), strict=True))
+        return {name: outcomes[name] for name in self.backends}
+
+    def question(self, number):
+        """Return a case with its exact answer; the backends share it."""
+        with self._lock:
+            return self._question(number)
+
+    def _one(self, backend):
+        outcome = Outcome(backend)
+        try:
+            with self._worker(backend, QUICK) as worker:
+                self._ask_cases(worker, outcome)
+            if self.plans:  # as users train: in a process that optimises what it compiles
+                with self._worker(backend) as worker:
+                    self._ask_training(worker, outcome)
+            self.progress(backend, "done", self._total, self._total)
+        except WorkerError as error:
+            if not outcome.problems:  # it was lost before it had anything to do
+                outcome.problems.append(("start", str(error), error.details))
+        return outcome
+
+    def _worker(self, backend, environment=ENVIRONMENT):
+        return Worker(backend, self.pythons.get(backend), self.limit, environment)
+
+    @staticmethod
+    def _steps(plan):
+        return plan.num_steps * (plan.draws + 1)
+
+    def _ask_cases(self, worker, outcome):
+        outcome.versions = worker.ask("versions")
+        outcome.differences = worker.ask("differences")
+        done = 0
+        for dtype in self.dtypes:
+            for number, case in enumerate(self.cases):
+                self.progress(outcome.backend, f"cases, {dtype}", done, self._total)
+                self._case(worker, outcome, number, case, dtype)
+                done += 1
+
+    def _ask_training(self, worker, outcome):
+        done = len(self.dtypes) * len(self.cases)
+        for name, plan in self.plans.items():
+            for dtype in self.dtypes:
+                self._train(worker, outcome, name, dtype, done)
+                done += self._steps(plan)
+
+    def _case(self, worker, outcome, number, case, dtype):
+        question = self.question(number)
+        job = vars(question.job)
+        try:
+            results = worker.ask("perform", job, dtype)
+        except WorkerError as error:
+            outcome.problems.append(
+                (f"{case.name}[{self.seed}] {dtype}", str(error), error.details)
+            )
+            if error.dead:
+                raise
+            return
+        outcome.verdicts += question.verdicts(outcome.backend, dtype, results)
+
+    def _train(self, worker, outcome, name, dtype, done):
+        plan, doing = self.plans[name], f"training {name}, {dtype}"
+        steps = iter(range(done, done + self._steps(plan)))
+
+        def on_step():
+            self.progress(outcome.backend, doing, next(steps), self._total)
+
+        try:
+            outcome.runs[name, dtype] = train(worker, plan, dtype, on_step)
+        except (WorkerError, FloatingPointError) as error:
+            outcome.problems.append((doing, str(error), getattr(error, "details", "")))
+            if getattr(error, "dead", False):
+                raise

@@ -1,0 +1,126 @@
+"""The book: notebooks in step with chapters and library, frameworks that agree, no error shown."""
+
+import ast
+import contextlib
+import importlib.util
+
+import nbformat
+import pytest
+
+import d2l_ext
+
+if importlib.util.find_spec("nbclient") is None:
+    pytest.skip("the book needs the dev extra", allow_module_level=True)
+
+from tools.book import chapter as chapter_module
+from tools.book import crosscheck, quote
+from tools.book.chapter import Chapter, chapters, notebook_path, out_of_step
+from tools.book.execute import kernel
+
+CHAPTERS = {chapter.name: chapter for chapter in chapters()}
+
+
+@pytest.fixture(params=CHAPTERS)
+def chapter(request):
+    return CHAPTERS[request.param]
+
+
+@pytest.mark.parametrize("name", d2l_ext.COLUMNS)
+def test_notebook_is_in_step_and_has_no_error(chapter, name):
+    assert out_of_step(chapter, name) is None
+
+
+def test_frameworks_print_the_same(chapter):
+    notebooks = {
+        name: nbformat.read(notebook_path(chapter, name), as_version=4) for name in d2l_ext.COLUMNS
+    }
+    assert crosscheck.disagreements(notebooks) == []
+
+
+def is_one_function(source):
+    """Whether a cell is a function, or a class with a single method."""
+    body = ast.parse(source).body
+    if isinstance(body[0], ast.ClassDef):
+        body = body[0].body
+    return len(body) == 1 and isinstance(body[0], ast.FunctionDef)
+
+
+@pytest.mark.parametrize("name", d2l_ext.COLUMNS)
+def test_cells_are_short(chapter, name):
+    """At most 25 lines, and 31 in a function, which is never cut; the two above are its place."""
+    for cell in chapter.notebook(name).cells:
+        if cell.cell_type == "code":
+            lines = [line for line in cell.source.splitlines() if line.strip()]
+            most = 31 if is_one_function(cell.source) else quote.MAX_LINES
+            assert len(lines) <= most + 2, cell.source
+
+
+def test_notebooks_name_no_place_on_a_machine_and_are_small():
+    paths = list(chapter_module.NOTEBOOKS.rglob("*.ipynb"))
+    assert sum(path.stat().st_size for path in paths) < 15e6
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        assert str(chapter_module.ROOT) not in text and "/home/" not in text, path
+        assert "site-packages" not in text, path
+
+
+def test_a_change_of_a_definition_is_noticed(monkeypatch):
+    original = quote.definition
+
+    def changed(backend, row, name):
+        return [part.replace("softmax", "hardmax") for part in original(backend, row, name)]
+
+    assert out_of_step(CHAPTERS["01-masked-softmax"], "torch") is None
+    monkeypatch.setattr(quote, "definition", changed)
+    assert "out of step" in out_of_step(CHAPTERS["01-masked-softmax"], "torch")
+
+
+def test_a_change_of_a_chapter_is_noticed(tmp_path):
+    text = (chapter_module.CHAPTERS / "01-masked-softmax.md").read_text(encoding="utf-8")
+    path = tmp_path / "01-masked-softmax.md"
+    path.write_text(text.replace("By hand", "By heart"), encoding="utf-8")
+    assert "out of step" in out_of_step(Chapter(path), "jax")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "agree"),
+    [
+        ("loss 0.123", "loss 0.124", True),  # 0.1235 rounded down and up
+        ("loss 0.123", "loss 0.125", False),
+        ("1.0e-03", "1.1e-03", True),
+        ("[1. 2.]", "[1.     2.    ]", True),
+        ("[0. 1.]", "[-0. 1.]", True),
+        ("4 tokens", "5 tokens", False),
+        ("il est", "elle est", False),
+        ("nan", "0.0", False),
+        ("1 2", "1 2 3", False),
+    ],
+)
+def test_crosscheck_of_text(a, b, agree):
+    assert crosscheck.same_text(a, b) == agree
+
+
+def test_a_long_class_continues_as_its_own_subclass():
+    parts = quote.definition("torch", "scoring", "Attention")
+    assert len(parts) == 2
+    assert parts[1].startswith(
+        "# d2l_ext/torch/scoring.py\nclass Attention(Attention):  # continued\n"
+    )
+    with pytest.raises(ValueError, match="defines no"):
+        quote.definition("torch", "scoring", "Nothing")
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    """``{framework: run}``: a process each, so that each framework is loaded once."""
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(kernel(quick=True)) for name in d2l_ext.installed()}
+
+
+def test_quick_run(chapter, kernels):
+    """Every cell runs in every framework, with smaller numbers, and all print the same."""
+    notebooks = {name: run(chapter.notebook(name, quick=True)) for name, run in kernels.items()}
+    for notebook in notebooks.values():
+        for cell in notebook.cells:
+            assert not any(output.get("name") == "stderr" for output in cell.get("outputs", []))
+    assert crosscheck.disagreements(notebooks) == []
