@@ -29,12 +29,14 @@ import numpy as np
 from rich.progress import track
 
 from d2l_ext import reference, tables
-from d2l_ext.agreement import errors, exact, tangent
+from d2l_ext.agreement import errors
+from d2l_ext.agreement.answer import exact_answer
 from d2l_ext.agreement.cases import catalogue
-from d2l_ext.agreement.exact import evaluate
 from d2l_ext.agreement.jobs import flat
+from d2l_ext.agreement.perform import perform
 from d2l_ext.files import replacing
 from d2l_ext.interface import EPSILON
+from d2l_ext.reference.backend import BACKEND
 
 FILE = Path(__file__).with_name("budgets.json")
 SEEDS = 20
@@ -75,7 +77,7 @@ def own_errors(job, answer, dtype):
 
     Args:
         job: a `Job`.
-        answer: `evaluate` of the job in long double.
+        answer: as from `exact_answer`.
         dtype: "float64" or "float32".
 
     Returns:
@@ -86,7 +88,7 @@ def own_errors(job, answer, dtype):
     """
     own = {}
     for error in errors.errors(
-        evaluate(job, dtype), answer, dtype, job.largest_term, job.saturates
+        perform(BACKEND, job, dtype), answer, dtype, job.largest_term, job.saturates
     ):
         if not np.isfinite(error.size):
             raise ArithmeticError(f"{job.name}: the reference itself, in {dtype}: {error}")
@@ -131,7 +133,7 @@ def measure(case, seeds=range(SEEDS)):
     own = {dtype: {} for dtype in DTYPES}
     for seed in seeds:
         job = case.job(seed)
-        answer = evaluate(job)
+        answer = exact_answer(job)
         for dtype in DTYPES:
             own[dtype] = larger(own[dtype], own_errors(job, answer, dtype))
     return own
@@ -193,7 +195,7 @@ def _source_hash():
         "hooks.py",
     )  # no part in what a module computes
     files = [file for file in sorted(folder.glob("*.py")) if file.name not in others]
-    files += [Path(m.__file__) for m in (tangent, exact, errors, tables)]
+    files += [Path(m.__file__) for m in (errors, tables)]
     digest = hashlib.sha256()
     for file in files:
         tree = ast.parse(file.read_text())
