@@ -39,7 +39,8 @@ def parameters(function, leave_out=()):
 
 @pytest.mark.parametrize("column", d2l_ext.BACKENDS)
 def test_every_column_has_the_same_files(column):
-    assert files(column) == files("reference")
+    by_itself = {"tangent.py", "complex_step.py"}  # NumPy does not differentiate
+    assert files(column) - by_itself == files("reference") - by_itself
 
 
 def test_every_column_has_the_same_names(any_backend):

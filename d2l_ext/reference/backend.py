@@ -6,7 +6,7 @@ pass times the number of parameters.
 
 import numpy as np
 
-from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer, nest
+from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer
 from d2l_ext.reference.layers import Dropout
 from d2l_ext.reference.seq2seq import masked_loss
 from d2l_ext.reference.tangent import gradient
@@ -104,7 +104,11 @@ class ReferenceTrainer(Trainer):
         self.model.prepare(True, masks)
         gradients, _ = self.model.gradients(lambda _: self._compute(inputs, labels))
         loss = self._compute(inputs, labels)
-        gradients = self._clipped(gradients)
+        self._update(self._clipped(gradients), correction1, correction2)
+        return loss
+
+    def _update(self, gradients, correction1, correction2):
+        """Adam."""
         params = self.model.parameters()
         for name, g in gradients.items():
             self._m[name] = BETA1 * self._m[name] + (1 - BETA1) * g
@@ -112,7 +116,6 @@ class ReferenceTrainer(Trainer):
             m, v = self._m[name] / correction1, self._v[name] / correction2
             params[name] = params[name] - self.lr * m / (np.sqrt(v) + EPSILON)
         self.model.load_parameters(params)
-        return loss
 
     def _compute(self, inputs, labels):
         return masked_loss(self.model.module(*inputs), labels, self.pad)
