@@ -375,7 +375,7 @@ class Trainer(ABC):
             dropout: as in `Model.masks`; by default drawn from (model seed, step, path).
 
         Returns:
-            The loss before the update, a float.
+            The loss before the update, a float (of the reference in long double, one of NumPy's).
         """
         *inputs, labels = batch
         masks = self.model.masks(inputs, dropout, self.num_steps)

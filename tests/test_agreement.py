@@ -12,6 +12,7 @@ import pytest
 from d2l_ext import reference
 from d2l_ext.agreement import budget
 from d2l_ext.agreement.cases import catalogue, sample
+from d2l_ext.agreement.remote import Worker
 from d2l_ext.agreement.verdict import Question, verdicts
 from d2l_ext.config import build, describe
 
@@ -116,6 +117,18 @@ def test_a_reference_that_is_wrong_itself_sets_no_budget(monkeypatch):
     monkeypatch.setattr(budget, "perform", lambda backend, job, dtype: widened)
     with pytest.raises(ArithmeticError, match="has dtype float64, must be float32"):
         budget.own_errors(job, answer, "float32")
+
+
+def test_the_reference_is_asked_like_any_backend():
+    """In a process of its own, as `compare` asks; long double crosses unchanged."""
+    case = CASES["bahdanau/Seq2SeqAttentionDecoder/all"]
+    job, answer = case.job(0), question(case.name).answer
+    with Worker("reference") as worker:
+        found = worker.ask("perform", vars(job), "longdouble")
+    for quantity, tensors in answer.items():
+        for name, x in tensors.items():
+            if x is not None:
+                np.testing.assert_array_equal(found[quantity][name], x, err_msg=quantity)
 
 
 def test_float64_gradients_agree_to_thirteen_digits():
