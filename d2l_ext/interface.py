@@ -44,7 +44,7 @@ def backend(name):
     """Return a framework's backend.
 
     Args:
-        name: "torch", "mxnet", "jax", "tensorflow" or "reference" (plain NumPy, no trainer).
+        name: "torch", "mxnet", "jax", "tensorflow" or "reference" (plain NumPy; exact and slow).
 
     Raises:
         ValueError: unknown name.
@@ -382,7 +382,7 @@ class Trainer(ABC):
             dropout: as in `Model.masks`; by default drawn from (model seed, step, path).
 
         Returns:
-            The loss before the update, a float.
+            The loss before the update, a float (of the reference in long double, one of NumPy's).
         """
         *inputs, labels = batch
         masks = self.model.masks(inputs, dropout, self.num_steps)
@@ -391,12 +391,12 @@ class Trainer(ABC):
             self.model.cast(inputs), self.model.cast(labels), masks, 1 - BETA1**t, 1 - BETA2**t
         )
         self.num_steps = t
-        return float(loss)
+        return self._number(loss)
 
     def loss(self, batch):
         """Return the masked loss of a batch in evaluation mode; nothing is updated."""
         *inputs, labels = batch
-        return float(self._loss(self.model.cast(inputs), self.model.cast(labels)))
+        return self._number(self._loss(self.model.cast(inputs), self.model.cast(labels)))
 
     def state(self):
         """Return ``{"num_steps": int, "m": {name: array}, "v": {name: array}}``."""
@@ -410,6 +410,10 @@ class Trainer(ABC):
             *({k: x.astype(self.model.numpy_dtype) for k, x in d.items()} for d in (m, v))
         )
         self.num_steps = int(state["num_steps"])
+
+    def _number(self, loss):
+        """Turn a framework's scalar into a float."""
+        return float(loss)
 
     @abstractmethod
     def _step(self, inputs, labels, masks, correction1, correction2): ...

@@ -1,9 +1,8 @@
 """The few building blocks of the reference: a module with parameters, linear map, dropout.
 
 The reference is the oracle: plain NumPy, written to be read against the formulas, and never fast.
-Every function also takes complex arrays, with branches on the real part only. That makes exact
-gradients cheap to have: f(x + ih).imag / h with h = 1e-30 is the derivative of f to rounding, since
-no difference is taken (Squire and Trapp, 1998).
+Every function also takes a `tangent.Tangent`, which carries exact derivatives along, and complex
+arrays, with branches on the real part only, for the complex step that checks them.
 """
 
 import math

@@ -13,6 +13,7 @@ from d2l_ext import reference
 from d2l_ext.agreement.cases.catalogue import catalogue, sample
 from d2l_ext.agreement.judging import budget
 from d2l_ext.agreement.judging.verdict import Question, verdicts
+from d2l_ext.agreement.running.remote import Worker
 from d2l_ext.config import build, describe
 
 CASES = catalogue()
@@ -32,8 +33,8 @@ def check(name, backend):
 
 
 @pytest.mark.parametrize("name", sample())
-def test_agrees(name, backend):
-    check(name, backend)
+def test_agrees(name, any_backend):
+    check(name, any_backend)
 
 
 @pytest.mark.slow
@@ -121,11 +122,23 @@ def test_no_budget_allows_everything():
 
 def test_a_reference_that_is_wrong_itself_sets_no_budget(monkeypatch):
     job = CASES["seq2seq/masked_loss/pad"].job(0)
-    answer = budget.evaluate(job)
+    answer = budget.exact_answer(job)
     widened = {q: {n: x.astype(float) for n, x in t.items()} for q, t in answer.items()}
-    monkeypatch.setattr(budget, "evaluate", lambda job, dtype: widened)
+    monkeypatch.setattr(budget, "perform", lambda backend, job, dtype: widened)
     with pytest.raises(ArithmeticError, match="has dtype float64, must be float32"):
         budget.own_errors(job, answer, "float32")
+
+
+def test_the_reference_is_asked_like_any_backend():
+    """In a process of its own, as `compare` asks; long double crosses unchanged."""
+    case = CASES["bahdanau/Seq2SeqAttentionDecoder/all"]
+    job, answer = case.job(0), question(case.name).answer
+    with Worker("reference") as worker:
+        found = worker.ask("perform", vars(job), "longdouble")
+    for quantity, tensors in answer.items():
+        for name, x in tensors.items():
+            if x is not None:
+                np.testing.assert_array_equal(found[quantity][name], x, err_msg=quantity)
 
 
 def test_float64_gradients_agree_to_thirteen_digits():

@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 
+from d2l_ext.agreement.judging.answer import zeros
 from d2l_ext.agreement.judging.budget import Budget, amplified, larger, unit
 from d2l_ext.agreement.judging.error import error, errors
-from d2l_ext.agreement.judging.exact import Adam, zeros
 from d2l_ext.agreement.judging.verdict import Verdict
 from d2l_ext.agreement.running.job import Job
+from d2l_ext.interface import EPSILON
 
 
 def size(a, b, **options):
@@ -118,12 +119,12 @@ def test_what_adam_makes_of_a_rounding_is_foreseen(dtype):
     g = np.array([0.5, 1e-3, 3e-9, 0.0], "longdouble")
     p = np.ones_like(g)
     stepped, off = (
-        Adam(0.01, None).step({"W": p}, {"W": gradient})
+        p - 0.01 * gradient / (np.abs(gradient) + EPSILON)  # Adam's first step
         for gradient in (g, g + unit(dtype) * 0.5 * (g > 0))
     )
     job = Job("a", {}, (), {"W": p}, steps={"lr": 0.01})
-    foreseen = amplified(job, {"step 1": stepped}, dtype)["step 1"]["W"]
-    change = np.abs(stepped["W"] - off["W"]).max()
+    foreseen = amplified(job, {"step 1": {"W": stepped}}, dtype)["step 1"]["W"]
+    change = np.abs(stepped - off).max()
     assert change <= foreseen <= 10 * change
 
 
@@ -143,15 +144,3 @@ def test_a_verdict_compares_error_and_budget():
     assert not verdict(math.nan, 1.0).agrees
     assert verdict(0.0, 0.0).agrees
     assert not verdict(1e-30, 0.0).agrees
-
-
-def test_adam_by_hand():
-    adam = Adam(lr=0.1, max_norm=1.0)
-    params = adam.step({"p": np.array([1.0])}, {"p": np.array([3.0])})  # clipped to 1
-    assert params["p"][0] == pytest.approx(0.9)
-    assert adam.m["p"][0] == pytest.approx(0.1)
-    assert adam.v["p"][0] == pytest.approx(0.001)
-    # m = 0.9 * 0.1 + 0.1 * 0.5, v = 0.999 * 0.001 + 0.001 * 0.25, corrected by 1 - beta^2.
-    params = adam.step(params, {"p": np.array([0.5])})
-    expected = 0.9 - 0.1 * (0.14 / 0.19) / math.sqrt(0.001249 / 0.001999)
-    assert params["p"][0] == pytest.approx(expected, rel=1e-6)

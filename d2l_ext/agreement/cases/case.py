@@ -6,8 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from d2l_ext import randomness, reference
-from d2l_ext.agreement.judging.exact import reference_outputs
-from d2l_ext.agreement.running.job import Job, described
+from d2l_ext.agreement.running.job import Job, bound, described
 from d2l_ext.config import build
 from d2l_ext.interface import nest
 from d2l_ext.reference.backend import BACKEND, ReferenceModel
@@ -57,7 +56,7 @@ class Case:
             f"{self.name}[{seed}]", self.target, self.draw_inputs(rng), training=self.training
         )
         job.first_output, job.saturates = self.first_output, self.saturates
-        layers = {}
+        model, layers = None, {}
         if not job.is_function:
             model = ReferenceModel(BACKEND, build(reference, self.target), job.inputs, 0, "float64")
             layers = model.dropout_layers(*job.inputs)
@@ -66,7 +65,7 @@ class Case:
             job.parameters = {name: _parameter(name, shape, seed) for name, shape in shapes}
         if self.training:
             job.masks = randomness.dropout_masks(layers, seed, 0)
-        outputs = reference_outputs(job)
+        outputs = _outputs(job, model)
         if self.first_output:
             job.cotangent = (_cotangent(rng, outputs[0]), *(None for _ in outputs[1:]))
         else:
@@ -86,6 +85,14 @@ class Case:
             "max_norm": self.max_norm,
             "masks": [randomness.dropout_masks(layers, seed, step) for step in range(STEPS)],
         }
+
+
+def _outputs(job, model):
+    """Return the reference's outputs, nested: the cotangent mirrors them."""
+    if job.is_function:
+        return bound(reference, job.target)(*job.inputs)
+    model.load_parameters(job.parameters)
+    return model(*job.inputs, training=job.training, dropout=job.masks)
 
 
 def _decode(rng, tokens, vocab_size):

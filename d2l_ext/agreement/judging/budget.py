@@ -29,11 +29,13 @@ import numpy as np
 from rich.progress import track
 
 from d2l_ext.agreement.cases.catalogue import catalogue
+from d2l_ext.agreement.judging.answer import exact_answer
 from d2l_ext.agreement.judging.error import errors
-from d2l_ext.agreement.judging.exact import evaluate
 from d2l_ext.agreement.running.job import flat
+from d2l_ext.agreement.running.perform import perform
 from d2l_ext.files import replacing
 from d2l_ext.interface import EPSILON
+from d2l_ext.reference.backend import BACKEND
 
 FILE = Path(__file__).with_name("budgets.json")
 SEEDS = 20
@@ -74,7 +76,7 @@ def own_errors(job, answer, dtype):
 
     Args:
         job: a `Job`.
-        answer: `evaluate` of the job in long double.
+        answer: as from `exact_answer`.
         dtype: "float64" or "float32".
 
     Returns:
@@ -84,7 +86,9 @@ def own_errors(job, answer, dtype):
         ArithmeticError: an infinite error, which would allow everything.
     """
     own = {}
-    for error in errors(evaluate(job, dtype), answer, dtype, job.largest_term, job.saturates):
+    for error in errors(
+        perform(BACKEND, job, dtype), answer, dtype, job.largest_term, job.saturates
+    ):
         if not np.isfinite(error.size):
             raise ArithmeticError(f"{job.name}: the reference itself, in {dtype}: {error}")
         if error.size > unit(dtype):
@@ -128,7 +132,7 @@ def measure(case, seeds=range(SEEDS)):
     own = {dtype: {} for dtype in DTYPES}
     for seed in seeds:
         job = case.job(seed)
-        answer = evaluate(job)
+        answer = exact_answer(job)
         for dtype in DTYPES:
             own[dtype] = larger(own[dtype], own_errors(job, answer, dtype))
     return own

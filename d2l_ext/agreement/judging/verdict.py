@@ -3,9 +3,9 @@
 import dataclasses
 import math
 
+from d2l_ext.agreement.judging.answer import exact_answer
 from d2l_ext.agreement.judging.budget import budget
 from d2l_ext.agreement.judging.error import errors
-from d2l_ext.agreement.judging.exact import evaluate
 from d2l_ext.agreement.running.job import flat
 from d2l_ext.agreement.running.perform import perform
 
@@ -58,7 +58,7 @@ class Question:
     def __init__(self, case, seed=0):
         self.case, self.seed = case, seed
         self.job = case.job(seed)
-        self.answer = evaluate(self.job)
+        self.answer = exact_answer(self.job)
 
     def verdicts(self, backend, dtype, results):
         """Judge what a backend computed.

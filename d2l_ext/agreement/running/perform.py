@@ -1,10 +1,13 @@
-"""A job on a backend: the same quantities as `exact.evaluate`, computed by the framework."""
+"""A job on a backend: everything that is compared, computed by the framework."""
 
 import numpy as np
 
 from d2l_ext.agreement.running.job import bound, described, flat
 from d2l_ext.config import build
 from d2l_ext.interface import nest
+
+# What can be checked without an exact answer.
+CHECKS = ("start", "unchanged", "masks", "outputs of vjp")
 
 
 def perform(backend, job, dtype, made=None):
@@ -13,14 +16,16 @@ def perform(backend, job, dtype, made=None):
     Args:
         backend: a `Backend`.
         job: a `Job`.
-        dtype: "float64" or "float32".
+        dtype: one of the backend's.
         made: a dictionary that keeps the model and its trainer, for jobs of the same case with
             other numbers: what has been compiled is used again.
 
     Returns:
-        ``{quantity: {tensor: array}}``, as `exact.evaluate`, and what can be checked without it:
-        "unchanged" (the function's inputs after the call), "start" (parameters read back) and
-        "masks" (shapes of the dropout masks that the model asks for).
+        ``{quantity: {tensor: array}}``: "outputs", "weights", "gradients", "input gradients" and,
+        where the job asks for them, "loss", "step 1" (the parameters after it), "step 2", ...,
+        "decoding" (log-probabilities of all next tokens); and the `CHECKS`: "unchanged" (the
+        function's inputs after the call), "start" (parameters read back), "masks" (shapes of the
+        dropout masks that the model asks for) and "outputs of vjp" (which are the outputs again).
     """
     if job.is_function:
         return _perform_function(backend, job, dtype)

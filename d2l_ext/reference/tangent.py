@@ -1,10 +1,18 @@
-"""Exact derivatives of the NumPy reference in every direction at once.
+"""Exact derivatives of the NumPy reference, in many directions at once (forward mode).
 
+<<<<<<<< HEAD:d2l_ext/agreement/judging/tangent.py
 A complex step, f(x + ih).imag / h, gives the derivative in one direction for one run of the
 reference, and a model has as many directions as parameters. A `Tangent` does in one run what all
 those complex steps do: it carries a value and, on a leading axis, its derivative in each direction,
 and every NumPy function that the reference uses carries both on. The arithmetic is the same, in
 whatever precision, long double included; `test_tangent.py` holds it against the complex step.
+========
+A complex step (`complex_step`) gives the derivative in one direction for one run of the reference,
+and a model has as many directions as parameters. A `Tangent` does in one run what many complex
+steps do: it carries a value and, on a leading axis, its derivative in each direction, and every
+NumPy function that the reference uses carries both on. The arithmetic is the same, in whatever
+precision, long double included; `tests/test_tangent.py` holds it against the complex step.
+>>>>>>>> oracle:d2l_ext/reference/tangent.py
 
     value' of f(x) = f_x x'        value' of f(x, y) = f_x x' + f_y y'
 """
@@ -13,7 +21,10 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from scipy import special
 
+from d2l_ext.interface import leaves, nest
 from d2l_ext.reference.layers import erf
+
+DIRECTIONS = 512  # at once: few enough for memory and cache, many enough for NumPy
 
 # Local derivatives of one-argument functions, from the argument x and the result y.
 UNARY = {
@@ -120,26 +131,46 @@ class Tangent(NDArrayOperatorsMixin):
         return self.tangent.reshape(len(self.tangent), *(1,) * (ndim - self.ndim), *self.shape)
 
 
-def independent(arrays):
-    """Make variables of arrays: each entry of each array is a direction of its own."""
-    first, variables = 0, []
-    for x in arrays:
-        tangent = np.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape)
-        variables.append(Tangent(x, tangent, first))
-        first += x.size
-    return variables
+def gradient(function, values):
+    """Differentiate a scalar function of nested arrays.
+
+    Args:
+        function: takes the values, in which some arrays are a `Tangent`, and returns a scalar.
+        values: arrays, nested; each entry of a floating one is a direction of its own.
+
+    Returns:
+        The gradient, nested like the values; what is not floating gets None.
+    """
+    sizes = [x.size for x in leaves(nest(_floating, values))]
+    starts = np.cumsum([0, *sizes])
+    found = np.zeros(starts[-1], np.longdouble)  # holds every precision
+    for low in range(0, len(found), DIRECTIONS):
+        scalar = function(_variables(values, starts, low, low + DIRECTIONS))
+        if isinstance(scalar, Tangent):
+            found[scalar.first : scalar.first + len(scalar.tangent)] = scalar.tangent
+    parts = iter(np.split(found, starts[1:-1]))
+    return nest(lambda x: next(parts).reshape(x.shape).astype(x.dtype), nest(_floating, values))
 
 
-def gradients(scalar, variables):
-    """Return the derivative of a `Tangent` () by each of the variables, shaped like them."""
-    found = []
-    for x in variables:
-        gradient, start = np.zeros(x.size, x.dtype), scalar.first - x.first
-        low, high = max(start, 0), min(start + len(scalar.tangent), x.size)
-        if low < high:
-            gradient[low:high] = scalar.tangent[low - start : high - start]
-        found.append(gradient.reshape(x.shape))
-    return found
+def _floating(x):
+    return x if x.dtype.kind == "f" else None
+
+
+def _variables(values, starts, low, high):
+    """Make variables of those arrays whose directions lie between two, as far as they do."""
+    starts = iter(starts)
+
+    def variable(x):
+        if x.dtype.kind != "f":
+            return x
+        first = next(starts)
+        begin, end = max(low - first, 0), min(high - first, x.size)
+        if begin >= end:
+            return x
+        tangent = np.eye(end - begin, x.size, begin, x.dtype)
+        return Tangent(x, tangent.reshape(-1, *x.shape), first + begin)
+
+    return nest(variable, values)
 
 
 def value_of(x):
