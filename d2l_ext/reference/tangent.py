@@ -141,15 +141,15 @@ def gradient(function, values):
     Returns:
         The gradient, nested like the values; what is not floating gets None.
     """
-    sizes = [x.size for x in leaves(nest(_floating, values))]
-    starts = np.cumsum([0, *sizes])
+    floats = nest(_floating, values)
+    starts = np.cumsum([0, *(x.size for x in leaves(floats))])
     found = np.zeros(starts[-1], np.longdouble)  # holds every precision
     for low in range(0, len(found), DIRECTIONS):
         scalar = function(_variables(values, starts, low, low + DIRECTIONS))
         if isinstance(scalar, Tangent):
             found[scalar.first : scalar.first + len(scalar.tangent)] = scalar.tangent
     parts = iter(np.split(found, starts[1:-1]))
-    return nest(lambda x: next(parts).reshape(x.shape).astype(x.dtype), nest(_floating, values))
+    return nest(lambda x: next(parts).reshape(x.shape).astype(x.dtype), floats)
 
 
 def _floating(x):
