@@ -301,7 +301,7 @@ def nnx_port(name, w, mistake=None):
     from jax import numpy as jnp
 
     options = {"param_dtype": "float64", "rngs": nnx.Rngs(0)}
-    wrong = wrong_weights(w, None if mistake == "no hidden bias" else mistake)
+    wrong = wrong_weights(w, mistake)
 
     def put(layer, **values):
         for leaf, value in values.items():
@@ -351,7 +351,7 @@ def nnx_port(name, w, mistake=None):
             return self.out(X.mean(1) if mistake == "mean" else X.mean(1, where=real[:, :, None]))
 
     def recurrent(cell, layer):
-        """One bias for both sides: of a GRU's proposal, the hidden one is lost."""
+        """One bias for both sides; a GRU has no place for the hidden one of its proposal."""
         bias_ih, bias_hh = (wrong[f"{layer}.bias_{side}_l0"] for side in ("ih", "hh"))
         if layer == "gru":
             bias_hh = np.where(np.arange(3 * SIZE) < 2 * SIZE, bias_hh, 0)

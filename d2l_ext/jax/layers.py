@@ -5,6 +5,7 @@ draw their weights with JAX, which compiles a function for each shape. Here NumP
 """
 
 import contextlib
+import math
 
 import jax
 import numpy as np
@@ -58,8 +59,8 @@ def parameter(values):
 
 def matrix(rows, columns):
     """Return a new matrix, Xavier-uniform (Glorot and Bengio, 2010)."""
-    bound = np.sqrt(6 / (rows + columns))
-    return parameter(GENERATOR.uniform(-bound, bound, (rows, columns)))
+    bound = math.sqrt(6 / (rows + columns))
+    return parameter(bound * (2 * GENERATOR.random((rows, columns), np.float32) - 1))
 
 
 def create(module, name, rows, columns):
@@ -104,7 +105,7 @@ class Embedding(nnx.Module):
     """A vector for each token."""
 
     def __init__(self, vocab_size, size):
-        self.embedding = parameter(GENERATOR.standard_normal((vocab_size, size)))
+        self.embedding = parameter(GENERATOR.standard_normal((vocab_size, size), np.float32))
 
     def __call__(self, X):
         """Map ids (...) to (..., size)."""
