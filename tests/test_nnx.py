@@ -8,7 +8,7 @@ import d2l_ext
 jax = pytest.importorskip("jax")
 nnx = pytest.importorskip("flax.nnx")
 
-from d2l_ext.jax.layers import Dropout  # noqa: E402 - where JAX is installed
+from d2l_ext.jax.layers import Dropout, matrix  # noqa: E402 - where JAX is installed
 
 be = d2l_ext.backend("jax")
 rng = np.random.default_rng(0)
@@ -90,6 +90,15 @@ def test_own_dropout_draws_anew_unless_it_is_given_a_key():
     layer.given = jax.numpy.full(200, 3.0)
     np.testing.assert_array_equal(layer(X, training=True), np.full(100, 3.0))
     assert layer.asked == (100,)
+
+
+def test_a_module_on_its_own_starts_as_a_model_does():
+    weight = np.asarray(matrix(200, 400)[...])
+    bound = np.sqrt(6 / 600)
+    assert weight.dtype == np.float32
+    assert 0.99 * bound < weight.max() <= bound
+    assert -bound <= weight.min() < -0.99 * bound
+    assert abs(weight.mean()) < 0.01 * bound
 
 
 def test_arguments_are_known():
