@@ -164,8 +164,6 @@ def _is_left_alone(node):
         return True
     if isinstance(node, ast.FunctionDef):
         return node.name.lstrip("_").startswith("check") or node.name == "seen"
-    if isinstance(node, ast.AnnAssign):  # a Flax module's argument and its default
-        return True
     return isinstance(node, ast.Call) and ast.unparse(node.func).startswith("check")
 
 

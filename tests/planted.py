@@ -610,8 +610,8 @@ BUGS = [
         (
             "no dropout of the weights",
             "scoring",
-            "dropout = functools.partial(self.drop, training=training)",
-            "dropout = functools.partial(self.drop, training=False)",
+            "dropout = functools.partial(self.dropout, training=training)",
+            "dropout = functools.partial(self.dropout, training=False)",
             "scoring/DotProductAttention/dropout",
         ),
         (
@@ -661,7 +661,7 @@ BUGS = [
         (
             "keys are not projected",
             "bahdanau",
-            "return [outputs, hidden_state, enc_valid_lens, self.attn.prepare_keys(outputs)]",
+            "return [outputs, hidden_state, enc_valid_lens, self.attention.prepare_keys(outputs)]",
             "return [outputs, hidden_state, enc_valid_lens, outputs]",
             "bahdanau/LuongDecoder cosine/",
         ),

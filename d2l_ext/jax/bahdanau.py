@@ -2,23 +2,30 @@
 
 import functools
 
-import jax
-from flax import linen as nn
+from flax import nnx
 from jax import numpy as jnp
 
-from d2l_ext import checks
+from d2l_ext.jax.layers import Embedding, Linear
 from d2l_ext.jax.masking import attend, check_masks
 from d2l_ext.jax.recurrent import GRUStack, LSTMStack, join, loop, split
-from d2l_ext.jax.scoring import SCORING, AdditiveAttention, pool, scoring
+from d2l_ext.jax.scoring import AdditiveAttention, pool, scoring
 from d2l_ext.jax.seq2seq import Decoder
 
 
 class AttentionDecoder(Decoder):
     """Base class: a decoder with attention over the encoder's outputs.
 
-    ``attention_weights``, sown by every call, are (num_steps, batch, 1, num_keys).
+    ``attention_weights`` holds the weights of the last call, (batch, 1, num_keys) for each step.
     Keys are prepared once per sentence and cached at the end of the state.
     """
+
+    def __init__(self):
+        self._attention_weights = nnx.data(None)
+
+    @property
+    def attention_weights(self):
+        """Weights of the last call, (num_steps, batch, 1, num_keys)."""
+        return self._attention_weights
 
     def batch_size(self, state):
         """Return the number of sentences of a state."""
@@ -34,11 +41,11 @@ class AttentionDecoder(Decoder):
         outputs, hidden_state = enc_outputs
         outputs = outputs.swapaxes(0, 1)
         check_masks((outputs.shape[0], 1, outputs.shape[1]), enc_valid_lens)
-        return [outputs, hidden_state, enc_valid_lens, self.attn.prepare_keys(outputs)]
+        return [outputs, hidden_state, enc_valid_lens, self.attention.prepare_keys(outputs)]
 
     def complete(self, state):
         """Prepare the keys if the state has D2L's three entries only."""
-        return state if len(state) > 3 else [*state, self.attn.prepare_keys(state[0])]
+        return state if len(state) > 3 else [*state, self.attention.prepare_keys(state[0])]
 
     def select(self, state, rows):
         """Return the state of some rows of the batch."""
@@ -54,20 +61,14 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
     c_t = sum_i a(s_{t-1}, h_i) h_i    s_t = GRU([c_t, y_{t-1}], s_{t-1})    logits = W s_t + b
     """
 
-    vocab_size: int
-    embed_size: int
-    num_hiddens: int
-    num_layers: int
-    dropout: float = 0
-
     stack = GRUStack
 
-    def setup(self):
-        self.attn = AdditiveAttention(self.num_hiddens, self.dropout, name="attention")
-        self.embedding = nn.Embed(self.vocab_size, self.embed_size)
-        num_inputs = self.embed_size + self.num_hiddens
-        self.rnn = self.stack(num_inputs, self.num_hiddens, self.num_layers, self.dropout)
-        self.dense = nn.Dense(self.vocab_size)
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        super().__init__()
+        self.attention = AdditiveAttention(num_hiddens, dropout)
+        self.embedding = Embedding(vocab_size, embed_size)
+        self.rnn = self.stack(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
+        self.dense = Linear(num_hiddens, vocab_size)
 
     def __call__(self, X, state, training=False):
         """Decode ids.
@@ -91,22 +92,20 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
         emb_gates = embs @ weight_ih[:, num_hiddens:].T + bias_ih
         rnn_masks = self.rnn.masks(len(embs), embs, training)
         pool_shape = (len(embs), batch, 1, num_keys)
-        pool_mask = self.attn.drop.mask(pool_shape, embs.dtype, training)
+        pool_mask = self.attention.dropout.mask(pool_shape, embs.dtype, training)
 
         def step(states, inputs):
             gates, rnn_masks, pool_mask = inputs
             query = states[-1][0][:, None]  # (batch, 1, num_hiddens)
             drop = None if pool_mask is None else pool_mask.__mul__
-            context, weights = pool(self.attn.score(query, keys), enc_outputs, mask, drop)
+            context, weights = pool(self.attention.score(query, keys), enc_outputs, mask, drop)
             gates = gates + context[:, 0] @ weight_ih[:, :num_hiddens].T
             states = self.rnn.advance(gates, states, rnn_masks)
             return states, (states[-1][0], weights)
 
-        inputs, states = (emb_gates, rnn_masks, pool_mask), split(hidden_state)
-        if self.is_initializing():  # Flax creates no parameters inside a loop
-            step(states, jax.tree.map(lambda x: x[0], inputs))
-        states, (outputs, weights) = loop(step, states, inputs)
-        self.sow("intermediates", "attention_weights", weights)
+        inputs = (emb_gates, rnn_masks, pool_mask)
+        states, (outputs, weights) = loop(step, split(hidden_state), inputs)
+        self.keep("_attention_weights", weights)
         logits = self.dense(outputs).swapaxes(0, 1)
         return logits, [enc_outputs, join(states), enc_valid_lens, keys]
 
@@ -127,23 +126,15 @@ class LuongDecoder(AttentionDecoder):
     steps attend in one product.
     """
 
-    vocab_size: int
-    embed_size: int
-    num_hiddens: int
-    num_layers: int
-    dropout: float = 0
-    attention: str = "bilinear"
-
-    def __post_init__(self):
-        checks.choice("attention", self.attention, tuple(SCORING))
-        super().__post_init__()
-
-    def setup(self):
-        self.attn = scoring(self.attention, self.num_hiddens, self.dropout, name="attention")
-        self.embedding = nn.Embed(self.vocab_size, self.embed_size)
-        self.rnn = GRUStack(self.embed_size, self.num_hiddens, self.num_layers, self.dropout)
-        self.W_c = nn.Dense(self.num_hiddens, use_bias=False)
-        self.dense = nn.Dense(self.vocab_size)
+    def __init__(
+        self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0, attention="bilinear"
+    ):
+        super().__init__()
+        self.attention = scoring(attention, num_hiddens, dropout)
+        self.embedding = Embedding(vocab_size, embed_size)
+        self.rnn = GRUStack(embed_size, num_hiddens, num_layers, dropout)
+        self.W_c = Linear(2 * num_hiddens, num_hiddens, bias=False)
+        self.dense = Linear(num_hiddens, vocab_size)
 
     def __call__(self, X, state, training=False):
         """Decode ids; as `Seq2SeqAttentionDecoder`."""
@@ -151,10 +142,10 @@ class LuongDecoder(AttentionDecoder):
         enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
         outputs, states = self.rnn(self.embedding(X.T), split(hidden_state), training=training)
         queries = outputs.swapaxes(0, 1)  # (batch, num_steps, num_hiddens)
-        scores = self.attn.score(queries, keys)
+        scores = self.attention.score(queries, keys)
         mask = attend(keys.shape[1], enc_valid_lens)
-        dropout = functools.partial(self.attn.drop, training=training)
+        dropout = functools.partial(self.attention.dropout, training=training)
         contexts, weights = pool(scores, enc_outputs, mask, dropout)
-        self.sow("intermediates", "attention_weights", weights.swapaxes(0, 1)[:, :, None])
+        self.keep("_attention_weights", weights.swapaxes(0, 1)[:, :, None])
         attentional = jnp.tanh(self.W_c(jnp.concatenate((contexts, queries), axis=-1)))
         return self.dense(attentional), [enc_outputs, join(states), enc_valid_lens, keys]

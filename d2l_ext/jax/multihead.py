@@ -2,11 +2,10 @@
 
 import functools
 
-from flax import linen as nn
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Module, seen
+from d2l_ext.jax.layers import LazyLinear, Module, seen
 from d2l_ext.jax.masking import attend, check_masks
 from d2l_ext.jax.scoring import DotProductAttention, pool
 
@@ -16,24 +15,21 @@ class MultiHeadAttention(Module):
 
     head_i = softmax(Q_i K_i^T / sqrt(d)) V_i, with Q = queries W_q^T and so on cut into heads of
     size d = num_hiddens / num_heads; the heads side by side are projected by W_o.
-    ``attention_weights``, sown by every call, are (batch * num_heads, num_queries, num_keys).
     """
 
-    num_hiddens: int
-    num_heads: int
-    dropout: float
-    bias: bool = False
+    def __init__(self, num_hiddens, num_heads, dropout, bias=False):
+        checks.multiple("num_hiddens", num_hiddens, num_heads)
+        self.num_heads = num_heads
+        self.attention = DotProductAttention(dropout)
+        self.W_q = LazyLinear(num_hiddens, bias=bias)
+        self.W_k = LazyLinear(num_hiddens, bias=bias)
+        self.W_v = LazyLinear(num_hiddens, bias=bias)
+        self.W_o = LazyLinear(num_hiddens, bias=bias)
 
-    def __post_init__(self):
-        checks.multiple("num_hiddens", self.num_hiddens, self.num_heads)
-        super().__post_init__()
-
-    def setup(self):
-        self.attention = DotProductAttention(self.dropout)
-        self.W_q = nn.Dense(self.num_hiddens, use_bias=self.bias)
-        self.W_k = nn.Dense(self.num_hiddens, use_bias=self.bias)
-        self.W_v = nn.Dense(self.num_hiddens, use_bias=self.bias)
-        self.W_o = nn.Dense(self.num_hiddens, use_bias=self.bias)
+    @property
+    def attention_weights(self):
+        """Weights of the last call, (batch * num_heads, num_queries, num_keys)."""
+        return self.attention.attention_weights
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
@@ -67,9 +63,9 @@ class MultiHeadAttention(Module):
         """Attend to projected keys and values."""
         queries = self.transpose_qkv(self.W_q(queries))
         scores = self.attention.score(queries, keys)
-        dropout = functools.partial(self.attention.drop, training=training)
+        dropout = functools.partial(self.attention.dropout, training=training)
         output, weights = pool(scores, values, self.per_head(mask), dropout)
-        self.sow("intermediates", "attention_weights", weights)
+        self.attention.keep("attention_weights", weights)
         return self.W_o(self.transpose_output(output))
 
     def per_head(self, mask):

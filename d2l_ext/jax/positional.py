@@ -1,23 +1,19 @@
 """Positional encodings: what tells attention where a token stands."""
 
 import jax
-from flax import linen as nn
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Dropout, Module, seen
+from d2l_ext.jax.layers import Dropout, Embedding, Module, seen
 from d2l_ext.tables import sinusoids
 
 
 class PositionalEncoding(Module):
     """Sinusoidal encoding, added to the input (Vaswani et al., 2017, section 3.5)."""
 
-    num_hiddens: int
-    dropout: float
-    max_len: int = 1000
-
-    def setup(self):
-        self.drop = Dropout(self.dropout, name="dropout")
+    def __init__(self, num_hiddens, dropout, max_len=1000):
+        self.num_hiddens, self.max_len = num_hiddens, max_len
+        self.dropout = Dropout(dropout)
 
     def check(self, X, offset=0):
         """Raise a ValueError where the inputs do not fit."""
@@ -39,24 +35,20 @@ class PositionalEncoding(Module):
         self.check(X, offset)
         P = jnp.asarray(sinusoids(self.max_len, self.num_hiddens), X.dtype)
         P = jax.lax.dynamic_slice_in_dim(P, offset, X.shape[1])
-        return self.drop(X + P, training=training)
+        return self.dropout(X + P, training=training)
 
 
 class LearnedPositionalEncoding(Module):
     """Encoding learned as an embedding of the position, added to the input."""
 
-    num_hiddens: int
-    dropout: float
-    max_len: int = 1000
+    def __init__(self, num_hiddens, dropout, max_len=1000):
+        self.dropout = Dropout(dropout)
+        self.embedding = Embedding(max_len, num_hiddens)
 
     check = PositionalEncoding.check
-
-    def setup(self):
-        self.drop = Dropout(self.dropout, name="dropout")
-        self.embedding = nn.Embed(self.max_len, self.num_hiddens)
 
     def __call__(self, X, offset=0, training=False):
         """Add the encoding; as `PositionalEncoding`."""
         self.check(X, offset)
         P = self.embedding(offset + jnp.arange(X.shape[1]))
-        return self.drop(X + P, training=training)
+        return self.dropout(X + P, training=training)

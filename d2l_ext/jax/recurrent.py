@@ -6,12 +6,12 @@ that one product computes it for all steps.
 """
 
 import jax
-from flax import linen as nn
+import numpy as np
 from jax import numpy as jnp
 
 from d2l_ext import checks
 from d2l_ext.interface import leaves
-from d2l_ext.jax.layers import Dropout, Module, seen
+from d2l_ext.jax.layers import Dropout, Module, matrix, parameter, seen
 
 
 def gru_step(gates, state, weight_hh, bias_hh):
@@ -65,37 +65,28 @@ class Stack(Module):
     layer, a tuple of arrays (batch, num_hiddens).
     """
 
-    num_inputs: int
-    num_hiddens: int
-    num_layers: int
-    dropout: float = 0
-
     step = None
     num_gates = None
     num_states = None
     directions = ("",)
 
-    def setup(self):
-        rows = self.num_gates * self.num_hiddens
-        matrix, zeros = nn.initializers.xavier_uniform(), nn.initializers.zeros
-        for layer in range(self.num_layers):
-            size = self.num_hiddens * len(self.directions) if layer else self.num_inputs
+    def __init__(self, num_inputs, num_hiddens, num_layers, dropout=0):
+        self.num_inputs, self.num_hiddens, self.num_layers = num_inputs, num_hiddens, num_layers
+        rows = self.num_gates * num_hiddens
+        for layer in range(num_layers):
+            size = num_hiddens * len(self.directions) if layer else num_inputs
             for direction in self.directions:
-                suffix = f"l{layer}{direction}"
-                self._parameter(f"weight_ih_{suffix}", matrix, (rows, size))
-                self._parameter(f"weight_hh_{suffix}", matrix, (rows, self.num_hiddens))
-                self._parameter(f"bias_ih_{suffix}", zeros, (rows,))
-                self._parameter(f"bias_hh_{suffix}", zeros, (rows,))
+                setattr(self, f"weight_ih_l{layer}{direction}", matrix(rows, size))
+                setattr(self, f"weight_hh_l{layer}{direction}", matrix(rows, num_hiddens))
+                for name in ("bias_ih", "bias_hh"):
+                    setattr(self, f"{name}_l{layer}{direction}", parameter(np.zeros(rows)))
             if layer:
-                setattr(self, f"dropout_l{layer}", Dropout(self.dropout))
-
-    def _parameter(self, name, init, shape):
-        setattr(self, name, self.param(name, init, shape, jnp.float32))
+                setattr(self, f"dropout_l{layer}", Dropout(dropout))
 
     def weights(self, layer, direction=""):
         """Return W_ih, W_hh, b_ih, b_hh of a layer."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return [getattr(self, f"{name}_l{layer}{direction}") for name in names]
+        return [getattr(self, f"{name}_l{layer}{direction}")[...] for name in names]
 
     def masks(self, num_steps, like, training):
         """Return the dropout mask of each layer's input, or None; the first layer has none.
@@ -226,15 +217,10 @@ def split(state):
 class _Recurrent(Module):
     """What `GRU` and `LSTM` share."""
 
-    num_inputs: int
-    num_hiddens: int
-    num_layers: int
-    dropout: float = 0
-
     stack = None
 
-    def setup(self):
-        self.rnn = self.stack(**self.config)
+    def __init__(self, num_inputs, num_hiddens, num_layers, dropout=0):
+        self.rnn = self.stack(num_inputs, num_hiddens, num_layers, dropout)
 
     def check(self, inputs, H_c=None, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""

@@ -1,17 +1,16 @@
 """Attention pooling: score each key against each query, normalise, and average the values.
 
-Every class differs from the others in its score alone. Weights are sown as ``attention_weights``:
-``apply(..., mutable="intermediates")`` returns them.
+Every class differs from the others in its score alone. Weights are kept in ``attention_weights``.
 """
 
 import functools
 import math
 
-from flax import linen as nn
+from flax import nnx
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Dropout, Module, seen
+from d2l_ext.jax.layers import Dropout, LazyLinear, Linear, Module, create, seen
 from d2l_ext.jax.masking import attend, check_masks, softmax
 
 
@@ -44,8 +43,9 @@ class Attention(Module):
 
     same_size = True  # whether queries and keys must be vectors of one size
 
-    def setup(self):
-        self.drop = Dropout(self.dropout, name="dropout")
+    def __init__(self, dropout):
+        self.dropout = Dropout(dropout)
+        self.attention_weights = nnx.data(None)
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
@@ -76,17 +76,18 @@ class Attention(Module):
         """
         self.check(queries, keys, values, valid_lens, mask)
         scores = self.score(queries, self.prepare_keys(keys))
-        dropout = functools.partial(self.drop, training=training)
+        dropout = functools.partial(self.dropout, training=training)
         output, weights = pool(scores, values, attend(keys.shape[1], valid_lens, mask), dropout)
-        self.sow("intermediates", "attention_weights", weights)
+        self.keep("attention_weights", weights)
         return output
 
 
 class DotProductAttention(Attention):
     """Score q . k, divided by sqrt(d) if ``scaled``."""
 
-    dropout: float
-    scaled: bool = True
+    def __init__(self, dropout, scaled=True):
+        super().__init__(dropout)
+        self.scaled = scaled
 
     def score(self, queries, keys):
         """Return q . k / sqrt(d)."""
@@ -97,16 +98,13 @@ class DotProductAttention(Attention):
 class AdditiveAttention(Attention):
     """Score w_v . tanh(W_q q + W_k k) (Bahdanau et al., 2015)."""
 
-    num_hiddens: int
-    dropout: float
-
     same_size = False
 
-    def setup(self):
-        super().setup()
-        self.W_k = nn.Dense(self.num_hiddens, use_bias=False)
-        self.W_q = nn.Dense(self.num_hiddens, use_bias=False)
-        self.w_v = nn.Dense(1, use_bias=False)
+    def __init__(self, num_hiddens, dropout):
+        super().__init__(dropout)
+        self.W_k = LazyLinear(num_hiddens, bias=False)
+        self.W_q = LazyLinear(num_hiddens, bias=False)
+        self.w_v = Linear(num_hiddens, 1, bias=False)
 
     def prepare_keys(self, keys):
         """Project the keys to (batch, num_keys, num_hiddens)."""
@@ -120,8 +118,6 @@ class AdditiveAttention(Attention):
 
 class CosineAttention(Attention):
     """Score q . k / (|q| |k|); a zero vector scores 0."""
-
-    dropout: float
 
     def prepare_keys(self, keys):
         """Scale the keys to length 1."""
@@ -141,27 +137,25 @@ def unit(X):
 class BilinearAttention(Attention):
     """Score q^T W k (Luong et al., 2015, "general"), W (query_size, key_size)."""
 
-    dropout: float
-
     same_size = False
 
-    @nn.compact  # the sizes of W are those of the first inputs
+    def __init__(self, dropout):
+        super().__init__(dropout)
+        self.W = nnx.data(None)
+
     def score(self, queries, keys):
         """Return q^T W k."""
-        shape = (queries.shape[-1], keys.shape[-1])
-        W = self.param("W", nn.initializers.xavier_uniform(), shape, jnp.float32)
-        return queries @ W @ keys.swapaxes(1, 2)
+        create(self, "W", queries.shape[-1], keys.shape[-1])
+        return queries @ self.W[...] @ keys.swapaxes(1, 2)
 
 
 class GaussianAttention(Attention):
     """Score -|q - k|^2 / (2 width^2): Nadaraya-Watson regression with a Gaussian kernel."""
 
-    dropout: float
-    width: float = 1.0
-
-    def __post_init__(self):
-        checks.positive("width", self.width)
-        super().__post_init__()
+    def __init__(self, dropout, width=1.0):
+        super().__init__(dropout)
+        checks.positive("width", width)
+        self.width = width
 
     def score(self, queries, keys):
         """Return the logarithm of the kernel."""
@@ -170,16 +164,16 @@ class GaussianAttention(Attention):
 
 
 SCORING = {
-    "dot": lambda size, dropout, **name: DotProductAttention(dropout, scaled=False, **name),
-    "scaled_dot": lambda size, dropout, **name: DotProductAttention(dropout, **name),
-    "cosine": lambda size, dropout, **name: CosineAttention(dropout, **name),
-    "bilinear": lambda size, dropout, **name: BilinearAttention(dropout, **name),
-    "gaussian": lambda size, dropout, **name: GaussianAttention(dropout, **name),
+    "dot": lambda num_hiddens, dropout: DotProductAttention(dropout, scaled=False),
+    "scaled_dot": lambda num_hiddens, dropout: DotProductAttention(dropout),
+    "cosine": lambda num_hiddens, dropout: CosineAttention(dropout),
+    "bilinear": lambda num_hiddens, dropout: BilinearAttention(dropout),
+    "gaussian": lambda num_hiddens, dropout: GaussianAttention(dropout),
     "additive": AdditiveAttention,
 }
 
 
-def scoring(attention, num_hiddens, dropout, **name):
+def scoring(name, num_hiddens, dropout):
     """Build an attention by the name of its score; only "additive" uses ``num_hiddens``."""
-    checks.choice("attention", attention, tuple(SCORING))
-    return SCORING[attention](num_hiddens, dropout, **name)
+    checks.choice("attention", name, tuple(SCORING))
+    return SCORING[name](num_hiddens, dropout)

@@ -1,11 +1,10 @@
 """Sequence to sequence: encoders, decoders without attention, and the masked loss."""
 
 import jax
-from flax import linen as nn
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Module, seen
+from d2l_ext.jax.layers import Embedding, Linear, Module, seen
 from d2l_ext.jax.recurrent import GRU, LSTM, BidirectionalGRUStack
 
 
@@ -52,8 +51,8 @@ class Decoder(Module):
 class EncoderDecoder(Module):
     """An encoder and a decoder, trained together."""
 
-    encoder: Encoder
-    decoder: Decoder
+    def __init__(self, encoder, decoder):
+        self.encoder, self.decoder = encoder, decoder
 
     def check(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
         """Raise a ValueError where the inputs do not fit."""
@@ -80,47 +79,36 @@ class EncoderDecoder(Module):
         return self._free_running(dec_X, state, teacher_forcing, training)
 
     def _free_running(self, dec_X, state, teacher_forcing, training):
-        def step(decoder, carry, inputs):
+        def step(carry, inputs):
             tokens, state = carry
             truth, forced = inputs
             tokens = jnp.where(forced, truth, tokens)
-            Y, state = decoder(tokens[:, None], state, training=training)
+            Y, state = self.decoder(tokens[:, None], state, training=training)
             return (Y[:, 0].argmax(axis=-1).astype(tokens.dtype), state), Y[:, 0]
 
         self.decoder.check(dec_X, state)  # inside the loop, positions are not known
         state = self.decoder.reserve(state, dec_X.shape[1])
-        loop = nn.scan(
-            step,
-            variable_broadcast=("params", "masks"),
-            split_rngs={"params": False, "dropout": True},
-        )
-        # The last step is outside the loop, where its attention weights can be sown.
+        # The last step is outside the loop, where its attention weights can be kept.
         inputs = (dec_X.T, teacher_forcing)
         first, last = jax.tree.map(lambda x: x[:-1], inputs), jax.tree.map(lambda x: x[-1], inputs)
-        carry, logits = loop(self.decoder, (dec_X[:, 0], state), first)
-        _, Y = step(self.decoder, carry, last)
+        carry, logits = jax.lax.scan(step, (dec_X[:, 0], state), first)
+        _, Y = step(carry, last)
         return jnp.concatenate((logits, Y[None])).swapaxes(0, 1)
 
-    @nn.nowrap
-    def attention_weights(self, sown):
-        """Return the decoder's attention weights, or None for a decoder without attention."""
-        return self.decoder.attention_weights(sown.get("decoder", {}))
+    @property
+    def attention_weights(self):
+        """The decoder's attention weights, or None for a decoder without attention."""
+        return getattr(self.decoder, "attention_weights", None)
 
 
 class Seq2SeqEncoder(Encoder):
     """Embedding and stacked GRU."""
 
-    vocab_size: int
-    embed_size: int
-    num_hiddens: int
-    num_layers: int
-    dropout: float = 0
-
     recurrent = GRU
 
-    def setup(self):
-        self.embedding = nn.Embed(self.vocab_size, self.embed_size)
-        self.rnn = self.recurrent(self.embed_size, self.num_hiddens, self.num_layers, self.dropout)
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        self.embedding = Embedding(vocab_size, embed_size)
+        self.rnn = self.recurrent(embed_size, num_hiddens, num_layers, dropout)
 
     def __call__(self, X, valid_lens=None, training=False):
         """Encode ids.
@@ -151,21 +139,10 @@ class BidirectionalEncoder(Encoder):
     side by side, have the shapes of `Seq2SeqEncoder` and fit every decoder.
     """
 
-    vocab_size: int
-    embed_size: int
-    num_hiddens: int
-    num_layers: int
-    dropout: float = 0
-
-    def __post_init__(self):
-        checks.multiple("num_hiddens", self.num_hiddens, 2)
-        super().__post_init__()
-
-    def setup(self):
-        self.embedding = nn.Embed(self.vocab_size, self.embed_size)
-        self.rnn = BidirectionalGRUStack(
-            self.embed_size, self.num_hiddens // 2, self.num_layers, self.dropout
-        )
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        checks.multiple("num_hiddens", num_hiddens, 2)
+        self.embedding = Embedding(vocab_size, embed_size)
+        self.rnn = BidirectionalGRUStack(embed_size, num_hiddens // 2, num_layers, dropout)
 
     def __call__(self, X, valid_lens=None, training=False):
         """Encode ids; as `Seq2SeqEncoder`."""
@@ -178,17 +155,10 @@ class BidirectionalEncoder(Encoder):
 class Seq2SeqDecoder(Decoder):
     """Stacked GRU that is fed the encoder's final state at every step (Cho et al., 2014)."""
 
-    vocab_size: int
-    embed_size: int
-    num_hiddens: int
-    num_layers: int
-    dropout: float = 0
-
-    def setup(self):
-        self.embedding = nn.Embed(self.vocab_size, self.embed_size)
-        num_inputs = self.embed_size + self.num_hiddens
-        self.rnn = GRU(num_inputs, self.num_hiddens, self.num_layers, self.dropout)
-        self.dense = nn.Dense(self.vocab_size)
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        self.embedding = Embedding(vocab_size, embed_size)
+        self.rnn = GRU(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
+        self.dense = Linear(num_hiddens, vocab_size)
 
     def init_state(self, enc_all_outputs, enc_valid_lens=None):
         """Return [encoder outputs, hidden state, context].
@@ -229,16 +199,10 @@ class LSTMDecoder(Decoder):
     All that it knows of the source is that state.
     """
 
-    vocab_size: int
-    embed_size: int
-    num_hiddens: int
-    num_layers: int
-    dropout: float = 0
-
-    def setup(self):
-        self.embedding = nn.Embed(self.vocab_size, self.embed_size)
-        self.rnn = LSTM(self.embed_size, self.num_hiddens, self.num_layers, self.dropout)
-        self.dense = nn.Dense(self.vocab_size)
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+        self.embedding = Embedding(vocab_size, embed_size)
+        self.rnn = LSTM(embed_size, num_hiddens, num_layers, dropout)
+        self.dense = Linear(num_hiddens, vocab_size)
 
     def init_state(self, enc_all_outputs, enc_valid_lens=None):
         """Return [encoder outputs, (H, C)], H and C (num_layers, batch, num_hiddens)."""

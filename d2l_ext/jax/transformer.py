@@ -5,19 +5,19 @@ import math
 
 import jax
 import numpy as np
-from flax import linen as nn
+from flax import nnx
 from jax import numpy as jnp
 
 from d2l_ext import checks
 from d2l_ext.interface import room
 from d2l_ext.jax.bahdanau import AttentionDecoder
-from d2l_ext.jax.layers import Dropout, LayerNorm, Module, seen
+from d2l_ext.jax.layers import Dropout, Embedding, LayerNorm, LazyLinear, Linear, Module
 from d2l_ext.jax.masking import attend, check_masks
 from d2l_ext.jax.multihead import MultiHeadAttention
 from d2l_ext.jax.positional import PositionalEncoding
 from d2l_ext.jax.seq2seq import Encoder
 
-ACTIVATIONS = {"relu": nn.relu, "gelu": functools.partial(nn.gelu, approximate=False)}
+ACTIVATIONS = {"relu": nnx.relu, "gelu": functools.partial(nnx.gelu, approximate=False)}
 
 
 class PositionWiseFFN(Module):
@@ -26,37 +26,27 @@ class PositionWiseFFN(Module):
     ``activation`` is "relu" or "gelu", the exact one with the error function.
     """
 
-    ffn_num_hiddens: int
-    ffn_num_outputs: int
-    activation: str = "relu"
-
-    def __post_init__(self):
-        checks.choice("activation", self.activation, tuple(ACTIVATIONS))
-        super().__post_init__()
-
-    def setup(self):
-        self.dense1 = nn.Dense(self.ffn_num_hiddens)
-        self.dense2 = nn.Dense(self.ffn_num_outputs)
+    def __init__(self, ffn_num_hiddens, ffn_num_outputs, activation="relu"):
+        checks.choice("activation", activation, tuple(ACTIVATIONS))
+        self.activation = ACTIVATIONS[activation]
+        self.dense1 = LazyLinear(ffn_num_hiddens)
+        self.dense2 = Linear(ffn_num_hiddens, ffn_num_outputs)
 
     def __call__(self, X, training=False):
         """Map (..., size) to (..., ffn_num_outputs); nothing depends on ``training``."""
-        return self.dense2(ACTIVATIONS[self.activation](self.dense1(X)))
+        return self.dense2(self.activation(self.dense1(X)))
 
 
 class AddNorm(Module):
     """Residual connection, then layer normalisation: LayerNorm(X + dropout(Y))."""
 
-    norm_shape: int
-    dropout: float
-    eps: float = 1e-5
-
-    def setup(self):
-        self.drop = Dropout(self.dropout, name="dropout")
-        self.ln = LayerNorm(self.eps)
+    def __init__(self, norm_shape, dropout, eps=1e-5):
+        self.dropout = Dropout(dropout)
+        self.ln = LayerNorm(norm_shape, eps)
 
     def __call__(self, X, Y, training=False):
         """Add (..., norm_shape) and (..., norm_shape), and normalise."""
-        return self.ln(self.drop(Y, training=training) + X)
+        return self.ln(self.dropout(Y, training=training) + X)
 
     def wrap(self, X, sublayer, norm, training):
         """Put the connection around a sublayer.
@@ -65,42 +55,38 @@ class AddNorm(Module):
         X + dropout(sublayer(LayerNorm(X))).
         """
         if norm == "pre":
-            return X + self.drop(sublayer(self.ln(X)), training=training)
+            return X + self.dropout(sublayer(self.ln(X)), training=training)
         return self(X, sublayer(X), training=training)
 
 
-class Options:
-    """Mixin that checks, when a module is constructed, what its blocks would notice later."""
-
-    def __post_init__(self):
-        checks.choice("norm", self.norm, ("post", "pre"))
-        checks.multiple("num_hiddens", self.num_hiddens, self.num_heads)
-        checks.choice("activation", self.activation, tuple(ACTIVATIONS))
-        super().__post_init__()
-
-
-class TransformerEncoderBlock(Options, Module):
+class TransformerEncoderBlock(Module):
     """Self-attention and a position-wise network, each with its `AddNorm`."""
 
-    num_hiddens: int
-    ffn_num_hiddens: int
-    num_heads: int
-    dropout: float
-    use_bias: bool = False
-    norm: str = "post"
-    activation: str = "relu"
+    def __init__(
+        self,
+        num_hiddens,
+        ffn_num_hiddens,
+        num_heads,
+        dropout,
+        use_bias=False,
+        norm="post",
+        activation="relu",
+    ):
+        checks.choice("norm", norm, ("post", "pre"))
+        self.norm = norm
+        self.attention = MultiHeadAttention(num_hiddens, num_heads, dropout, use_bias)
+        self.addnorm1 = AddNorm(num_hiddens, dropout)
+        self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
+        self.addnorm2 = AddNorm(num_hiddens, dropout)
 
-    def setup(self):
-        sizes = self.num_hiddens, self.num_heads
-        self.attention = MultiHeadAttention(*sizes, self.dropout, self.use_bias)
-        self.addnorm1 = AddNorm(self.num_hiddens, self.dropout)
-        self.ffn = PositionWiseFFN(self.ffn_num_hiddens, self.num_hiddens, self.activation)
-        self.addnorm2 = AddNorm(self.num_hiddens, self.dropout)
+    @property
+    def attention_weights(self):
+        """Weights of the last call, (batch * num_heads, num_steps, num_steps)."""
+        return self.attention.attention_weights
 
     def check(self, X, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""
-        checks.attention_inputs(seen(X), seen(X), seen(X))
-        check_masks((*X.shape[:2], X.shape[1]), valid_lens)
+        self.attention.check(X, X, X, valid_lens)
 
     def __call__(self, X, valid_lens=None, training=False):
         """Map (batch, num_steps, num_hiddens) to the same shape; ``valid_lens`` (batch,)."""
@@ -112,76 +98,76 @@ class TransformerEncoderBlock(Options, Module):
         X = self.addnorm1.wrap(X, attend_to_itself, self.norm, training)
         return self.addnorm2.wrap(X, self.ffn, self.norm, training)
 
-    @nn.nowrap
-    def attention_weights(self, sown):
-        """Return the weights of the last call, (batch * num_heads, num_steps, num_steps)."""
-        return super().attention_weights(sown["attention"])
 
-
-class TransformerEncoder(Options, Encoder):
+class TransformerEncoder(Encoder):
     """Scaled embedding, positional encoding and blocks; with pre-norm, a last layer norm."""
 
-    vocab_size: int
-    num_hiddens: int
-    ffn_num_hiddens: int
-    num_heads: int
-    num_blks: int
-    dropout: float
-    use_bias: bool = False
-    norm: str = "post"
-    activation: str = "relu"
-    max_len: int = 1000
+    def __init__(
+        self,
+        vocab_size,
+        num_hiddens,
+        ffn_num_hiddens,
+        num_heads,
+        num_blks,
+        dropout,
+        use_bias=False,
+        norm="post",
+        activation="relu",
+        max_len=1000,
+    ):
+        self.scale = math.sqrt(num_hiddens)
+        self.embedding = Embedding(vocab_size, num_hiddens)
+        self.pos_encoding = PositionalEncoding(num_hiddens, dropout, max_len)
+        self.blks = nnx.List(
+            [
+                TransformerEncoderBlock(
+                    num_hiddens, ffn_num_hiddens, num_heads, dropout, use_bias, norm, activation
+                )
+                for _ in range(num_blks)
+            ]
+        )
+        self.ln = LayerNorm(num_hiddens) if norm == "pre" else None
 
-    def setup(self):
-        self.embedding = nn.Embed(self.vocab_size, self.num_hiddens)
-        self.pos_encoding = PositionalEncoding(self.num_hiddens, self.dropout, self.max_len)
-        sizes = self.num_hiddens, self.ffn_num_hiddens, self.num_heads
-        options = self.use_bias, self.norm, self.activation
-        self.blks = {
-            f"block{i}": TransformerEncoderBlock(*sizes, self.dropout, *options)
-            for i in range(self.num_blks)
-        }
-        self.ln = LayerNorm() if self.norm == "pre" else None
+    @property
+    def attention_weights(self):
+        """One (batch * num_heads, num_steps, num_steps) per block."""
+        return [blk.attention_weights for blk in self.blks]
 
     def __call__(self, X, valid_lens=None, training=False):
         """Encode ids (batch, num_steps) to (batch, num_steps, num_hiddens)."""
         self.check(X, valid_lens)
-        H = self.embedding(X) * math.sqrt(self.num_hiddens)
+        H = self.embedding(X) * self.scale
         H = self.pos_encoding(H, training=training)
-        for blk in self.blks.values():
+        for blk in self.blks:
             H = blk(H, valid_lens, training=training)
         return H if self.ln is None else self.ln(H)
 
-    @nn.nowrap
-    def attention_weights(self, sown):
-        """Return one (batch * num_heads, num_steps, num_steps) per block."""
-        blks = [sown[f"blks_block{i}"] for i in range(self.num_blks)]
-        return [Module.attention_weights(self, blk["attention"]) for blk in blks]
 
-
-class TransformerDecoderBlock(Options, Module):
+class TransformerDecoderBlock(Module):
     """Causal self-attention, attention to the encoder and a position-wise network.
 
     ``i`` is the block's index: where its caches stand in the state.
     """
 
-    num_hiddens: int
-    ffn_num_hiddens: int
-    num_heads: int
-    dropout: float
-    i: int
-    use_bias: bool = False
-    norm: str = "post"
-    activation: str = "relu"
-
-    def setup(self):
-        sizes = self.num_hiddens, self.num_heads
-        self.attention1 = MultiHeadAttention(*sizes, self.dropout, self.use_bias)
-        self.addnorm1 = AddNorm(self.num_hiddens, self.dropout)
-        self.attention2 = MultiHeadAttention(*sizes, self.dropout, self.use_bias)
-        self.addnorm2 = AddNorm(self.num_hiddens, self.dropout)
-        self.ffn = PositionWiseFFN(self.ffn_num_hiddens, self.num_hiddens, self.activation)
-        self.addnorm3 = AddNorm(self.num_hiddens, self.dropout)
+    def __init__(
+        self,
+        num_hiddens,
+        ffn_num_hiddens,
+        num_heads,
+        dropout,
+        i,
+        use_bias=False,
+        norm="post",
+        activation="relu",
+    ):
+        checks.choice("norm", norm, ("post", "pre"))
+        self.i, self.norm = i, norm
+        self.attention1 = MultiHeadAttention(num_hiddens, num_heads, dropout, use_bias)
+        self.addnorm1 = AddNorm(num_hiddens, dropout)
+        self.attention2 = MultiHeadAttention(num_hiddens, num_heads, dropout, use_bias)
+        self.addnorm2 = AddNorm(num_hiddens, dropout)
+        self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
+        self.addnorm3 = AddNorm(num_hiddens, dropout)
 
     def __call__(self, X, state, training=False):
         """Decode the next steps.
@@ -229,7 +215,7 @@ def append(cache, pair, position):
     return jax.lax.dynamic_update_slice_in_dim(cache, jnp.stack(pair), position, axis=2)
 
 
-class TransformerDecoder(Options, AttentionDecoder):
+class TransformerDecoder(AttentionDecoder):
     """Scaled embedding, positional encoding, blocks and an output layer.
 
     Projected keys and values are cached, those of the encoder once per sentence and those of the
@@ -237,36 +223,49 @@ class TransformerDecoder(Options, AttentionDecoder):
     attention's own sum.
     """
 
-    vocab_size: int
-    num_hiddens: int
-    ffn_num_hiddens: int
-    num_heads: int
-    num_blks: int
-    dropout: float
-    use_bias: bool = False
-    norm: str = "post"
-    activation: str = "relu"
-    max_len: int = 1000
+    def __init__(
+        self,
+        vocab_size,
+        num_hiddens,
+        ffn_num_hiddens,
+        num_heads,
+        num_blks,
+        dropout,
+        use_bias=False,
+        norm="post",
+        activation="relu",
+        max_len=1000,
+    ):
+        super().__init__()
+        self.scale = math.sqrt(num_hiddens)
+        self.embedding = Embedding(vocab_size, num_hiddens)
+        self.pos_encoding = PositionalEncoding(num_hiddens, dropout, max_len)
+        self.blks = nnx.List(
+            [
+                TransformerDecoderBlock(
+                    num_hiddens, ffn_num_hiddens, num_heads, dropout, i, use_bias, norm, activation
+                )
+                for i in range(num_blks)
+            ]
+        )
+        self.ln = LayerNorm(num_hiddens) if norm == "pre" else None
+        self.dense = Linear(num_hiddens, vocab_size)
 
-    def setup(self):
-        self.embedding = nn.Embed(self.vocab_size, self.num_hiddens)
-        self.pos_encoding = PositionalEncoding(self.num_hiddens, self.dropout, self.max_len)
-        sizes = self.num_hiddens, self.ffn_num_hiddens, self.num_heads
-        options = self.use_bias, self.norm, self.activation
-        self.blks = {
-            f"block{i}": TransformerDecoderBlock(*sizes, self.dropout, i, *options)
-            for i in range(self.num_blks)
-        }
-        self.ln = LayerNorm() if self.norm == "pre" else None
-        self.dense = nn.Dense(self.vocab_size)
+    @property
+    def attention_weights(self):
+        """Two lists, of self-attention and of attention to the encoder, one array per block."""
+        return [
+            [blk.attention1.attention_weights for blk in self.blks],
+            [blk.attention2.attention_weights for blk in self.blks],
+        ]
 
     def check(self, X, state):
         """Raise a ValueError where the inputs do not fit."""
         super().check(X, state)
         # In compiled code the position is known here or never.
         position = None if isinstance(state[4], jax.core.Tracer) else int(state[4])
-        H = checks.Seen((*X.shape, self.num_hiddens), "float32")
-        checks.positions(H, position, self.num_hiddens, self.dropout, self.max_len)
+        H = checks.Seen((*X.shape, self.pos_encoding.num_hiddens), "float32")
+        checks.positions(H, position, **self.pos_encoding.config)
 
     def init_state(self, enc_outputs, enc_valid_lens=None):
         """Return the state that decoding starts from.
@@ -281,9 +280,9 @@ class TransformerDecoder(Options, AttentionDecoder):
             values are (batch * num_heads, n, num_hiddens / num_heads).
         """
         check_masks((enc_outputs.shape[0], 1, enc_outputs.shape[1]), enc_valid_lens)
-        blks = self.blks.values()
-        projected = [blk.attention2.project(enc_outputs, enc_outputs) for blk in blks]
-        return [enc_outputs, enc_valid_lens, [None] * len(blks), projected, np.zeros((), np.int64)]
+        projected = [blk.attention2.project(enc_outputs, enc_outputs) for blk in self.blks]
+        caches = [None] * len(self.blks)
+        return [enc_outputs, enc_valid_lens, caches, projected, np.zeros((), np.int64)]
 
     def __call__(self, X, state, training=False):
         """Decode ids.
@@ -298,9 +297,9 @@ class TransformerDecoder(Options, AttentionDecoder):
         """
         self.check(X, state)
         position = state[4]
-        H = self.embedding(X) * math.sqrt(self.num_hiddens)
+        H = self.embedding(X) * self.scale
         H = self.pos_encoding(H, position, training=training)
-        for blk in self.blks.values():
+        for blk in self.blks:
             H, state = blk(H, state, training=training)
         logits = self.dense(H if self.ln is None else self.ln(H))
         return logits, [*state[:4], position + X.shape[1]]
@@ -331,7 +330,7 @@ class TransformerDecoder(Options, AttentionDecoder):
 
         def pick(x):  # (..., batch * num_heads, n, d)
             *rest, _, n, d = x.shape
-            x = x.reshape(*rest, len(enc_outputs), self.num_heads, n, d)
+            x = x.reshape(*rest, len(enc_outputs), -1, n, d)
             return x[..., rows, :, :, :].reshape(*rest, -1, n, d)
 
         return [
@@ -341,10 +340,3 @@ class TransformerDecoder(Options, AttentionDecoder):
             jax.tree.map(pick, projected),
             position,
         ]
-
-    @nn.nowrap
-    def attention_weights(self, sown):
-        """Return two lists, of self-attention and of attention to the encoder, one per block."""
-        blks = [sown[f"blks_block{i}"] for i in range(self.num_blks)]
-        names = "attention1", "attention2"
-        return [[Module.attention_weights(self, blk[name]) for blk in blks] for name in names]

@@ -38,10 +38,10 @@ NEARBY = 8  # arrays of earlier layers that a piece may be computed from
 def locate(a, b, *inputs, inputs_b=None, mapping=None, options_a=None, options_b=None):
     """Find where a model and its port differ, and which known difference that is.
 
-    A model is a `torch.nn.Module`, a Keras layer or model, a Gluon block, a Flax module as
-    ``(module, variables)`` or bound to its variables, or one of `Backend.model`. The port's
-    parameters have been copied already: a mistake in copying is one that is looked for. Use float64
-    if you can, for in float32 a small difference is hard to tell from rounding.
+    A model is a `torch.nn.Module`, a Keras layer or model, a Gluon block, an NNX module, a Linen
+    module as ``(module, variables)`` or bound to its variables, or one of `Backend.model`. The
+    port's parameters have been copied already: a mistake in copying is one that is looked for. Use
+    float64 if you can, for in float32 a small difference is hard to tell from rounding.
 
     A layer norm with PyTorch's epsilon, ported to Flax with Flax's:
 

@@ -117,7 +117,7 @@ def _framework(model):
             return column
     raise TypeError(
         f"model: got {type(module).__name__}, must be a torch.nn.Module, a Keras layer, a Gluon"
-        " block, a Flax module with its variables, or one of Backend.model"
+        " block, an NNX module, a Linen module with its variables, or one of Backend.model"
     )
 
 

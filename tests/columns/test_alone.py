@@ -22,19 +22,13 @@ def test_a_class_on_its_own_keeps_its_weights(backend):
     rng = np.random.default_rng(0)
     inputs = [rng.standard_normal(shape).astype("float32") for shape in ((2, 3, 4), (2, 5, 4))]
     arrays, module = [backend.array(x) for x in inputs], backend.api.DotProductAttention(0)
-    if backend.name == "jax":  # a linen module keeps nothing; what it sows comes back
-        _, state = module.apply({}, *arrays, arrays[1], mutable=["intermediates"])
-        (weights,) = state["intermediates"]["attention_weights"]
-    else:
-        module(*arrays, arrays[1])
-        weights = module.attention_weights
+    module(*arrays, arrays[1])
     scores = inputs[0] @ inputs[1].swapaxes(1, 2) / 2
     expected = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
-    np.testing.assert_allclose(backend.numpy(weights), expected, rtol=1e-5)
+    np.testing.assert_allclose(backend.numpy(module.attention_weights), expected, rtol=1e-5)
 
 
 def test_a_class_on_its_own_takes_its_inputs_as_they_are(backend):
     X = backend.array(np.random.default_rng(0).standard_normal((2, 3, 4)))
     module = backend.api.DotProductAttention(0)
-    Y = module.apply({}, X, X, X) if backend.name == "jax" else module(X, X, X)
-    assert backend.numpy(Y).dtype == np.float64
+    assert backend.numpy(module(X, X, X)).dtype == np.float64

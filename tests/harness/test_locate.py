@@ -46,12 +46,13 @@ KERAS = {
 # In each framework that takes long to start or run, `make test` tries these; the rest is slow.
 FAST = {
     "jax": {"epsilon", "gelu", "polarity", "no bias", "no sqrt"},
+    "nnx": {"epsilon", "gelu", "transposed", "gru gates", "no hidden bias"},
     "tensorflow": {"reset", "float32", "epsilon", "no mask", "gru gates", "forget bias"},
 }
 
 
 def cases():
-    for framework in d2l_ext.COLUMNS:
+    for framework in (*d2l_ext.COLUMNS, "nnx"):  # "jax" is Linen
         for model, known in (("Encoder", ENCODER), ("Recurrent", RECURRENT)):
             mistakes = dict(known)
             if framework == "tensorflow":
@@ -70,10 +71,13 @@ def cases():
 
 
 def located(framework, model, mistake=None, **options):
-    if framework not in d2l_ext.installed():
-        pytest.skip(f"{framework} is not installed")
-    d2l_ext.backend(framework)  # for MXNet, a line before it is imported; for JAX, float64
+    column = "jax" if framework == "nnx" else framework
+    if column not in d2l_ext.installed():
+        pytest.skip(f"{column} is not installed")
+    d2l_ext.backend(column)  # for MXNet, a line before it is imported; for JAX, float64
     a, weights = ports.original(model)
+    if framework == "nnx" and model == "Recurrent":  # its GRU has no hidden bias at all
+        weights["gru.bias_hh_l0"][2 * ports.SIZE :] = 0  # in the model, too
     b, call = ports.PORTS[framework](model, weights, mistake)
     inputs = (ports.TOKENS, ports.LENS) if model == "Encoder" else (ports.TOKENS,)
     mode = contextlib.nullcontext()
@@ -203,6 +207,35 @@ def test_attention_without_parameters():
     q, k, v = draw((2, 3, 4)), draw((2, 5, 4)), draw((2, 5, 6))
     found = locate(Pool(True), Pool(False), q, k, v, np.array([2, 5]))
     assert (found.place, found.cause) == ("the model", "attention scale 1 / sqrt(d)")
+
+
+def test_a_gate_that_nnx_has_no_bias_for():
+    d2l_ext.backend("jax")
+    a, weights = ports.original("Recurrent")
+    b, _ = ports.nnx_port("Recurrent", weights)
+    assert locate(a, b, ports.TOKENS).place == "gru"
+
+
+def test_a_cell_of_nnx_with_a_layer_for_each_gate():
+    import torch
+    from flax import nnx
+    from jax import numpy as jnp
+
+    d2l_ext.backend("jax")
+    a = torch.nn.LSTM(3, 4, batch_first=True).double()
+    a.bias_ih_l0.data[:] = 0
+    cell = nnx.LSTMCell(3, 4, param_dtype="float64", rngs=nnx.Rngs(0))
+    for i, gate in enumerate("ifgo"):
+        rows = slice(4 * i, 4 * i + 4)
+        of_input = getattr(cell, "if_" if gate == "f" else f"i{gate}")
+        of_state = getattr(cell, f"h{gate}")
+        of_input.kernel = nnx.Param(jnp.asarray(a.weight_ih_l0.data[rows].numpy().T))
+        of_state.kernel = nnx.Param(jnp.asarray(a.weight_hh_l0.data[rows].numpy().T))
+        of_state.bias = nnx.Param(jnp.asarray(a.bias_hh_l0.data[rows].numpy()))
+    x = np.random.default_rng(0).standard_normal((2, 5, 3))
+    own = parameters(nnx.RNN(cell), x)
+    assert {"weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"} <= own.keys()
+    assert not locate(a, nnx.RNN(cell), x).differences
 
 
 OUR_MODELS = {

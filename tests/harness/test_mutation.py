@@ -10,12 +10,15 @@ import d2l_ext
 # Those that no case can report, and why.
 SPEED = "both operators compute the same, one of them faster"
 OWN_MASK = "the framework's own generator is tested in test_alone"
+START = "a model has the common start; that of a module on its own is tested in test_nnx"
 GROWS = "room is reserved a step earlier or later, which changes no number"
 KEEP = "a backend says itself whether weights are kept; the class alone is tested in test_alone"
 EXPLAINED = {
     "jax/layers: Dropout.mask: 1 -> 2": OWN_MASK,
-    "jax/layers: Dropout.mask: keep.astype(dtype) / (1 - self.rate) -> "
-    "keep.astype(dtype) * (1 - self.rate)": OWN_MASK,
+    "jax/layers: Dropout.mask: self.key is None -> self.key is not None": OWN_MASK,
+    "jax/layers: matrix: 1 -> 2": START,
+    "jax/layers: matrix: 2 * GENERATOR.random((rows, columns), np.float32) -> "
+    "2 / GENERATOR.random((rows, columns), np.float32)": START,
     "mxnet/positional: positions: 1 -> 2": "one step is spared an operator, which changes nothing",
     "mxnet/recurrent: Stack.scan: True -> False": "zip's strict: the lengths are the same",
     "mxnet/scoring: products: 3 -> 4": SPEED,

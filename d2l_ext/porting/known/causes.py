@@ -44,8 +44,8 @@ CAUSES = {
     "ids": ("token ids off by one", "One side looks up the next or the previous row of the table."),
     "gru_gates": (
         "GRU gate order",
-        "PyTorch and MXNet stack a GRU's gates as r, z, n; Keras as z, r, h; Flax has a layer for"
-        " each.",
+        "PyTorch, MXNet and NNX stack a GRU's gates as r, z, n; Keras as z, r, h; Linen has a layer"
+        " for each.",
     ),
     "reset": (
         "GRU reset gate",
@@ -72,8 +72,8 @@ CAUSES = {
     ),
     "hidden_bias": (
         "missing recurrent bias",
-        "Flax's GRU has the hidden state's bias on n only: for r and z, the two biases of PyTorch"
-        " and MXNet are to be added up.",
+        "Linen's GRU has the hidden state's bias on n only, NNX's on no gate: for r and z, the two"
+        " biases of PyTorch and MXNet are to be added up.",
     ),
     "recurrent_kernel": (
         "transposed kernel",
