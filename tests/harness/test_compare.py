@@ -61,9 +61,7 @@ def test_messages_come_back_as_they_were(value):
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize(
-    "garbage", [b"hello, world, how are you", b"", b"d2l_ext\1" + b"\xff" * 16]
-)
+@pytest.mark.parametrize("garbage", [b"hello, world, how are you", b"", wire.MAGIC + b"\xff" * 16])
 def test_garbage_is_no_message(garbage):
     with pytest.raises(wire.GarbageError):
         wire.decode(garbage)
@@ -105,9 +103,15 @@ def test_a_failure_inside_leaves_the_worker_alive(worker):
         ("kill -SEGV $$", "ended by SIGSEGV"),
         ("kill -KILL $$", "out of memory"),
         ("echo this is no message, not at all > /proc/self/fd/$5; sleep 9", "garbage"),
+        ("printf '\\0\\0\\0\\5hello' > /proc/self/fd/$5; sleep 60", "garbage"),
+        ("printf '\\0\\0\\0\\5hel' > /proc/self/fd/$5; sleep 60", "no answer in 2 s"),
+        ("sleep 60 & exit 0", "no answer in 2 s"),
         ("exec sleep 60", "no answer in 2 s"),
     ],
-    ids=["exits", "crashes", "is killed", "prints garbage", "hangs"],
+    ids=[
+        *("exits", "crashes", "is killed", "prints text", "prints garbage", "stops amid an answer"),
+        *("leaves a child", "hangs"),
+    ],
 )
 def test_every_end_of_a_worker_is_told(tmp_path, script, message):
     start = time.monotonic()
@@ -118,6 +122,15 @@ def test_every_end_of_a_worker_is_told(tmp_path, script, message):
     assert time.monotonic() - start < 20
     if "oh no" in script:
         assert "oh no" in failure.value.details
+
+
+def test_a_worker_that_does_not_listen_is_told(tmp_path):
+    much = np.zeros(1 << 20)  # more than a pipe holds
+    with (
+        Worker("torch", program(tmp_path, "exec sleep 60"), limit=2) as worker,
+        pytest.raises(WorkerError, match="no answer in 2 s"),
+    ):
+        worker.ask("versions", much)
 
 
 def test_an_interpreter_that_is_not_there_is_told(tmp_path):
