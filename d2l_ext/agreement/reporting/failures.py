@@ -6,10 +6,10 @@ of the two precisions a tensor left its budget.
 
 import dataclasses
 
-BOTH = "a real difference: beyond the budget in both precisions"
-LOW = "beyond the budget in float64 alone: something is computed in a lower precision"
-ROUNDING = "beyond the budget in float32 alone: more rounding than the precision causes"
-UNKNOWN = "beyond the budget"
+BOTH = "in both precisions"
+LOW = "in float64 alone"
+ROUNDING = "in float32 alone"
+UNKNOWN = "in the one precision compared"
 
 
 @dataclasses.dataclass

@@ -68,7 +68,9 @@ def failures(report):
     ]
     return Table(
         "Beyond the budget",
-        "Topics rest on those above them: what is wrong in one shows again in the next.",
+        "What is wrong in both precisions is a real difference; in float64 alone, something is"
+        " computed in a lower precision; in float32 alone, it is rounding, but more than the"
+        " precision causes. Topics rest on those above them.",
         ["topic", "framework", "cause", "tensors", "classes", "the worst"],
         rows,
     )

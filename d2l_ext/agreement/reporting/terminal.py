@@ -40,7 +40,7 @@ def _drawn(table):
     )
     drawn.show_header = any(table.head)
     for name in table.head:
-        drawn.add_column(Text(name))
+        drawn.add_column(Text(name), overflow="fold")
     for row in table.rows:
         if table.is_heading(row):
             drawn.add_section()
