@@ -14,7 +14,8 @@ from pathlib import Path
 
 import d2l_ext
 from d2l_ext.agreement.cases.catalogue import catalogue
-from d2l_ext.agreement.judging.verdict import Question, verdicts
+from d2l_ext.agreement.judging.solved import SolvedCase
+from d2l_ext.agreement.judging.verdict import verdicts
 
 PACKAGE = Path(d2l_ext.__file__).parent
 CATALOGUE = catalogue()
@@ -105,14 +106,14 @@ def _take_out(package):
 
 
 @functools.cache
-def question(name):
-    return Question(CATALOGUE[name])
+def solved(name):
+    return SolvedCase(CATALOGUE[name])
 
 
 def failure(name, backend, dtype):
     """Return what a case says that a backend fails, or None."""
     try:
-        found = verdicts(question(name), backend, dtype)
+        found = verdicts(solved(name), backend, dtype)
     except Exception as error:  # a bug may well end in one
         return f"{name}: {type(error).__name__}: {error}"
     return next((str(v) for v in found if not v.agrees), None)

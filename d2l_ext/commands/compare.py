@@ -11,10 +11,10 @@ from d2l_ext import interface, reference
 from d2l_ext.agreement.cases import generated, models
 from d2l_ext.agreement.cases.catalogue import catalogue, sample
 from d2l_ext.agreement.cases.plans import Plan
+from d2l_ext.agreement.comparison import Comparison
 from d2l_ext.agreement.reporting.folder import write
 from d2l_ext.agreement.reporting.report import MAIN, Report
 from d2l_ext.agreement.reporting.terminal import show
-from d2l_ext.agreement.running.run import Comparison
 from d2l_ext.config import describe
 from d2l_ext.data import TranslationData, load_pairs
 from d2l_ext.progress import Bars

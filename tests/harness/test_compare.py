@@ -16,6 +16,7 @@ from d2l_ext import reference
 from d2l_ext.agreement.cases import models
 from d2l_ext.agreement.cases.catalogue import catalogue
 from d2l_ext.agreement.cases.plans import Run, State, Translations
+from d2l_ext.agreement.comparison import Comparison
 from d2l_ext.agreement.judging.budget import unit
 from d2l_ext.agreement.judging.drift import (
     compare_runs,
@@ -27,7 +28,6 @@ from d2l_ext.agreement.judging.drift import (
 from d2l_ext.agreement.reporting import data, report
 from d2l_ext.agreement.running import wire
 from d2l_ext.agreement.running.remote import Worker, WorkerError
-from d2l_ext.agreement.running.run import Comparison
 from d2l_ext.cli import main
 
 two_frameworks = pytest.mark.skipif(

@@ -6,13 +6,13 @@ import re
 import pytest
 from rich.console import Console
 
+from d2l_ext.agreement.comparison import Outcome
 from d2l_ext.agreement.judging.verdict import Verdict
 from d2l_ext.agreement.reporting import folder, tables
 from d2l_ext.agreement.reporting.data import data
 from d2l_ext.agreement.reporting.report import Report
 from d2l_ext.agreement.reporting.table import Table, ratio_cell
 from d2l_ext.agreement.reporting.terminal import show
-from d2l_ext.agreement.running.run import Outcome
 
 DTYPES = ("float64", "float32")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from d2l_ext import randomness, reference
-from d2l_ext.agreement.running.job import Job, bound, described
+from d2l_ext.agreement.cases.job import Job, bound, described
 from d2l_ext.config import build
 from d2l_ext.interface import nest
 from d2l_ext.reference.backend import BACKEND, ReferenceModel

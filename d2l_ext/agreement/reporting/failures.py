@@ -37,7 +37,7 @@ def grouped(outcomes, dtypes):
     """Return the failures as a list of `Group`, in the order of the cases.
 
     Args:
-        outcomes: ``{backend: run.Outcome}``.
+        outcomes: ``{backend: comparison.Outcome}``.
         dtypes: the precisions that were compared.
     """
     groups = {}

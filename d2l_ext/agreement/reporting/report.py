@@ -8,6 +8,7 @@ import platform
 import numpy as np
 
 import d2l_ext
+from d2l_ext.agreement.comparison import Outcome
 from d2l_ext.agreement.judging.drift import (
     compare_runs,
     compare_tokens,
@@ -15,12 +16,12 @@ from d2l_ext.agreement.judging.drift import (
     loss_drift,
     tensor_drift,
 )
-from d2l_ext.agreement.judging.verdict import COPIES, worst
-from d2l_ext.agreement.reporting.differences import DEFAULTS, LIMITS, measured
+from d2l_ext.agreement.judging.solved import COPIES
+from d2l_ext.agreement.judging.verdict import worst
 from d2l_ext.agreement.reporting.failures import grouped
 from d2l_ext.agreement.reporting.matrix import matrix
 from d2l_ext.agreement.reporting.table import beside
-from d2l_ext.agreement.running.run import Outcome
+from d2l_ext.agreement.running.differences import DEFAULTS, LIMITS, measured
 from d2l_ext.reference import defaults
 from d2l_ext.training.metrics import bleu
 
@@ -62,8 +63,8 @@ class Report:
     """All that a comparison found.
 
     Args:
-        outcomes: ``{backend: run.Outcome}``.
-        plans: ``{name: training.Plan}``: `MAIN`, whose translations and pictures are shown, and the
+        outcomes: ``{backend: comparison.Outcome}``.
+        plans: ``{name: plans.Plan}``: `MAIN`, whose translations and pictures are shown, and the
             small models; either may be missing.
         dtypes: precisions.
         settings: what was compared, as data.

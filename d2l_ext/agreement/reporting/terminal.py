@@ -24,7 +24,10 @@ def show(report, console):
     shown += [tables.problems(report), tables.failures(report), tables.departures(report)]
     for table in shown:
         if table.rows:
+            console.print(Text(f"\n{table.title}", "bold"))
             console.print(_drawn(table))
+            if table.text:
+                console.print(Text(table.text, "dim"))
     console.print(_verdict(report))
 
 
@@ -35,10 +38,7 @@ def _verdict(report):
 
 
 def _drawn(table):
-    drawn = rich.table.Table(
-        title=table.title, title_justify="left", caption=table.text, caption_justify="left"
-    )
-    drawn.show_header = any(table.head)
+    drawn = rich.table.Table(show_header=any(table.head))
     for name in table.head:
         drawn.add_column(Text(name), overflow="fold")
     for row in table.rows:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from d2l_ext.agreement.running.job import bound, described, flat
+from d2l_ext.agreement.cases.job import bound, described, flat
 from d2l_ext.config import build
 from d2l_ext.interface import nest
 

@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from d2l_ext.agreement.reporting.differences import measured
+from d2l_ext.agreement.cases.job import Job
 from d2l_ext.agreement.running import wire
-from d2l_ext.agreement.running.job import Job
+from d2l_ext.agreement.running.differences import measured
 from d2l_ext.agreement.running.perform import perform
 from d2l_ext.config import build
 from d2l_ext.interface import backend
