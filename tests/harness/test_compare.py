@@ -5,7 +5,9 @@ import json
 import os
 import re
 import stat
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -349,6 +351,28 @@ def test_every_decoder_is_in_a_small_model_with_and_without_dropout():
     assert all(plan.num_steps == 100 for plan in plans.values())
     assert {f"{name}, dropout" for name in models.MODELS} <= plans.keys()
     assert len(plans) == 2 * len(models.MODELS)
+
+
+@pytest.fixture
+def restless():
+    """Threads that take turns as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_backends_that_train_at_the_same_time_get_the_same_masks(restless):
+    plan = models.plans()["bahdanau/GRU, dropout"]
+    steps = [tuple(x[:size] for x in plan.example) for size in range(1, 9)]  # a shape each
+
+    def masks(_):
+        return [sorted(plan.masks(inputs, 0)) for inputs in steps]
+
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(masks, range(4))
+    assert first == len(steps) * first[:1]
+    assert others == 3 * [first]
 
 
 @pytest.mark.slow
