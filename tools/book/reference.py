@@ -13,7 +13,10 @@ from d2l_ext.cli import COMMANDS
 
 COLUMN = "d2l_ext.torch"
 # Of a class of the column: all but what it has from the framework.
-OPTIONS = ("members:", "undoc-members:", "inherited-members: Module")
+OPTIONS = (
+    *("members:", "undoc-members:"),
+    *("inherited-members: Module", "exclude-members: training"),
+)
 WHOLE = {  # folders and files that are described module by module
     "interface": "What a backend provides, whatever the framework.",
     "training": "Training, decoding and checkpoints, written once, on the interface.",
@@ -32,7 +35,7 @@ def pages():
     found = {row: _row(row, names) for row, names in rows().items()}
     found |= {name: _whole(name, text) for name, text in WHOLE.items()}
     found["commands"] = _commands()
-    contents = "```{toctree}\n" + "\n".join(found) + "\n```"
+    contents = "```{toctree}\n:maxdepth: 1\n\n" + "\n".join(found) + "\n```"
     return {"index": _page("Reference", "Every public name, from its docstring.", contents)} | found
 
 
