@@ -8,10 +8,11 @@ import numpy
 from mxnet import autograd, npx
 from mxnet import np as mnp
 
-from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer, leaves, nest
+from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer
 from d2l_ext.mxnet.layers import Dropout
 from d2l_ext.mxnet.positional import PositionalEncoding
 from d2l_ext.mxnet.seq2seq import masked_loss
+from d2l_ext.nested import leaves, nest
 
 # MXNet has no other dtypes; integers of other sizes become int64.
 DTYPES = ("float16", "float32", "float64", "int8", "uint8", "int32", "int64", "bool")
@@ -118,8 +119,8 @@ def pairs(outputs, cotangent):
 class MXNetTrainer(Trainer):
     """The training step, eager."""
 
-    def __init__(self, model, lr, max_norm=None, pad=None):
-        super().__init__(model, lr, max_norm, pad)
+    def __init__(self, model, lr, max_norm=None, pad=None, compile=None):
+        super().__init__(model, lr, max_norm, pad, compile)
         self._params = model._params()
         self._m, self._v = (
             {k: mnp.zeros_like(p.data()) for k, p in self._params.items()} for _ in range(2)

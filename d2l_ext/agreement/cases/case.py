@@ -8,7 +8,7 @@ import numpy as np
 from d2l_ext import randomness, reference
 from d2l_ext.agreement.running.job import Job, bound, described
 from d2l_ext.config import build
-from d2l_ext.interface import nest
+from d2l_ext.nested import nest
 from d2l_ext.reference.backend import BACKEND, ReferenceModel
 
 PAD = 1  # the target id that does not count in the loss

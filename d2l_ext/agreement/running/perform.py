@@ -4,7 +4,7 @@ import numpy as np
 
 from d2l_ext.agreement.running.job import bound, described, flat
 from d2l_ext.config import build
-from d2l_ext.interface import nest
+from d2l_ext.nested import nest
 
 # What can be checked without an exact answer.
 CHECKS = ("start", "unchanged", "masks", "outputs of vjp")
