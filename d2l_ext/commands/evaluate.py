@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
+from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import (
-    UserError,
     as_object,
     decoding_options,
     load,

@@ -5,15 +5,10 @@ from pathlib import Path
 import click
 
 from d2l_ext import interface
+from d2l_ext.commands.errors import UserError
 from d2l_ext.data import BucketedData, detokenize, preprocess, tokenize
 from d2l_ext.training import checkpoint
 from d2l_ext.training.settings import read_settings
-
-
-class UserError(click.ClickException):
-    """Something is wrong with what the user gave."""
-
-    exit_code = 2
 
 
 def model_options(command):

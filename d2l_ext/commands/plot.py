@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from d2l_ext import plotting
+from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import (
-    UserError,
     decoding_options,
     load,
     method_of,

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -24,7 +25,15 @@ class BucketedData:
     Raises ValueError if no pair is kept.
     """
 
-    def __init__(self, pairs, buckets, batch_size, min_freq=2, src_vocab=None, tgt_vocab=None):
+    def __init__(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        buckets: Sequence[int],
+        batch_size: int,
+        min_freq: int = 2,
+        src_vocab: Vocab | None = None,
+        tgt_vocab: Vocab | None = None,
+    ):
         self.buckets, self.batch_size = tuple(sorted(buckets)), batch_size
         self.num_steps = self.buckets[-1]
         tokens = [tuple(tokenize(preprocess(side)) for side in pair) for pair in pairs]
@@ -52,7 +61,9 @@ class BucketedData:
         self._index()
 
     @classmethod
-    def without_pairs(cls, src_vocab, tgt_vocab, buckets):
+    def without_pairs(
+        cls, src_vocab: Vocab, tgt_vocab: Vocab, buckets: Sequence[int]
+    ) -> "BucketedData":
         """Vocabularies and sizes only: what translating needs."""
         data = cls.__new__(cls)
         data.src_vocab, data.tgt_vocab = src_vocab, tgt_vocab
@@ -60,11 +71,11 @@ class BucketedData:
         data._index()
         return data
 
-    def _index(self):
+    def _index(self) -> None:
         self.num_steps = self.buckets[-1]
         self.pad, self.bos, self.eos = (self.tgt_vocab[token] for token in (PAD, BOS, EOS))
 
-    def batches(self, seed, epoch):
+    def batches(self, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield (src, tgt_in, src_valid_len, tgt_out), in an order drawn from the seed."""
         return bucketed_batches(
             self._examples,

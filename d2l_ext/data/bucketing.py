@@ -1,9 +1,22 @@
 """Batches of sentences of similar length, so that little is padded and few shapes occur."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
+from jaxtyping import Int64
 
 
-def bucketed_batches(examples, batch_size, seed, epoch, buckets, *, src_pad, tgt_pad, bos):
+def bucketed_batches(
+    examples: Sequence[tuple[Sequence[int], Sequence[int]]],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    buckets: Sequence[int],
+    *,
+    src_pad: int,
+    tgt_pad: int,
+    bos: int,
+) -> Iterator[tuple[np.ndarray, ...]]:
     """Yield (src, tgt_in, src_valid_len, tgt_out) for `examples` of different lengths.
 
     `examples` is a list of (source indices, target indices), each ending with ``<eos>``. An
@@ -35,7 +48,9 @@ def bucketed_batches(examples, batch_size, seed, epoch, buckets, *, src_pad, tgt
         yield src, tgt_in, src_valid_len, tgt_out
 
 
-def _fill(examples, sizes):
+def _fill(
+    examples: Sequence[tuple[Sequence[int], Sequence[int]]], sizes: Sequence[int]
+) -> dict[int, list[int]]:
     """{bucket size: list of the indices of its examples}, for buckets that have any."""
     filled = {size: [] for size in sizes}
     for index, (source, target) in enumerate(examples):
@@ -54,7 +69,7 @@ def _fill(examples, sizes):
     return {size: members for size, members in filled.items() if members}
 
 
-def _padded(sequences, size, pad):
+def _padded(sequences: Sequence[Sequence[int]], size: int, pad: int) -> Int64[np.ndarray, "n size"]:
     """int64 array (n, size): each sequence, then `pad`."""
     rows = np.full((len(sequences), size), pad, dtype=np.int64)
     for row, sequence in zip(rows, sequences, strict=True):

@@ -23,7 +23,9 @@ TIMEOUT_SECONDS = 30
 _CONTROL = re.compile(r"[\x00-\x08\n-\x1f\x7f-\x9f]")
 
 
-def load_pairs(source="bundled", data_dir=None):
+def load_pairs(
+    source: str | os.PathLike[str] = "bundled", data_dir: str | Path | None = None
+) -> list[tuple[str, str]]:
     """The list of (source sentence, target sentence) of `source`, in file order.
 
     `source` is one of
@@ -46,7 +48,7 @@ def load_pairs(source="bundled", data_dir=None):
     return _parse(_existing(source).read_bytes(), os.fspath(source))
 
 
-def _existing(source):
+def _existing(source: str | os.PathLike[str]) -> Path:
     if not isinstance(source, str | os.PathLike):
         raise TypeError(
             f"source must be 'bundled', 'fra-eng' or the path of a file, but is {source!r}"
@@ -59,7 +61,7 @@ def _existing(source):
     return path
 
 
-def _parse(data, name):
+def _parse(data: bytes, name: str) -> list[tuple[str, str]]:
     """The pairs in the bytes `data` of the file called `name`."""
     # Only a line feed ends a line: str.splitlines would also split at characters such as U+2028,
     # which occur inside sentences. A byte order mark is not part of the first sentence.
@@ -71,7 +73,7 @@ def _parse(data, name):
     return pairs
 
 
-def _parse_line(line, name, number):
+def _parse_line(line: bytes, name: str, number: int) -> tuple[str, str] | None:
     """(source, target) of one line, or None for a blank one."""
     try:
         text = line.decode("utf-8").removesuffix("\r")
@@ -99,7 +101,7 @@ def _parse_line(line, name, number):
     return columns[0], columns[1]
 
 
-def _fra_eng_text(data_dir):
+def _fra_eng_text(data_dir: str | Path | None) -> bytes:
     """The bytes of fra.txt in D2L's fra-eng.zip, which is downloaded if there is no good copy."""
     path = Path(data_dir or _cache_dir()) / "fra-eng.zip"
     data = path.read_bytes() if path.is_file() else b""
@@ -111,15 +113,15 @@ def _fra_eng_text(data_dir):
         return archive.read(FRA_ENG_MEMBER)
 
 
-def _is_fra_eng(data):
+def _is_fra_eng(data: bytes) -> bool:
     return hashlib.sha1(data, usedforsecurity=False).hexdigest() == FRA_ENG_SHA1
 
 
-def _cache_dir():
+def _cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "d2l_ext"
 
 
-def _download(url):
+def _download(url: str) -> bytes:
     advice = (
         "get an English-French fra.txt (two or three columns separated by tabs) another way and "
         "give its path as the source, or use the source 'bundled', which needs no network"

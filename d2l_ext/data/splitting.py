@@ -1,13 +1,16 @@
 """Training, validation and test parts that share no source sentence."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from d2l_ext.data.text import preprocess
 
 
-def split_by_source(pairs, fractions, seed):
+def split_by_source(
+    pairs: Sequence[tuple[str, str]], fractions: Sequence[float], seed: int
+) -> tuple[list[tuple[str, str]], ...]:
     """Split `pairs` into as many lists as there are `fractions`, which must sum to 1.
 
     All translations of one source sentence come into the same part; otherwise a model would be

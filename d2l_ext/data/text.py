@@ -6,6 +6,7 @@ on spaces. Nothing else is done: ``j'ai`` is one token.
 """
 
 import re
+from collections.abc import Iterable
 
 EOS = "<eos>"
 
@@ -14,7 +15,7 @@ _GLUED_PUNCTUATION = re.compile(r"(?<=[^ ])([,.!?])")
 _SPACED_PUNCTUATION = re.compile(r" ([,.!?])")
 
 
-def preprocess(text):
+def preprocess(text: str) -> str:
     """Lower-case `text` and put a space before each ``,.!?`` that has none.
 
     Non-breaking spaces (French has them before ``!`` and ``?``) become plain ones. Tabs and line
@@ -23,7 +24,7 @@ def preprocess(text):
     return _GLUED_PUNCTUATION.sub(r" \1", text.translate(_NON_BREAKING).lower())
 
 
-def tokenize(sentence):
+def tokenize(sentence: str) -> list[str]:
     """Split a preprocessed sentence on spaces and append ``<eos>``; returns a list of tokens.
 
     Several spaces count as one. Raises ValueError for an empty sentence, which would have nothing
@@ -37,6 +38,6 @@ def tokenize(sentence):
     return [*tokens, EOS]
 
 
-def detokenize(tokens):
+def detokenize(tokens: Iterable[str]) -> str:
     """Join tokens with spaces, but for the spaces that `preprocess` put before ``,.!?``."""
     return _SPACED_PUNCTUATION.sub(r"\1", " ".join(tokens))

@@ -1,13 +1,24 @@
 """Sentence pairs to padded arrays of token indices, with the meaning of D2L 1.0's ``MTFraEng``."""
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
+from jaxtyping import Int64
 
 from d2l_ext.data.text import EOS, preprocess, tokenize
 from d2l_ext.data.vocabulary import Vocab
 
 PAD, BOS = "<pad>", "<bos>"
+
+# src, tgt_in, src_valid_len, tgt_out: in a batch as in the whole.
+Arrays: TypeAlias = tuple[
+    Int64[np.ndarray, "n num_steps"],
+    Int64[np.ndarray, "n num_steps"],
+    Int64[np.ndarray, " n"],
+    Int64[np.ndarray, "n num_steps"],
+]
 
 
 class TranslationData:
@@ -37,7 +48,15 @@ class TranslationData:
     asked for, and for a sentence with no word.
     """
 
-    def __init__(self, pairs, num_steps=9, num_train=512, num_val=128, batch_size=128, min_freq=2):
+    def __init__(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        num_steps: int = 9,
+        num_train: int = 512,
+        num_val: int = 128,
+        batch_size: int = 128,
+        min_freq: int = 2,
+    ):
         _check_sizes(1, num_steps=num_steps, num_train=num_train, batch_size=batch_size)
         _check_sizes(0, num_val=num_val)
         if len(pairs) < num_train + num_val:
@@ -56,31 +75,31 @@ class TranslationData:
         self.src, self.tgt_in, self.src_valid_len, self.tgt_out = self.arrays
 
     @property
-    def train_size(self):
+    def train_size(self) -> int:
         """The number of training pairs."""
         return self.num_train
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int:
         """The number of training batches in an epoch."""
         return math.ceil(self.num_train / self.batch_size)
 
     @property
-    def pad(self):
+    def pad(self) -> int:
         """The index of ``<pad>`` in the target vocabulary."""
         return self.tgt_vocab[PAD]
 
     @property
-    def bos(self):
+    def bos(self) -> int:
         """The index of ``<bos>`` in the target vocabulary."""
         return self.tgt_vocab[BOS]
 
     @property
-    def eos(self):
+    def eos(self) -> int:
         """The index of ``<eos>`` in the target vocabulary."""
         return self.tgt_vocab[EOS]
 
-    def build(self, src_sentences, tgt_sentences):
+    def build(self, src_sentences: Sequence[str], tgt_sentences: Sequence[str]) -> Arrays:
         """The four arrays, in the order of `arrays`, of new sentences (two lists of strings).
 
         Words that the vocabularies do not have become ``<unk>``. Raises ValueError if there are
@@ -95,7 +114,7 @@ class TranslationData:
             )
         return self._arrays(self._padded(src_sentences), self._padded(tgt_sentences))
 
-    def batches(self, seed, epoch, train=True):
+    def batches(self, seed: int, epoch: int, train: bool = True) -> Iterator[Arrays]:
         """Yield (src, tgt_in, src_valid_len, tgt_out), `batch_size` pairs at a time.
 
         Training pairs come in a permutation that NumPy draws from (`seed`, `epoch`), so it is the
@@ -108,14 +127,15 @@ class TranslationData:
             order = np.arange(self.num_train, self.num_train + self.num_val)
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            yield tuple(array[rows] for array in self.arrays)
+            src, tgt_in, src_valid_len, tgt_out = self.arrays
+            yield src[rows], tgt_in[rows], src_valid_len[rows], tgt_out[rows]
 
-    def _padded(self, sentences):
+    def _padded(self, sentences: Sequence[str]) -> list[list[str]]:
         """One list of `num_steps` tokens for each sentence."""
         rows = [tokenize(preprocess(sentence))[: self.num_steps] for sentence in sentences]
         return [row + [PAD] * (self.num_steps - len(row)) for row in rows]
 
-    def _arrays(self, sources, targets):
+    def _arrays(self, sources: list[list[str]], targets: list[list[str]]) -> Arrays:
         src = np.array(self.src_vocab[sources], dtype=np.int64)  # (n, num_steps)
         tgt_out = np.array(self.tgt_vocab[targets], dtype=np.int64)  # (n, num_steps)
         first = np.full((len(tgt_out), 1), self.bos, dtype=np.int64)  # (n, 1)
@@ -124,13 +144,13 @@ class TranslationData:
         return src, tgt_in, src_valid_len, tgt_out
 
 
-def _check_sizes(least, **sizes):
+def _check_sizes(least: int, **sizes: int) -> None:
     for name, size in sizes.items():
         if size < least:
             raise ValueError(f"{name} must be at least {least}, but is {size}")
 
 
-def _check_sentences(name, sentences):
+def _check_sentences(name: str, sentences: Sequence[str]) -> None:
     # A string is a sequence of strings too, and would pass for a list of one-letter sentences.
     if isinstance(sentences, str) or len(sentences) == 0:
         raise ValueError(f"{name} must be a list of at least one sentence, but is {sentences!r}")

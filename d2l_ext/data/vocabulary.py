@@ -2,6 +2,10 @@
 
 import collections
 import operator
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
 
 UNK = "<unk>"
 
@@ -17,34 +21,48 @@ class Vocab:
     (token, count) of all tokens seen, the most frequent first.
     """
 
-    def __init__(self, tokens=(), min_freq=0, reserved_tokens=()):
+    def __init__(
+        self, tokens: Sequence[Any] = (), min_freq: int = 0, reserved_tokens: Sequence[str] = ()
+    ):
         counter = collections.Counter(_flatten(tokens))
         self.token_freqs = sorted(counter.items(), key=operator.itemgetter(1), reverse=True)
         kept = (token for token, count in self.token_freqs if count >= min_freq)
         self._index(sorted({UNK, *reserved_tokens, *kept}))
 
-    def _index(self, idx_to_token):
+    def _index(self, idx_to_token: list[str]) -> None:
         self.idx_to_token = idx_to_token
         self.token_to_idx = {token: index for index, token in enumerate(idx_to_token)}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.idx_to_token)
 
     # Without the next two, Python would fall back on __getitem__(0), (1), ... and never end,
     # since every unknown "token" has an index.
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self.idx_to_token)
 
-    def __contains__(self, token):
+    def __contains__(self, token: object) -> bool:
         return token in self.token_to_idx
 
-    def __getitem__(self, tokens):
+    @overload
+    def __getitem__(self, tokens: str) -> int: ...
+
+    @overload
+    def __getitem__(self, tokens: list[Any] | tuple[Any, ...]) -> list[Any]: ...
+
+    def __getitem__(self, tokens: Any) -> Any:
         """The index of a token, or the list of indices of a list of tokens (nested lists too)."""
         if isinstance(tokens, list | tuple):
             return [self[token] for token in tokens]
         return self.token_to_idx.get(tokens, self.unk)
 
-    def to_tokens(self, indices):
+    @overload
+    def to_tokens(self, indices: int) -> str: ...
+
+    @overload
+    def to_tokens(self, indices: Sequence[int] | np.ndarray) -> list[str]: ...
+
+    def to_tokens(self, indices: Any) -> Any:
         """The token of an index, or the list of tokens of a list or 1-D array of indices.
 
         A list always gives a list, also with one element or none, where D2L's method fails.
@@ -58,16 +76,16 @@ class Vocab:
         return self.idx_to_token[index]
 
     @property
-    def unk(self):
+    def unk(self) -> int:
         """The index of the unknown token."""
         return self.token_to_idx[UNK]
 
-    def to_list(self):
+    def to_list(self) -> list[str]:
         """All tokens by index: a list of strings that JSON can hold; see `from_tokens_list`."""
         return list(self.idx_to_token)
 
     @classmethod
-    def from_tokens_list(cls, tokens):
+    def from_tokens_list(cls, tokens: Sequence[str]) -> "Vocab":
         """The vocabulary whose `to_list` was `tokens`; the indices are the places in the list.
 
         Counts are not stored, so `token_freqs` is empty. Raises ValueError if a token is not a
@@ -80,13 +98,13 @@ class Vocab:
         return vocab
 
 
-def _flatten(tokens):
+def _flatten(tokens: Sequence[Any]) -> Sequence[str]:
     if tokens and isinstance(tokens[0], list | tuple):
         return [token for line in tokens for token in line]
     return tokens
 
 
-def _check_tokens_list(tokens):
+def _check_tokens_list(tokens: list[str]) -> None:
     wrong = [token for token in tokens if not isinstance(token, str)]
     if wrong:
         raise ValueError(f"tokens must be strings, but one is {wrong[0]!r}")

@@ -4,7 +4,7 @@ import collections
 import math
 
 
-def bleu(pred_seq, label_seq, k):
+def bleu(pred_seq: str, label_seq: str, k: int) -> float:
     r"""D2L's BLEU of one predicted sentence against one reference, from 0 to 1.
 
     Both are strings of tokens separated by single spaces. With :math:`p_n` the share of the
@@ -36,5 +36,5 @@ def bleu(pred_seq, label_seq, k):
     return score
 
 
-def _ngrams(tokens, n):
+def _ngrams(tokens: list[str], n: int) -> collections.Counter[tuple[str, ...]]:
     return collections.Counter(tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
