@@ -209,18 +209,10 @@ def _checkpoint(tensors: Arrays, content: dict[str, Any]) -> Checkpoint:
         raise CheckpointError("has no parameters")
     if not isinstance(content["info"], dict):
         raise CheckpointError(f"its info is {content['info']!r}, but must be a dictionary")
-    training = None
+    training: State | None = None
     if content["num_steps"] is not None:
-        training = {"num_steps": content["num_steps"]}
-        for moment in MOMENTS:
-            prefix = f"training.{moment}."
-            training[moment] = {
-                k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)
-            }
-            if training[moment].keys() != parameters.keys():
-                raise CheckpointError(
-                    f"its training state ({moment}) has not the parameters' names"
-                )
+        m, v = (_moment(moment, tensors, parameters) for moment in MOMENTS)
+        training = {"num_steps": content["num_steps"], "m": m, "v": v}
     model = content["model"]
     _check_description(model)
     _check_vocab(model, "encoder", "src_vocab", vocabularies)
@@ -233,6 +225,15 @@ def _checkpoint(tensors: Arrays, content: dict[str, Any]) -> Checkpoint:
         info=content["info"],
         **vocabularies,
     )
+
+
+def _moment(moment: str, tensors: Arrays, parameters: Arrays) -> Arrays:
+    """Return one of Adam's moments, by canonical name."""
+    prefix = f"training.{moment}."
+    found = {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)}
+    if found.keys() != parameters.keys():
+        raise CheckpointError(f"its training state ({moment}) has not the parameters' names")
+    return found
 
 
 def _check_description(model: Any) -> None:
