@@ -79,7 +79,8 @@ def _read_lines(file: Path | None) -> list[str]:
             decoded.append(" ".join(line.decode().split()))
         except UnicodeDecodeError as error:
             raise UserError(
-                f"{name}, line {number}: must be UTF-8, but byte {error.start + 1} is not"
+                f"{name}, line {number}: got byte {error.start + 1} that is not UTF-8,"
+                " must be UTF-8"
             ) from None
     return decoded
 

@@ -15,14 +15,26 @@ from d2l_ext.data.vocabulary import Vocab
 class BucketedData:
     """Pairs in batches of similar length, each padded to its bucket only.
 
-    A pair goes into the smallest of `buckets` that holds both its sentences with their ``<eos>``;
-    nothing is cut. Pairs that are longer than the largest bucket are left out, and `num_left_out`
-    says how many. Vocabularies are built from the pairs that are kept, unless they are given.
+    A pair goes into the smallest bucket that holds both its sentences with their ``<eos>``; nothing
+    is cut, and pairs that are longer than the largest bucket are left out.
 
-    `pairs` are those that are kept, `num_steps` is the size of the largest bucket, `num_tokens` the
-    number of target tokens, with ``<eos>``.
+    Args:
+        pairs: a list of (source, target) strings.
+        buckets: sizes, in tokens.
+        batch_size: pairs of a batch.
+        min_freq: a token seen less often is ``<unk>``.
+        src_vocab, tgt_vocab: by default built from the pairs that are kept.
 
-    Raises ValueError if no pair is kept.
+    Attributes:
+        pairs: those that are kept.
+        num_left_out: how many are not.
+        num_steps: the size of the largest bucket.
+        num_tokens: the number of target tokens, with ``<eos>``.
+        num_batches: the number of batches in an epoch.
+        pad, bos, eos: indices in the target vocabulary.
+
+    Raises:
+        ValueError: no pair is kept.
     """
 
     def __init__(
@@ -40,7 +52,8 @@ class BucketedData:
         kept = [i for i, sides in enumerate(tokens) if max(map(len, sides)) <= self.num_steps]
         if not kept:
             raise ValueError(
-                f"no sentence pair of {len(pairs)} has at most {self.num_steps} tokens on each side"
+                f"pairs: got {len(pairs)}, must have one of at most {self.num_steps} tokens on each"
+                " side"
             )
         self.pairs = [pairs[i] for i in kept]
         self.num_left_out = len(pairs) - len(kept)

@@ -17,18 +17,25 @@ def bucketed_batches(
     tgt_pad: int,
     bos: int,
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yield (src, tgt_in, src_valid_len, tgt_out) for `examples` of different lengths.
+    """Yield (src, tgt_in, src_valid_len, tgt_out) for examples of different lengths.
 
-    `examples` is a list of (source indices, target indices), each ending with ``<eos>``. An
-    example goes into the smallest of `buckets` that is at least as large as both its lengths, and
-    a batch holds examples of one bucket only, padded to its size: arrays (n, bucket), int64, and
+    An example goes into the smallest bucket that is at least as large as both its lengths, and a
+    batch holds examples of one bucket only, padded to its size: arrays (n, bucket), int64, and
     lengths (n,). So a framework that compiles for each shape compiles for at most two shapes per
     bucket: a full batch and the smaller last one.
 
     Every example occurs once an epoch. The order, within buckets and of the batches, is drawn
-    from (`seed`, `epoch`). `src_pad`, `tgt_pad` and `bos` are the indices of those tokens.
+    from (seed, epoch).
 
-    Raises ValueError if a sentence is longer than the largest bucket or has no token.
+    Args:
+        examples: (source indices, target indices), each ending with ``<eos>``.
+        batch_size: the largest n.
+        seed, epoch: of the order.
+        buckets: sizes.
+        src_pad, tgt_pad, bos: the indices of those tokens.
+
+    Raises:
+        ValueError: a sentence that is longer than the largest bucket, or has no token.
     """
     rng = np.random.default_rng([seed, epoch])
     chunks = []
@@ -57,13 +64,13 @@ def _fill(
         length = max(len(source), len(target))
         if min(len(source), len(target)) == 0:
             raise ValueError(
-                f"examples must have tokens on both sides, but example {index} has not"
+                f"examples: got no token on a side of example {index}, must have some on both"
             )
         fitting = [size for size in sizes if size >= length]
         if not fitting:
             raise ValueError(
-                f"buckets must reach the longest sentence, but are {sizes} "
-                f"and example {index} has {length} tokens"
+                f"buckets: got {sizes}, must reach the longest sentence:"
+                f" example {index} has {length} tokens"
             )
         filled[fitting[0]].append(index)
     return {size: members for size, members in filled.items() if members}

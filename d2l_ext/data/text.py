@@ -25,16 +25,17 @@ def preprocess(text: str) -> str:
 
 
 def tokenize(sentence: str) -> list[str]:
-    """Split a preprocessed sentence on spaces and append ``<eos>``; returns a list of tokens.
+    """Split a preprocessed sentence on spaces and append ``<eos>``; several spaces count as one.
 
-    Several spaces count as one. Raises ValueError for an empty sentence, which would have nothing
-    to translate, and for one with a tab or a line end, which is a line of a file, not a sentence.
+    Raises:
+        ValueError: an empty sentence, which would have nothing to translate, or one with a tab or a
+            line end, which is a line of a file, not a sentence.
     """
     if "\t" in sentence or "\n" in sentence:
-        raise ValueError(f"sentence must have no tab and no line end, but is {sentence!r}")
+        raise ValueError(f"sentence: got {sentence!r}, must have no tab and no line end")
     tokens = [token for token in sentence.split(" ") if token]
     if not tokens:
-        raise ValueError(f"sentence must have at least one word, but is {sentence!r}")
+        raise ValueError(f"sentence: got {sentence!r}, must have at least one word")
     return [*tokens, EOS]
 
 

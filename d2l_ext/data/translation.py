@@ -24,28 +24,34 @@ Arrays: TypeAlias = tuple[
 class TranslationData:
     """The first ``num_train + num_val`` of `pairs`, in their order, as arrays.
 
-    `pairs` is a list of (source, target) strings, as `load_pairs` returns them. Every sentence
-    ends with ``<eos>`` and is brought to `num_steps` tokens: a shorter one is filled with
-    ``<pad>``, a longer one is cut, as in D2L, and then has no ``<eos>``.
-
-    The arrays are int64 and cover the training pairs first and then the validation pairs, n in
-    all (`arrays` is the tuple of the four):
-
-    - `src` (n, num_steps): source tokens,
-    - `tgt_in` (n, num_steps): ``<bos>`` and all target tokens but the last, the decoder's input,
-    - `src_valid_len` (n,): number of source tokens that are not ``<pad>``, with ``<eos>``,
-    - `tgt_out` (n, num_steps): target tokens, what the decoder should say.
-
-    `src_vocab` and `tgt_vocab` are built from these n pairs, after cutting, as in D2L; a token
-    seen less than `min_freq` times is ``<unk>``. `pad`, `bos` and `eos` are target indices.
+    Every sentence ends with ``<eos>`` and is brought to `num_steps` tokens: a shorter one is filled
+    with ``<pad>``, a longer one is cut, as in D2L, and then has no ``<eos>``.
 
     D2L's class yields one pair more (641 where 512 + 128 are asked for, its loop ends one line
     late); this one yields what is asked for, so one validation pair and possibly the vocabulary
     differ. With ``num_val`` lowered by one, D2L's arrays are exactly these. The special tokens
     are always in the vocabulary here, in D2L only if they occur `min_freq` times.
 
-    Raises ValueError for sizes that are not positive (`num_val` may be 0), for fewer pairs than
-    asked for, and for a sentence with no word.
+    Args:
+        pairs: a list of (source, target) strings, as `load_pairs` returns them.
+        num_steps: tokens of a sentence.
+        num_train, num_val: how many pairs are for training, and for validation.
+        batch_size: pairs of a batch.
+        min_freq: a token seen less often is ``<unk>``.
+
+    Attributes:
+        src: source tokens (n, num_steps), int64 as all of them, of the training pairs first and
+            then the validation pairs, n in all.
+        tgt_in: ``<bos>`` and all target tokens but the last (n, num_steps), the decoder's input.
+        src_valid_len: number of source tokens that are not ``<pad>``, with ``<eos>`` (n,).
+        tgt_out: target tokens (n, num_steps), what the decoder should say.
+        arrays: the tuple of these four.
+        src_vocab, tgt_vocab: built from these n pairs, after cutting, as in D2L.
+        pad, bos, eos: indices in the target vocabulary.
+
+    Raises:
+        ValueError: sizes that are not positive (`num_val` may be 0), fewer pairs than asked for, or
+            a sentence with no word.
     """
 
     def __init__(
@@ -61,8 +67,8 @@ class TranslationData:
         _check_sizes(0, num_val=num_val)
         if len(pairs) < num_train + num_val:
             raise ValueError(
-                f"pairs must be at least num_train + num_val = {num_train + num_val}, "
-                f"but are {len(pairs)}"
+                f"pairs: got {len(pairs)}, must be at least num_train + num_val ="
+                f" {num_train + num_val}"
             )
         self.num_steps, self.num_train, self.num_val = num_steps, num_train, num_val
         self.batch_size, self.min_freq = batch_size, min_freq
@@ -100,17 +106,19 @@ class TranslationData:
         return self.tgt_vocab[EOS]
 
     def build(self, src_sentences: Sequence[str], tgt_sentences: Sequence[str]) -> Arrays:
-        """The four arrays, in the order of `arrays`, of new sentences (two lists of strings).
+        """Return the four arrays, in the order of `arrays`, of new sentences.
 
-        Words that the vocabularies do not have become ``<unk>``. Raises ValueError if there are
-        none, if the lists differ in length, or for a sentence with no word.
+        Words that the vocabularies do not have become ``<unk>``.
+
+        Raises:
+            ValueError: no sentences, lists of different lengths, or a sentence with no word.
         """
         _check_sentences("src_sentences", src_sentences)
         _check_sentences("tgt_sentences", tgt_sentences)
         if len(src_sentences) != len(tgt_sentences):
             raise ValueError(
-                "src_sentences and tgt_sentences must have the same length, "
-                f"but have {len(src_sentences)} and {len(tgt_sentences)}"
+                f"tgt_sentences: got {len(tgt_sentences)}, must be as many as src_sentences,"
+                f" {len(src_sentences)}"
             )
         return self._arrays(self._padded(src_sentences), self._padded(tgt_sentences))
 
@@ -147,10 +155,10 @@ class TranslationData:
 def _check_sizes(least: int, **sizes: int) -> None:
     for name, size in sizes.items():
         if size < least:
-            raise ValueError(f"{name} must be at least {least}, but is {size}")
+            raise ValueError(f"{name}: got {size}, must be at least {least}")
 
 
 def _check_sentences(name: str, sentences: Sequence[str]) -> None:
     # A string is a sequence of strings too, and would pass for a list of one-letter sentences.
     if isinstance(sentences, str) or len(sentences) == 0:
-        raise ValueError(f"{name} must be a list of at least one sentence, but is {sentences!r}")
+        raise ValueError(f"{name}: got {sentences!r}, must be a list of at least one sentence")

@@ -13,12 +13,15 @@ UNK = "<unk>"
 class Vocab:
     """Tokens with the indices that D2L 1.0's ``Vocab`` gives them: in sorted order.
 
-    `tokens` is a list of tokens or a list of lists of tokens. A token is kept if it occurs at
-    least `min_freq` times or is one of `reserved_tokens`; ``<unk>`` is always kept and stands for
-    every other token.
+    Args:
+        tokens: a list of tokens or a list of lists of tokens.
+        min_freq: a token is kept if it occurs so often.
+        reserved_tokens: are always kept, as is ``<unk>``, which stands for every other token.
 
-    `idx_to_token` is the list of kept tokens, `token_to_idx` its inverse, and `token_freqs` lists
-    (token, count) of all tokens seen, the most frequent first.
+    Attributes:
+        idx_to_token: the list of kept tokens.
+        token_to_idx: its inverse.
+        token_freqs: (token, count) of all tokens seen, the most frequent first.
     """
 
     def __init__(
@@ -63,16 +66,18 @@ class Vocab:
     def to_tokens(self, indices: Sequence[int] | np.ndarray) -> list[str]: ...
 
     def to_tokens(self, indices: Any) -> Any:
-        """The token of an index, or the list of tokens of a list or 1-D array of indices.
+        """Return the token of an index, or the list of tokens of a list or 1-D array of indices.
 
         A list always gives a list, also with one element or none, where D2L's method fails.
-        Raises IndexError for an index outside ``0 .. len(self) - 1``.
+
+        Raises:
+            IndexError: an index outside ``0 .. len(self) - 1``.
         """
         if getattr(indices, "ndim", 0) > 0 or isinstance(indices, list | tuple):
             return [self.to_tokens(index) for index in indices]
         index = operator.index(indices)
         if not 0 <= index < len(self):
-            raise IndexError(f"indices must be from 0 to {len(self) - 1}, but one is {index}")
+            raise IndexError(f"indices: got {index}, must be from 0 to {len(self) - 1}")
         return self.idx_to_token[index]
 
     @property
@@ -86,10 +91,12 @@ class Vocab:
 
     @classmethod
     def from_tokens_list(cls, tokens: Sequence[str]) -> "Vocab":
-        """The vocabulary whose `to_list` was `tokens`; the indices are the places in the list.
+        """Return the vocabulary whose `to_list` was `tokens`; indices are places in the list.
 
-        Counts are not stored, so `token_freqs` is empty. Raises ValueError if a token is not a
-        string or occurs twice, or if ``<unk>`` is missing.
+        Counts are not stored, so `token_freqs` is empty.
+
+        Raises:
+            ValueError: a token is not a string or occurs twice, or ``<unk>`` is missing.
         """
         tokens = list(tokens)
         _check_tokens_list(tokens)
@@ -107,9 +114,9 @@ def _flatten(tokens: Sequence[Any]) -> Sequence[str]:
 def _check_tokens_list(tokens: list[str]) -> None:
     wrong = [token for token in tokens if not isinstance(token, str)]
     if wrong:
-        raise ValueError(f"tokens must be strings, but one is {wrong[0]!r}")
+        raise ValueError(f"tokens: got {wrong[0]!r}, must be strings")
     repeated = [token for token, count in collections.Counter(tokens).items() if count > 1]
     if repeated:
-        raise ValueError(f"tokens must be distinct, but {repeated[0]!r} occurs more than once")
+        raise ValueError(f"tokens: got {repeated[0]!r} more than once, must be distinct")
     if UNK not in tokens:
-        raise ValueError(f"tokens must contain {UNK!r}, but does not ({len(tokens)} tokens)")
+        raise ValueError(f"tokens: got {len(tokens)} without {UNK!r}, must contain it")

@@ -208,7 +208,7 @@ def _checkpoint(tensors: Arrays, content: dict[str, Any]) -> Checkpoint:
     if not parameters:
         raise CheckpointError("has no parameters")
     if not isinstance(content["info"], dict):
-        raise CheckpointError(f"its info is {content['info']!r}, but must be a dictionary")
+        raise CheckpointError(f"its info: got {content['info']!r}, must be a dictionary")
     training: State | None = None
     if content["num_steps"] is not None:
         m, v = (_moment(moment, tensors, parameters) for moment in MOMENTS)

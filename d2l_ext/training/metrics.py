@@ -20,10 +20,12 @@ def bleu(pred_seq: str, label_seq: str, k: int) -> float:
     of the literature; for that there is sacrebleu.
 
     An empty prediction scores 0.0, also against an empty reference, to which ``d2l.bleu`` gives 1.
-    Raises ValueError if `k` is less than 1.
+
+    Raises:
+        ValueError: k is less than 1.
     """
     if k < 1:
-        raise ValueError(f"k must be at least 1, but is {k}")
+        raise ValueError(f"k: got {k}, must be at least 1")
     if not pred_seq:
         return 0.0
     pred_tokens, label_tokens = pred_seq.split(" "), label_seq.split(" ")
