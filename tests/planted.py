@@ -6,18 +6,17 @@ would not notice it in a port either.
 
 import contextlib
 import dataclasses
-import functools
 import importlib
 import importlib.machinery
 import sys
 from pathlib import Path
 
+from shared import question
+
 import d2l_ext
-from d2l_ext.agreement.cases.catalogue import catalogue
-from d2l_ext.agreement.judging.verdict import Question, verdicts
+from d2l_ext.agreement.judging.verdict import verdicts
 
 PACKAGE = Path(d2l_ext.__file__).parent
-CATALOGUE = catalogue()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,11 +101,6 @@ def _take_out(package):
     """Remove a package's modules from the loaded ones, and return them."""
     names = [n for n in sys.modules if n == package or n.startswith(package + ".")]
     return {name: sys.modules.pop(name) for name in names}
-
-
-@functools.cache
-def question(name):
-    return Question(CATALOGUE[name])
 
 
 def failure(name, backend, dtype):
