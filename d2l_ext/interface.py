@@ -480,7 +480,7 @@ class Decoding(ABC):
 
     def reorder(self, rows):
         """Continue with these rows (indices; repeating and leaving out are allowed)."""
-        self._state = self._select(self._state, self.model.backend.array(np.asarray(rows)))
+        self._state = self._take_rows(self._state, self.model.backend.array(np.asarray(rows)))
 
     @property
     def attention_weights(self):
@@ -494,4 +494,4 @@ class Decoding(ABC):
     def _advance(self, tokens, state, k): ...
 
     @abstractmethod
-    def _select(self, state, rows): ...
+    def _take_rows(self, state, rows): ...

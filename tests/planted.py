@@ -176,8 +176,8 @@ BUGS = [
         (
             "the caller's array is changed",
             "masking",
-            "    some = mask.any(dim=-1, keepdim=True)\n",
-            "    some = mask.any(dim=-1, keepdim=True)\n    X.data.masked_fill_(~mask, 0)\n",
+            "    has_key = mask.any(dim=-1, keepdim=True)\n",
+            "    has_key = mask.any(dim=-1, keepdim=True)\n    X.data.masked_fill_(~mask, 0)\n",
             *SOFTMAX,
         ),
         (
@@ -296,7 +296,7 @@ BUGS = [
         (
             "the decoder attends to padding",
             "bahdanau",
-            "mask = attend(num_keys, enc_valid_lens)",
+            "mask = combine_masks(num_keys, enc_valid_lens)",
             "mask = None",
             "bahdanau/Seq2SeqAttentionDecoder/lengths",
         ),
@@ -310,8 +310,8 @@ BUGS = [
         (
             "a beam keeps another's state",
             "bahdanau",
-            "tuple(h[rows] for h in layer)",
-            "tuple(h for h in layer)",
+            "H[:, rows]",
+            "H",
             *BAHDANAU,
         ),
         (
@@ -404,7 +404,7 @@ BUGS = [
         (
             "an empty row is uniform",
             "masking",
-            "axis=-1) * some\n",
+            "axis=-1) * has_key\n",
             "axis=-1)\n",
             *SOFTMAX,
         ),
@@ -653,7 +653,7 @@ BUGS = [
             "a stale hidden state is returned",
             "bahdanau",
             "        logits = self.dense(outputs).swapaxes(0, 1)\n"
-            "        return logits, [enc_outputs, join(states), enc_valid_lens, keys]",
+            "        return logits, [enc_outputs, stack_states(states), enc_valid_lens, keys]",
             "        logits = self.dense(outputs).swapaxes(0, 1)\n"
             "        return logits, [enc_outputs, hidden_state, enc_valid_lens, keys]",
             "bahdanau/Seq2SeqAttentionDecoder/all",
@@ -710,7 +710,7 @@ BUGS = [
         (
             "the source's lengths are ignored",
             "transformer",
-            "enc_mask = attend(enc_outputs.shape[1], enc_valid_lens)",
+            "enc_mask = combine_masks(enc_outputs.shape[1], enc_valid_lens)",
             "enc_mask = None",
             "transformer/TransformerDecoderBlock/",
         ),
@@ -791,8 +791,8 @@ BUGS = [
         (
             "no gradient through the weights",
             "scoring",
-            "weights = softmax(scores, mask)",
-            "weights = tf.stop_gradient(softmax(scores, mask))",
+            "weights = unchecked_masked_softmax(scores, mask)",
+            "weights = tf.stop_gradient(unchecked_masked_softmax(scores, mask))",
             *DOT,
         ),
         (
@@ -868,7 +868,7 @@ BUGS = [
         (
             "the decoder attends to padding",
             "bahdanau",
-            "attend_to = attend(num_keys, enc_valid_lens)",
+            "attend_to = combine_masks(num_keys, enc_valid_lens)",
             "attend_to = None",
             "bahdanau/Seq2SeqAttentionDecoder/lengths",
         ),

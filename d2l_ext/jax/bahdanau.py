@@ -5,9 +5,10 @@ import functools
 from flax import nnx
 from jax import numpy as jnp
 
+from d2l_ext.interface import nest
 from d2l_ext.jax.layers import Embedding, Linear
-from d2l_ext.jax.masking import attend, check_masks
-from d2l_ext.jax.recurrent import GRUStack, LSTMStack, join, loop, split
+from d2l_ext.jax.masking import check_masks, combine_masks
+from d2l_ext.jax.recurrent import GRUStack, LSTMStack, loop, stack_states, unstack_states
 from d2l_ext.jax.scoring import AdditiveAttention, pool, scoring
 from d2l_ext.jax.seq2seq import Decoder
 
@@ -43,14 +44,14 @@ class AttentionDecoder(Decoder):
         check_masks((outputs.shape[0], 1, outputs.shape[1]), enc_valid_lens)
         return [outputs, hidden_state, enc_valid_lens, self.attention.prepare_keys(outputs)]
 
-    def complete(self, state):
+    def with_prepared_keys(self, state):
         """Prepare the keys if the state has D2L's three entries only."""
         return state if len(state) > 3 else [*state, self.attention.prepare_keys(state[0])]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, enc_valid_lens, keys = state
-        hidden_state = join([tuple(h[rows] for h in layer) for layer in split(hidden_state)])
+        hidden_state = nest(lambda H: H[:, rows], hidden_state)
         lens = None if enc_valid_lens is None else enc_valid_lens[rows]
         return [enc_outputs[rows], hidden_state, lens, keys[rows]]
 
@@ -82,9 +83,9 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
             Logits (batch, num_steps, vocab_size) and the new state.
         """
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.with_prepared_keys(state)
         batch, num_keys, num_hiddens = enc_outputs.shape
-        mask = attend(num_keys, enc_valid_lens)
+        mask = combine_masks(num_keys, enc_valid_lens)
         embs = self.embedding(X.T)  # (num_steps, batch, embed_size)
         # The first layer's input is [context, embedding]; the embedding's part of its gates does
         # not depend on the recurrence.
@@ -104,10 +105,10 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
             return states, (states[-1][0], weights)
 
         inputs = (emb_gates, rnn_masks, pool_mask)
-        states, (outputs, weights) = loop(step, split(hidden_state), inputs)
+        states, (outputs, weights) = loop(step, unstack_states(hidden_state), inputs)
         self.keep("_attention_weights", weights)
         logits = self.dense(outputs).swapaxes(0, 1)
-        return logits, [enc_outputs, join(states), enc_valid_lens, keys]
+        return logits, [enc_outputs, stack_states(states), enc_valid_lens, keys]
 
 
 class LSTMAttentionDecoder(Seq2SeqAttentionDecoder):
@@ -139,13 +140,15 @@ class LuongDecoder(AttentionDecoder):
     def __call__(self, X, state, training=False):
         """Decode ids; as `Seq2SeqAttentionDecoder`."""
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
-        outputs, states = self.rnn(self.embedding(X.T), split(hidden_state), training=training)
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.with_prepared_keys(state)
+        outputs, states = self.rnn(
+            self.embedding(X.T), unstack_states(hidden_state), training=training
+        )
         queries = outputs.swapaxes(0, 1)  # (batch, num_steps, num_hiddens)
         scores = self.attention.score(queries, keys)
-        mask = attend(keys.shape[1], enc_valid_lens)
+        mask = combine_masks(keys.shape[1], enc_valid_lens)
         dropout = functools.partial(self.attention.dropout, training=training)
         contexts, weights = pool(scores, enc_outputs, mask, dropout)
         self.keep("_attention_weights", weights.swapaxes(0, 1)[:, :, None])
         attentional = jnp.tanh(self.W_c(jnp.concatenate((contexts, queries), axis=-1)))
-        return self.dense(attentional), [enc_outputs, join(states), enc_valid_lens, keys]
+        return self.dense(attentional), [enc_outputs, stack_states(states), enc_valid_lens, keys]

@@ -18,13 +18,13 @@ from d2l_ext.config import Configured
 GENERATOR = np.random.default_rng(0)  # of the weights of modules that are used on their own
 
 
-def seen(x):
+def spec(x):
     """Describe an array to `checks`; None stays None."""
     if x is None:
         return None
     traced = isinstance(x, jax.core.Tracer)
     dtype = jnp.result_type(x).name
-    return checks.Seen(jnp.shape(x), dtype, None if traced else lambda: np.asarray(x))
+    return checks.Spec(jnp.shape(x), dtype, None if traced else lambda: np.asarray(x))
 
 
 class Module(Configured, nnx.Module):

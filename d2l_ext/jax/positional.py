@@ -4,7 +4,7 @@ import jax
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Dropout, Embedding, Module, seen
+from d2l_ext.jax.layers import Dropout, Embedding, Module, spec
 from d2l_ext.tables import sinusoids
 
 
@@ -18,7 +18,7 @@ class PositionalEncoding(Module):
     def check(self, X, offset=0):
         """Raise a ValueError where the inputs do not fit."""
         traced = isinstance(offset, jax.core.Tracer)
-        checks.positions(seen(X), None if traced else int(offset), **self.config)
+        checks.positions(spec(X), None if traced else int(offset), **self.config)
 
     def __call__(self, X, offset=0, training=False):
         """Add the encoding of positions offset, offset + 1, ...

@@ -11,7 +11,7 @@ from jax import numpy as jnp
 
 from d2l_ext import checks
 from d2l_ext.interface import leaves
-from d2l_ext.jax.layers import Dropout, Module, matrix, parameter, seen
+from d2l_ext.jax.layers import Dropout, Module, matrix, parameter, spec
 
 
 def gru_step(gates, state, weight_hh, bias_hh):
@@ -202,14 +202,14 @@ class LSTMStack(Stack):
     step, num_gates, num_states = staticmethod(lstm_step), 4, 2
 
 
-def join(states):
+def stack_states(states):
     """Stack the layers' states: one array (num_layers, batch, num_hiddens), or a tuple of two."""
     joined = tuple(jnp.stack(arrays) for arrays in zip(*states, strict=True))
     return joined if len(joined) > 1 else joined[0]
 
 
-def split(state):
-    """Undo `join`."""
+def unstack_states(state):
+    """Undo `stack_states`."""
     arrays = state if isinstance(state, (tuple, list)) else (state,)
     return list(zip(*arrays, strict=True))
 
@@ -224,8 +224,8 @@ class _Recurrent(Module):
 
     def check(self, inputs, H_c=None, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""
-        states = [seen(H) for H in leaves(H_c)]
-        checks.recurrent_inputs(seen(inputs), states, seen(valid_lens), **self.config)
+        states = [spec(H) for H in leaves(H_c)]
+        checks.recurrent_inputs(spec(inputs), states, spec(valid_lens), **self.config)
 
     def __call__(self, inputs, H_c=None, valid_lens=None, training=False):
         """Run over whole sequences.
@@ -241,9 +241,9 @@ class _Recurrent(Module):
             Outputs (num_steps, batch, num_hiddens) and the final state, like H_c.
         """
         self.check(inputs, H_c, valid_lens)
-        states = None if H_c is None else split(H_c)
+        states = None if H_c is None else unstack_states(H_c)
         outputs, states = self.rnn(inputs, states, valid_lens, training)
-        return outputs, join(states)
+        return outputs, stack_states(states)
 
 
 class GRU(_Recurrent):

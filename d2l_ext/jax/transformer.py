@@ -12,7 +12,7 @@ from d2l_ext import checks
 from d2l_ext.interface import room
 from d2l_ext.jax.bahdanau import AttentionDecoder
 from d2l_ext.jax.layers import Dropout, Embedding, LayerNorm, LazyLinear, Linear, Module
-from d2l_ext.jax.masking import attend, check_masks
+from d2l_ext.jax.masking import check_masks, combine_masks
 from d2l_ext.jax.multihead import MultiHeadAttention
 from d2l_ext.jax.positional import PositionalEncoding
 from d2l_ext.jax.seq2seq import Encoder
@@ -187,7 +187,7 @@ class TransformerDecoderBlock(Module):
         caches, projected = list(caches), list(projected)
         if projected[self.i] is None:
             projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
-        enc_mask = attend(enc_outputs.shape[1], enc_valid_lens)
+        enc_mask = combine_masks(enc_outputs.shape[1], enc_valid_lens)
 
         def attend_to_past(x):
             caches[self.i] = append(caches[self.i], self.attention1.project(x, x), position)
@@ -264,7 +264,7 @@ class TransformerDecoder(AttentionDecoder):
         super().check(X, state)
         # In compiled code the position is known here or never.
         position = None if isinstance(state[4], jax.core.Tracer) else int(state[4])
-        H = checks.Seen((*X.shape, self.pos_encoding.num_hiddens), "float32")
+        H = checks.Spec((*X.shape, self.pos_encoding.num_hiddens), "float32")
         checks.positions(H, position, **self.pos_encoding.config)
 
     def init_state(self, enc_outputs, enc_valid_lens=None):
@@ -324,7 +324,7 @@ class TransformerDecoder(AttentionDecoder):
         caches = [grow(cache, pair) for cache, pair in zip(caches, projected, strict=True)]
         return [enc_outputs, enc_valid_lens, caches, projected, position]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 

@@ -12,7 +12,7 @@ from mxnet.gluon import nn
 from d2l_ext import checks
 from d2l_ext.config import Configured
 from d2l_ext.interface import leaves
-from d2l_ext.mxnet.layers import Dropout, linear, pieces, seen, sigmoid, tanh, unstack, where
+from d2l_ext.mxnet.layers import Dropout, linear, pieces, sigmoid, spec, tanh, unstack, where
 from d2l_ext.mxnet.masking import steps_below
 
 
@@ -208,14 +208,14 @@ class LSTMStack(Stack):
     step, num_gates, num_states = lstm_step, 4, 2
 
 
-def join(states):
+def stack_states(states):
     """Stack the layers' states: one array (num_layers, batch, num_hiddens), or a tuple of two."""
     joined = tuple(mnp.stack(arrays) for arrays in zip(*states, strict=True))
     return joined if len(joined) > 1 else joined[0]
 
 
-def split(state):
-    """Undo `join`."""
+def unstack_states(state):
+    """Undo `stack_states`."""
     arrays = state if isinstance(state, (tuple, list)) else (state,)
     return list(zip(*map(unstack, arrays), strict=True))
 
@@ -231,8 +231,8 @@ class _Recurrent(Configured, nn.Block):
 
     def check(self, inputs, H_c=None, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""
-        states = [seen(H) for H in leaves(H_c)]
-        checks.recurrent_inputs(seen(inputs), states, seen(valid_lens), **self.config)
+        states = [spec(H) for H in leaves(H_c)]
+        checks.recurrent_inputs(spec(inputs), states, spec(valid_lens), **self.config)
 
     def forward(self, inputs, H_c=None, valid_lens=None):
         """Run over whole sequences.
@@ -247,8 +247,8 @@ class _Recurrent(Configured, nn.Block):
             Outputs (num_steps, batch, num_hiddens) and the final state, like H_c.
         """
         self.check(inputs, H_c, valid_lens)
-        outputs, states = self.rnn(inputs, None if H_c is None else split(H_c), valid_lens)
-        return outputs, join(states)
+        outputs, states = self.rnn(inputs, None if H_c is None else unstack_states(H_c), valid_lens)
+        return outputs, stack_states(states)
 
 
 class GRU(_Recurrent):

@@ -11,7 +11,7 @@ from d2l_ext.config import Configured
 from d2l_ext.interface import nest
 from d2l_ext.mxnet.bahdanau import AttentionDecoder
 from d2l_ext.mxnet.layers import Dropout, LayerNorm, gelu
-from d2l_ext.mxnet.masking import attend, check_masks, steps_below
+from d2l_ext.mxnet.masking import check_masks, combine_masks, steps_below
 from d2l_ext.mxnet.multihead import MultiHeadAttention
 from d2l_ext.mxnet.positional import PositionalEncoding
 from d2l_ext.mxnet.seq2seq import Encoder
@@ -187,7 +187,7 @@ class TransformerDecoderBlock(Configured, nn.Block):
             Projected keys and values (batch * num_heads, num_keys, num_hiddens / num_heads), and
             a mask (batch * num_heads, 1, num_keys) or None.
         """
-        mask, inner = attend(enc_outputs.shape[1], enc_valid_lens), self.attention2
+        mask, inner = combine_masks(enc_outputs.shape[1], enc_valid_lens), self.attention2
         mask = None if mask is None else mnp.repeat(mask, inner.num_heads, axis=0)
         return *inner.project(enc_outputs, enc_outputs), mask
 
@@ -281,7 +281,7 @@ class TransformerDecoder(AttentionDecoder):
     def check(self, X, state):
         """Raise a ValueError where the inputs do not fit."""
         super().check(X, state)
-        H = checks.Seen((*X.shape, self.config["num_hiddens"]), "float32")
+        H = checks.Spec((*X.shape, self.config["num_hiddens"]), "float32")
         checks.positions(H, int(state[4]), **self.pos_encoding.config)
 
     def init_state(self, enc_outputs, enc_valid_lens=None):
@@ -325,7 +325,7 @@ class TransformerDecoder(AttentionDecoder):
         logits = self.dense(H if self.ln is None else self.ln(H))
         return logits, [*state[:4], position + X.shape[1]]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 

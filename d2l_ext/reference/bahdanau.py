@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from d2l_ext.interface import nest
 from d2l_ext.reference.layers import Embedding, Linear
-from d2l_ext.reference.masking import attend, check_masks
-from d2l_ext.reference.recurrent import GRUStack, LSTMStack, join, split
+from d2l_ext.reference.masking import check_masks, combine_masks
+from d2l_ext.reference.recurrent import GRUStack, LSTMStack, stack_states, unstack_states
 from d2l_ext.reference.scoring import AdditiveAttention, pool, scoring
 from d2l_ext.reference.seq2seq import Decoder
 
@@ -34,14 +35,14 @@ class AttentionDecoder(Decoder):
         """Return the number of sentences of a state."""
         return state[0].shape[0]
 
-    def complete(self, state):
+    def with_prepared_keys(self, state):
         """Prepare the keys if the state has D2L's three entries only."""
         return state if len(state) > 3 else [*state, self.attention.prepare_keys(state[0])]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, enc_valid_lens, keys = state
-        hidden_state = join([tuple(h[rows] for h in layer) for layer in split(hidden_state)])
+        hidden_state = nest(lambda H: H[:, rows], hidden_state)
         lens = None if enc_valid_lens is None else enc_valid_lens[rows]
         return [enc_outputs[rows], hidden_state, lens, keys[rows]]
 
@@ -71,13 +72,13 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
             Logits (batch, num_steps, vocab_size) and the new state.
         """
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.with_prepared_keys(state)
         batch, num_keys = enc_outputs.shape[:2]
-        mask = attend(num_keys, enc_valid_lens)
+        mask = combine_masks(num_keys, enc_valid_lens)
         embs = self.embedding(np.asarray(X).T)  # (num_steps, batch, embed_size)
         rnn_masks = self.rnn.masks(len(embs), batch)
         pool_mask = self.attention.dropout.mask((len(embs), batch, 1, num_keys))
-        states, outputs, self.attention_weights = split(hidden_state), [], []
+        states, outputs, self.attention_weights = unstack_states(hidden_state), [], []
         for t, emb in enumerate(embs):
             query = states[-1][0][:, None]  # (batch, 1, num_hiddens)
             drop = None if pool_mask is None else pool_mask[t].__mul__
@@ -87,7 +88,7 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
             outputs.append(states[-1][0])
             self.attention_weights.append(weights)
         logits = np.swapaxes(self.dense(np.stack(outputs)), 0, 1)
-        return logits, [enc_outputs, join(states), enc_valid_lens, keys]
+        return logits, [enc_outputs, stack_states(states), enc_valid_lens, keys]
 
 
 class LSTMAttentionDecoder(Seq2SeqAttentionDecoder):
@@ -118,12 +119,12 @@ class LuongDecoder(AttentionDecoder):
     def forward(self, X, state):
         """Decode ids; as `Seq2SeqAttentionDecoder`."""
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
-        outputs, states = self.rnn(self.embedding(np.asarray(X).T), split(hidden_state))
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.with_prepared_keys(state)
+        outputs, states = self.rnn(self.embedding(np.asarray(X).T), unstack_states(hidden_state))
         queries = np.swapaxes(outputs, 0, 1)  # (batch, num_steps, num_hiddens)
         scores = self.attention.score(queries, keys)
-        mask = attend(scores.shape[-1], enc_valid_lens)
+        mask = combine_masks(scores.shape[-1], enc_valid_lens)
         contexts, weights = pool(scores, enc_outputs, mask, self.attention.dropout)
         self.attention_weights = list(np.swapaxes(weights, 0, 1)[:, :, None])
         attentional = np.tanh(self.W_c(np.concatenate((contexts, queries), axis=-1)))
-        return self.dense(attentional), [enc_outputs, join(states), enc_valid_lens, keys]
+        return self.dense(attentional), [enc_outputs, stack_states(states), enc_valid_lens, keys]

@@ -14,12 +14,12 @@ from d2l_ext import checks
 from d2l_ext.config import Configured
 
 
-def seen(x):
+def spec(x):
     """Describe an array to `checks`; None stays None."""
     if x is None:
         return None
     x = np.asarray(x)
-    return checks.Seen(x.shape, x.dtype.name, lambda: x)
+    return checks.Spec(x.shape, x.dtype.name, lambda: x)
 
 
 def sigmoid(x):

@@ -3,8 +3,8 @@
 import numpy as np
 
 from d2l_ext import checks
-from d2l_ext.reference.layers import Linear, Module, seen
-from d2l_ext.reference.masking import attend, check_masks
+from d2l_ext.reference.layers import Linear, Module, spec
+from d2l_ext.reference.masking import check_masks, combine_masks
 from d2l_ext.reference.scoring import DotProductAttention, pool
 
 
@@ -31,7 +31,7 @@ class MultiHeadAttention(Module):
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
-        q, k, v = seen(queries), seen(keys), seen(values)
+        q, k, v = spec(queries), spec(keys), spec(values)
         checks.attention_inputs(q, k, v, same_size=False)
         check_masks(q.shape[:2] + k.shape[1:2], valid_lens, mask)
 
@@ -50,7 +50,7 @@ class MultiHeadAttention(Module):
             (batch, num_queries, num_hiddens).
         """
         self.check(queries, keys, values, valid_lens, mask)
-        mask = attend(keys.shape[1], valid_lens, mask)
+        mask = combine_masks(keys.shape[1], valid_lens, mask)
         return self.attend(queries, *self.project(keys, values), mask)
 
     def project(self, keys, values):

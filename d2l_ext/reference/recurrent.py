@@ -8,7 +8,7 @@ import numpy as np
 
 from d2l_ext import checks
 from d2l_ext.interface import leaves
-from d2l_ext.reference.layers import Dropout, Module, seen, sigmoid
+from d2l_ext.reference.layers import Dropout, Module, sigmoid, spec
 
 
 def gru_step(gates, state, weight_hh, bias_hh):
@@ -186,14 +186,14 @@ class LSTMStack(Stack):
     step, num_gates, num_states = lstm_step, 4, 2
 
 
-def join(states):
+def stack_states(states):
     """Stack the layers' states: one array (num_layers, batch, num_hiddens), or a tuple of two."""
     joined = tuple(np.stack(arrays) for arrays in zip(*states, strict=True))
     return joined if len(joined) > 1 else joined[0]
 
 
-def split(state):
-    """Undo `join`."""
+def unstack_states(state):
+    """Undo `stack_states`."""
     arrays = state if isinstance(state, (tuple, list)) else (state,)
     return list(zip(*arrays, strict=True))
 
@@ -209,9 +209,9 @@ class _Recurrent(Module):
     def check(self, inputs, H_c=None, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""
         checks.recurrent_inputs(
-            seen(inputs),
-            [seen(H) for H in leaves(H_c)],
-            seen(valid_lens),
+            spec(inputs),
+            [spec(H) for H in leaves(H_c)],
+            spec(valid_lens),
             **self.config,
         )
 
@@ -228,9 +228,9 @@ class _Recurrent(Module):
             Outputs (num_steps, batch, num_hiddens) and the final state, like H_c.
         """
         self.check(inputs, H_c, valid_lens)
-        states = None if H_c is None else split(H_c)
+        states = None if H_c is None else unstack_states(H_c)
         outputs, states = self.rnn(inputs, states, valid_lens)
-        return outputs, join(states)
+        return outputs, stack_states(states)
 
 
 class GRU(_Recurrent):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from d2l_ext import checks
-from d2l_ext.reference.layers import Embedding, Linear, Module, seen
+from d2l_ext.reference.layers import Embedding, Linear, Module, spec
 from d2l_ext.reference.recurrent import GRU, LSTM, BidirectionalGRUStack
 
 
@@ -12,7 +12,7 @@ class Encoder(Module):
 
     def check(self, X, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""
-        checks.encoder_inputs(seen(X), seen(valid_lens), self.config["vocab_size"])
+        checks.encoder_inputs(spec(X), spec(valid_lens), self.config["vocab_size"])
 
     def forward(self, X, valid_lens=None):
         """Encode ids (batch, num_steps)."""
@@ -24,7 +24,7 @@ class Decoder(Module):
 
     def check(self, X, state):
         """Raise a ValueError where the inputs do not fit."""
-        checks.decoder_inputs(seen(X), self.batch_size(state), self.config["vocab_size"])
+        checks.decoder_inputs(spec(X), self.batch_size(state), self.config["vocab_size"])
 
     def batch_size(self, state):
         """Return the number of sentences of a state."""
@@ -38,7 +38,7 @@ class Decoder(Module):
         """Map ids (batch, num_steps) to logits (batch, num_steps, vocab_size) and a new state."""
         raise NotImplementedError
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch (repeated or left out), for beam search."""
         raise NotImplementedError
 
@@ -52,8 +52,8 @@ class EncoderDecoder(Module):
     def check(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
         """Raise a ValueError where the inputs do not fit."""
         self.encoder.check(enc_X, enc_valid_lens)
-        checks.encoder_decoder_inputs(seen(enc_X), seen(dec_X), seen(teacher_forcing))
-        checks.tokens("dec_X", seen(dec_X), self.decoder.config["vocab_size"])
+        checks.encoder_decoder_inputs(spec(enc_X), spec(dec_X), spec(teacher_forcing))
+        checks.tokens("dec_X", spec(dec_X), self.decoder.config["vocab_size"])
 
     def forward(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
         """Return the logits (batch, num_steps, vocab_size) of the target.
@@ -170,7 +170,7 @@ class Seq2SeqDecoder(Decoder):
         logits = np.swapaxes(self.dense(outputs), 0, 1)
         return logits, [enc_outputs, hidden_state, context]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, context = state
         return [enc_outputs[:, rows], hidden_state[:, rows], context[rows]]
@@ -199,7 +199,7 @@ class LSTMDecoder(Decoder):
         outputs, hidden_state = self.rnn(self.embedding(np.asarray(X).T), hidden_state)
         return np.swapaxes(self.dense(outputs), 0, 1), [enc_outputs, hidden_state]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, (H, C) = state
         return [enc_outputs[:, rows], (H[:, rows], C[:, rows])]
@@ -219,7 +219,7 @@ def masked_loss(Y_hat, Y, pad=None):
     Raises:
         ValueError: shapes that do not fit, or a label outside the vocabulary.
     """
-    checks.loss_inputs(seen(Y_hat), seen(Y))
+    checks.loss_inputs(spec(Y_hat), spec(Y))
     shifted = Y_hat - Y_hat.real.max(axis=-1, keepdims=True)
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     losses = -np.take_along_axis(log_probs, np.asarray(Y)[..., None], axis=-1)[..., 0]

@@ -7,7 +7,7 @@ import numpy as np
 from d2l_ext import checks
 from d2l_ext.reference.bahdanau import AttentionDecoder
 from d2l_ext.reference.layers import Dropout, Embedding, LayerNorm, Linear, Module, gelu, relu
-from d2l_ext.reference.masking import attend, check_masks
+from d2l_ext.reference.masking import check_masks, combine_masks
 from d2l_ext.reference.multihead import MultiHeadAttention
 from d2l_ext.reference.positional import PositionalEncoding
 from d2l_ext.reference.seq2seq import Encoder
@@ -173,7 +173,7 @@ class TransformerDecoderBlock(Module):
         caches, projected = list(caches), list(projected)
         if projected[self.i] is None:
             projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
-        enc_mask = attend(projected[self.i][0].shape[1], enc_valid_lens)
+        enc_mask = combine_masks(projected[self.i][0].shape[1], enc_valid_lens)
 
         def attend_to_past(x):
             keys, values = self.attention1.project(x, x)
@@ -272,7 +272,7 @@ class TransformerDecoder(AttentionDecoder):
         logits = self.dense(H if self.ln is None else self.ln(H))
         return logits, [*state[:4], position + X.shape[1]]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 

@@ -5,9 +5,10 @@ import functools
 import keras
 import tensorflow as tf
 
-from d2l_ext.tensorflow.layers import embedding, kept, linear, seen
-from d2l_ext.tensorflow.masking import attend, check_masks
-from d2l_ext.tensorflow.recurrent import GRUStack, LSTMStack, affine, join, split
+from d2l_ext.interface import nest
+from d2l_ext.tensorflow.layers import embedding, kept, linear, spec
+from d2l_ext.tensorflow.masking import check_masks, combine_masks
+from d2l_ext.tensorflow.recurrent import GRUStack, LSTMStack, affine, stack_states, unstack_states
 from d2l_ext.tensorflow.scoring import AdditiveAttention, pool, scoring
 from d2l_ext.tensorflow.seq2seq import Decoder
 
@@ -31,7 +32,7 @@ class AttentionDecoder(Decoder):
 
     def batch_size(self, state):
         """Return the number of sentences of a state."""
-        return seen(state[0]).shape[0]
+        return spec(state[0]).shape[0]
 
     def init_state(self, enc_outputs, enc_valid_lens=None):
         """Return [encoder outputs (batch, num_keys, num_hiddens), hidden state, lengths, keys].
@@ -42,20 +43,18 @@ class AttentionDecoder(Decoder):
         """
         outputs, hidden_state = enc_outputs
         outputs = tf.transpose(outputs, (1, 0, 2))
-        batch, num_keys, _ = seen(outputs).shape
+        batch, num_keys, _ = spec(outputs).shape
         check_masks((batch, 1, num_keys), enc_valid_lens)
         return [outputs, hidden_state, enc_valid_lens, self.attention.prepare_keys(outputs)]
 
-    def complete(self, state):
+    def with_prepared_keys(self, state):
         """Prepare the keys if the state has D2L's three entries only."""
         return state if len(state) > 3 else [*state, self.attention.prepare_keys(state[0])]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, enc_valid_lens, keys = state
-        hidden_state = join(
-            tf.nest.map_structure(lambda h: tf.gather(h, rows), split(hidden_state))
-        )
+        hidden_state = nest(lambda H: tf.gather(H, rows, axis=1), hidden_state)
         lens = None if enc_valid_lens is None else tf.gather(enc_valid_lens, rows)
         return [tf.gather(enc_outputs, rows), hidden_state, lens, tf.gather(keys, rows)]
 
@@ -91,9 +90,9 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
             Logits (batch, num_steps, vocab_size) and the new state.
         """
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.with_prepared_keys(state)
         batch, num_keys, num_hiddens = keras.ops.shape(enc_outputs)
-        attend_to = attend(num_keys, enc_valid_lens)
+        attend_to = combine_masks(num_keys, enc_valid_lens)
         embs = tf.transpose(self.embedding(X), (1, 0, 2))  # (num_steps, batch, embed_size)
         num_steps = keras.ops.shape(embs)[0]
         # The first layer's input is [context, embedding]; the embedding's part of its gates does
@@ -115,11 +114,11 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
             return self.rnn.advance(gates, states, rnn_masks), weights
 
         inputs = (emb_gates, rnn_masks, *([] if pool_mask is None else [pool_mask]))
-        start = split(hidden_state), tf.zeros((batch, 1, num_keys), embs.dtype)
+        start = unstack_states(hidden_state), tf.zeros((batch, 1, num_keys), embs.dtype)
         states, weights = tf.scan(step, inputs, start)
         self._attention_weights = kept(weights)
         logits = tf.transpose(self.dense(states[-1][0]), (1, 0, 2))
-        final = join(tf.nest.map_structure(lambda steps: steps[-1], states))
+        final = stack_states(tf.nest.map_structure(lambda steps: steps[-1], states))
         return logits, [enc_outputs, final, enc_valid_lens, keys]
 
 
@@ -152,14 +151,14 @@ class LuongDecoder(AttentionDecoder):
     def call(self, X, state, training=False):
         """Decode ids; as `Seq2SeqAttentionDecoder`."""
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.with_prepared_keys(state)
         embs = tf.transpose(self.embedding(X), (1, 0, 2))
-        outputs, states = self.rnn(embs, split(hidden_state), training=training)
+        outputs, states = self.rnn(embs, unstack_states(hidden_state), training=training)
         queries = tf.transpose(outputs, (1, 0, 2))  # (batch, num_steps, num_hiddens)
         scores = self.attention.score(queries, keys)
-        mask = attend(tf.shape(keys)[1], enc_valid_lens)
+        mask = combine_masks(tf.shape(keys)[1], enc_valid_lens)
         dropout = functools.partial(self.attention.dropout, training=training)
         contexts, weights = pool(scores, enc_outputs, mask, dropout)
         self._attention_weights = kept(tf.transpose(weights, (1, 0, 2))[:, :, None])
         attentional = tf.tanh(self.W_c(tf.concat((contexts, queries), axis=-1)))
-        return self.dense(attentional), [enc_outputs, join(states), enc_valid_lens, keys]
+        return self.dense(attentional), [enc_outputs, stack_states(states), enc_valid_lens, keys]

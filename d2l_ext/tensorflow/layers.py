@@ -49,13 +49,13 @@ class _Unknown:
     __hash__ = None
 
 
-def seen(x):
+def spec(x):
     """Describe a tensor to `checks`; None stays None."""
     if x is None:
         return None
     x = tf.convert_to_tensor(x)
     shape = tuple(_Unknown() if size is None else size for size in x.shape)
-    return checks.Seen(shape, x.dtype.name, None if tf.is_symbolic_tensor(x) else x.numpy)
+    return checks.Spec(shape, x.dtype.name, None if tf.is_symbolic_tensor(x) else x.numpy)
 
 
 def kept(weights):

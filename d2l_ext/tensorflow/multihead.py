@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Layer, kept, linear, seen
-from d2l_ext.tensorflow.masking import attend, check_masks
+from d2l_ext.tensorflow.layers import Layer, kept, linear, spec
+from d2l_ext.tensorflow.masking import check_masks, combine_masks
 from d2l_ext.tensorflow.scoring import DotProductAttention, pool
 
 
@@ -35,7 +35,7 @@ class MultiHeadAttention(Layer):
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
-        q, k, v = seen(queries), seen(keys), seen(values)
+        q, k, v = spec(queries), spec(keys), spec(values)
         checks.attention_inputs(q, k, v, same_size=False)
         check_masks((*q.shape[:2], k.shape[1]), valid_lens, mask)
 
@@ -55,7 +55,7 @@ class MultiHeadAttention(Layer):
             (batch, num_queries, num_hiddens).
         """
         self.check(queries, keys, values, valid_lens, mask)
-        mask = attend(tf.shape(keys)[1], valid_lens, mask)
+        mask = combine_masks(tf.shape(keys)[1], valid_lens, mask)
         return self.attend(queries, *self.project(keys, values), mask, training)
 
     def project(self, keys, values):

@@ -9,8 +9,8 @@ import math
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Dropout, Layer, kept, linear, seen
-from d2l_ext.tensorflow.masking import attend, check_masks, softmax
+from d2l_ext.tensorflow.layers import Dropout, Layer, kept, linear, spec
+from d2l_ext.tensorflow.masking import check_masks, combine_masks, unchecked_masked_softmax
 
 
 def attention(query, key, value, mask=None, dropout=None):
@@ -27,13 +27,13 @@ def attention(query, key, value, mask=None, dropout=None):
         Output (..., num_queries, value_size) and weights (..., num_queries, num_keys).
     """
     scores = tf.matmul(query, key, transpose_b=True) / math.sqrt(query.shape[-1])
-    check_masks(seen(scores).shape, mask=mask)
+    check_masks(spec(scores).shape, mask=mask)
     return pool(scores, value, mask, dropout)
 
 
 def pool(scores, value, mask, dropout):
     """Normalise scores and average the values with them; return output and weights."""
-    weights = softmax(scores, mask)
+    weights = unchecked_masked_softmax(scores, mask)
     return tf.matmul(weights if dropout is None else dropout(weights), value), weights
 
 
@@ -49,7 +49,7 @@ class Attention(Layer):
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
-        q, k, v = seen(queries), seen(keys), seen(values)
+        q, k, v = spec(queries), spec(keys), spec(values)
         checks.attention_inputs(q, k, v, self.same_size)
         check_masks((*q.shape[:2], k.shape[1]), valid_lens, mask)
 
@@ -77,7 +77,7 @@ class Attention(Layer):
         """
         self.check(queries, keys, values, valid_lens, mask)
         scores = self.score(queries, self.prepare_keys(keys))
-        mask = attend(tf.shape(keys)[1], valid_lens, mask)
+        mask = combine_masks(tf.shape(keys)[1], valid_lens, mask)
         dropout = functools.partial(self.dropout, training=training)
         output, weights = pool(scores, values, mask, dropout)
         self.attention_weights = kept(weights)

@@ -8,8 +8,8 @@ import tensorflow as tf
 from d2l_ext import checks
 from d2l_ext.interface import nest
 from d2l_ext.tensorflow.bahdanau import AttentionDecoder
-from d2l_ext.tensorflow.layers import Dropout, Layer, embedding, linear, seen
-from d2l_ext.tensorflow.masking import attend, check_masks
+from d2l_ext.tensorflow.layers import Dropout, Layer, embedding, linear, spec
+from d2l_ext.tensorflow.masking import check_masks, combine_masks
 from d2l_ext.tensorflow.multihead import MultiHeadAttention
 from d2l_ext.tensorflow.positional import PositionalEncoding, known
 from d2l_ext.tensorflow.seq2seq import Encoder
@@ -196,7 +196,7 @@ class TransformerDecoderBlock(Layer):
         caches, projected = list(caches), list(projected)
         if projected[self.i] is None:
             projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
-        enc_mask = attend(tf.shape(enc_outputs)[1], enc_valid_lens)
+        enc_mask = combine_masks(tf.shape(enc_outputs)[1], enc_valid_lens)
 
         def attend_to_past(x):
             keys, values = self.attention1.project(x, x)
@@ -265,7 +265,7 @@ class TransformerDecoder(AttentionDecoder):
         """Raise a ValueError where the inputs do not fit."""
         super().check(X, state)
         # In compiled code the position is known here or never.
-        H = checks.Seen((*seen(X).shape, self.config["num_hiddens"]), "float32")
+        H = checks.Spec((*spec(X).shape, self.config["num_hiddens"]), "float32")
         checks.positions(H, known(X, state[4]), **self.pos_encoding.config)
 
     def init_state(self, enc_outputs, enc_valid_lens=None):
@@ -280,7 +280,7 @@ class TransformerDecoder(AttentionDecoder):
             at first), per block the encoder's projected keys and values, position]; keys and
             values are (batch * num_heads, n, num_hiddens / num_heads).
         """
-        batch, num_keys, _ = seen(enc_outputs).shape
+        batch, num_keys, _ = spec(enc_outputs).shape
         check_masks((batch, 1, num_keys), enc_valid_lens)
         blks = self.blks.values()
         projected = [blk.attention2.project(enc_outputs, enc_outputs) for blk in blks]
@@ -311,7 +311,7 @@ class TransformerDecoder(AttentionDecoder):
         logits = self.dense(H if self.ln is None else self.ln(H))
         return logits, [*state[:4], position + tf.shape(X, "int64")[1]]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 

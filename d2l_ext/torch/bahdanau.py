@@ -4,8 +4,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from d2l_ext.torch.masking import attend, check_masks
-from d2l_ext.torch.recurrent import GRUStack, LSTMStack, join, split
+from d2l_ext.interface import nest
+from d2l_ext.torch.masking import check_masks, combine_masks
+from d2l_ext.torch.recurrent import GRUStack, LSTMStack, stack_states, unstack_states
 from d2l_ext.torch.scoring import AdditiveAttention, pool, scoring
 from d2l_ext.torch.seq2seq import Decoder
 
@@ -44,14 +45,14 @@ class AttentionDecoder(Decoder):
         check_masks((outputs.shape[0], 1, outputs.shape[1]), enc_valid_lens)
         return [outputs, hidden_state, enc_valid_lens, self.attention.prepare_keys(outputs)]
 
-    def complete(self, state):
+    def with_prepared_keys(self, state):
         """Prepare the keys if the state has D2L's three entries only."""
         return state if len(state) > 3 else [*state, self.attention.prepare_keys(state[0])]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, enc_valid_lens, keys = state
-        hidden_state = join([tuple(h[rows] for h in layer) for layer in split(hidden_state)])
+        hidden_state = nest(lambda H: H[:, rows], hidden_state)
         lens = None if enc_valid_lens is None else enc_valid_lens[rows]
         return [enc_outputs[rows], hidden_state, lens, keys[rows]]
 
@@ -82,9 +83,9 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
             Logits (batch, num_steps, vocab_size) and the new state.
         """
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.with_prepared_keys(state)
         batch, num_keys, num_hiddens = enc_outputs.shape
-        mask = attend(num_keys, enc_valid_lens)
+        mask = combine_masks(num_keys, enc_valid_lens)
         embs = self.embedding(X.T)  # (num_steps, batch, embed_size)
         # The first layer's input is [context, embedding]; the embedding's part of its gates does
         # not depend on the recurrence.
@@ -92,7 +93,7 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
         emb_gates = F.linear(embs, weight_ih[:, num_hiddens:], bias_ih)
         rnn_masks = self.rnn.masks(len(embs), embs)
         pool_mask = self.attention.dropout.mask((len(embs), batch, 1, num_keys), embs)
-        states, outputs, all_weights = split(hidden_state), [], []
+        states, outputs, all_weights = unstack_states(hidden_state), [], []
         for t, gates in enumerate(emb_gates):
             query = states[-1][0][:, None]  # (batch, 1, num_hiddens)
             drop = None if pool_mask is None else pool_mask[t].__mul__
@@ -103,7 +104,7 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
             all_weights.append(weights.detach())
         self._attention_weights = all_weights if self.keep_weights else None
         logits = self.dense(torch.stack(outputs)).swapaxes(0, 1)
-        return logits, [enc_outputs, join(states), enc_valid_lens, keys]
+        return logits, [enc_outputs, stack_states(states), enc_valid_lens, keys]
 
 
 class LSTMAttentionDecoder(Seq2SeqAttentionDecoder):
@@ -135,13 +136,13 @@ class LuongDecoder(AttentionDecoder):
     def forward(self, X, state):
         """Decode ids; as `Seq2SeqAttentionDecoder`."""
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
-        outputs, states = self.rnn(self.embedding(X.T), split(hidden_state))
+        enc_outputs, hidden_state, enc_valid_lens, keys = self.with_prepared_keys(state)
+        outputs, states = self.rnn(self.embedding(X.T), unstack_states(hidden_state))
         queries = outputs.swapaxes(0, 1)  # (batch, num_steps, num_hiddens)
         scores = self.attention.score(queries, keys)
-        mask = attend(keys.shape[1], enc_valid_lens)
+        mask = combine_masks(keys.shape[1], enc_valid_lens)
         contexts, weights = pool(scores, enc_outputs, mask, self.attention.dropout)
         per_step = [w[:, None] for w in weights.detach().unbind(1)]
         self._attention_weights = per_step if self.keep_weights else None
         attentional = torch.tanh(self.W_c(torch.cat((contexts, queries), dim=-1)))
-        return self.dense(attentional), [enc_outputs, join(states), enc_valid_lens, keys]
+        return self.dense(attentional), [enc_outputs, stack_states(states), enc_valid_lens, keys]

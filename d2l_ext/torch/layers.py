@@ -7,13 +7,13 @@ from d2l_ext import checks
 from d2l_ext.config import Configured
 
 
-def seen(x):
+def spec(x):
     """Describe a tensor to `checks`; None stays None."""
     if x is None:
         return None
     traced = torch.compiler.is_compiling()
     dtype = str(x.dtype).removeprefix("torch.")
-    return checks.Seen(tuple(x.shape), dtype, None if traced else lambda: x.detach().cpu().numpy())
+    return checks.Spec(tuple(x.shape), dtype, None if traced else lambda: x.detach().cpu().numpy())
 
 
 class Dropout(Configured, nn.Module):

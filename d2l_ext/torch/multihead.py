@@ -5,8 +5,8 @@ from torch.nn import functional as F
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.torch.layers import seen
-from d2l_ext.torch.masking import attend, check_masks
+from d2l_ext.torch.layers import spec
+from d2l_ext.torch.masking import check_masks, combine_masks
 from d2l_ext.torch.scoring import DotProductAttention, pool
 
 
@@ -34,7 +34,7 @@ class MultiHeadAttention(Configured, nn.Module):
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
-        checks.attention_inputs(seen(queries), seen(keys), seen(values), same_size=False)
+        checks.attention_inputs(spec(queries), spec(keys), spec(values), same_size=False)
         check_masks((*queries.shape[:2], keys.shape[1]), valid_lens, mask)
 
     def forward(self, queries, keys, values, valid_lens=None, mask=None):
@@ -52,7 +52,7 @@ class MultiHeadAttention(Configured, nn.Module):
             (batch, num_queries, num_hiddens).
         """
         self.check(queries, keys, values, valid_lens, mask)
-        mask = self.per_head(attend(keys.shape[1], valid_lens, mask))
+        mask = self.per_head(combine_masks(keys.shape[1], valid_lens, mask))
         return self.attend(queries, *self.project(keys, values), mask)
 
     def project(self, keys, values):

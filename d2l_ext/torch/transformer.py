@@ -11,7 +11,7 @@ from d2l_ext.config import Configured
 from d2l_ext.interface import nest, room
 from d2l_ext.torch.bahdanau import AttentionDecoder
 from d2l_ext.torch.layers import Dropout
-from d2l_ext.torch.masking import attend, check_masks
+from d2l_ext.torch.masking import check_masks, combine_masks
 from d2l_ext.torch.multihead import MultiHeadAttention
 from d2l_ext.torch.positional import PositionalEncoding
 from d2l_ext.torch.seq2seq import Encoder
@@ -179,7 +179,7 @@ class TransformerDecoderBlock(Configured, nn.Module):
             Projected keys and values (batch * num_heads, num_keys, num_hiddens / num_heads), and
             a mask (batch * num_heads, 1, num_keys) or None.
         """
-        mask, inner = attend(enc_outputs.shape[1], enc_valid_lens), self.attention2
+        mask, inner = combine_masks(enc_outputs.shape[1], enc_valid_lens), self.attention2
         mask = None if mask is None else mask.repeat_interleave(inner.num_heads, dim=0)
         return *inner.project(enc_outputs, enc_outputs), mask
 
@@ -349,7 +349,7 @@ class TransformerDecoder(AttentionDecoder):
         caches = [grow(cache, keys) for cache, (keys, *_) in zip(caches, projected, strict=True)]
         return [enc_outputs, enc_valid_lens, caches, projected, position]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 

@@ -80,7 +80,7 @@ def test_public_methods_are_the_same(any_backend):
     reference = d2l_ext.backend("reference").api
     for name in public_classes(reference):
         cls, model = getattr(any_backend.api, name), getattr(reference, name)
-        for method in ("check", "init_state", "select", "prepare_keys", "score", "attend"):
+        for method in ("check", "init_state", "take_rows", "prepare_keys", "score", "attend"):
             assert hasattr(cls, method) == hasattr(model, method), (name, method)
 
 
