@@ -90,5 +90,6 @@ def unchecked_masked_softmax(X, mask=None):
     if mask is None:
         return jax.nn.softmax(X)
     # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
-    fill = jnp.where(mask.any(axis=-1, keepdims=True), -jnp.inf, 0).astype(X.dtype)
+    has_key = mask.any(axis=-1, keepdims=True)
+    fill = jnp.where(has_key, -jnp.inf, 0).astype(X.dtype)
     return jnp.where(mask, jax.nn.softmax(jnp.where(mask, X, fill)), 0)

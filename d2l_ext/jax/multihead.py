@@ -60,12 +60,13 @@ class MultiHeadAttention(Module):
         return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
 
     def attend(self, queries, keys, values, mask, training=False):
-        """Attend to projected keys and values."""
+        """Attend to projected keys and values; the mask is one for all heads, or None."""
         queries = self.transpose_qkv(self.W_q(queries))
-        scores = self.attention.score(queries, keys)
-        dropout = functools.partial(self.attention.dropout, training=training)
+        inner = self.attention
+        scores = inner.score(queries, keys)
+        dropout = functools.partial(inner.dropout, training=training)
         output, weights = pool(scores, values, self.per_head(mask), dropout)
-        self.attention.keep("attention_weights", weights)
+        inner.keep("attention_weights", weights if inner.keep_weights else None)
         return self.W_o(self.transpose_output(output))
 
     def per_head(self, mask):

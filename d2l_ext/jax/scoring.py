@@ -42,6 +42,7 @@ class Attention(Module):
     """Attention pooling; subclasses give the score."""
 
     same_size = True  # whether queries and keys must be vectors of one size
+    keep_weights = True
 
     def __init__(self, dropout):
         self.dropout = Dropout(dropout)
@@ -80,7 +81,7 @@ class Attention(Module):
         output, weights = pool(
             scores, values, combine_masks(keys.shape[1], valid_lens, mask), dropout
         )
-        self.keep("attention_weights", weights)
+        self.keep("attention_weights", weights if self.keep_weights else None)
         return output
 
 

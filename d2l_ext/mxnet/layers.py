@@ -175,3 +175,8 @@ class Dropout(Configured, nn.Block):
         """Return X times its mask."""
         mask = self.mask(X.shape, X)
         return X if mask is None else X * mask
+
+
+def times(mask):
+    """Return the function that multiplies by a mask; None stays None."""
+    return None if mask is None else lambda X: X * mask

@@ -53,18 +53,18 @@ class MultiHeadAttention(Configured, nn.Block):
         """
         self.check(queries, keys, values, valid_lens, mask)
         mask = combine_masks(keys.shape[1], valid_lens, mask)
-        return self.attend(queries, *self.project(keys, values), self.per_head(mask))
+        return self.attend(queries, *self.project(keys, values), mask)
 
     def project(self, keys, values):
         """Project keys and values and cut them into heads; decoders cache the result."""
         return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
 
     def attend(self, queries, keys, values, mask):
-        """Attend to projected keys and values; the mask is `per_head`."""
+        """Attend to projected keys and values; the mask is one for all heads, or None."""
         queries = self.transpose_qkv(self.W_q(queries))
         inner = self.attention
         scores = inner.score(queries, keys)
-        output, weights = pool(scores, values, mask, inner.dropout)
+        output, weights = pool(scores, values, self.per_head(mask), inner.dropout)
         inner.attention_weights = weights.detach() if inner.keep_weights else None
         return self.W_o(self.transpose_output(output))
 

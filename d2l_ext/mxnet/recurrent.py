@@ -96,7 +96,7 @@ class Stack(Configured, nn.Block):
     def _parameter(self, name, shape, init):
         setattr(self, name, self.params.get(name, shape=shape, init=init))
 
-    def weights(self, layer, direction=""):
+    def layer_weights(self, layer, direction=""):
         """Return W_ih, W_hh, b_ih, b_hh of a layer, each a list with one array per gate."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         params = [getattr(self, f"{name}_l{layer}{direction}") for name in names]
@@ -120,7 +120,7 @@ class Stack(Configured, nn.Block):
             gates: the input's part of the first layer's gates, each (batch, num_hiddens).
             states: the state before.
             masks: per layer, the dropout mask of its input (batch, num_hiddens), or None.
-            weights: the `weights` of each layer.
+            weights: the `layer_weights` of each layer, read once for all steps.
 
         Returns:
             The new state; the step's output is ``states[-1][0]``.
@@ -131,7 +131,7 @@ class Stack(Configured, nn.Block):
             if layer:
                 x = new[-1][0] if masks[layer] is None else new[-1][0] * masks[layer]
                 gates = linears(x, weight_ih, bias_ih)
-            new.append(type(self).step(gates, state, weight_hh, bias_hh))
+            new.append(self.step(gates, state, weight_hh, bias_hh))
         return new
 
     def forward(self, X, states=None, valid_lens=None):
@@ -161,11 +161,11 @@ class Stack(Configured, nn.Block):
 
     def scan(self, X, state, alive, layer, direction):
         """Run one layer over all steps, from the last to the first if the direction is reverse."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer, direction)
+        weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer, direction)
         gates = gate_steps(X, weight_ih, bias_ih)
         outputs = [None] * len(gates)
         for t in range(len(gates)) if direction == "" else reversed(range(len(gates))):
-            new = type(self).step(gates[t], state, weight_hh, bias_hh)
+            new = self.step(gates[t], state, weight_hh, bias_hh)
             if alive is not None:  # a sequence that has ended keeps its state
                 new = tuple(where(alive[t], n, o) for n, o in zip(new, state, strict=True))
             state = new
@@ -190,7 +190,7 @@ def alive_steps(valid_lens, num_steps, like):
 class GRUStack(Stack):
     """Layers of gated recurrent units."""
 
-    step, num_gates, num_states = gru_step, 3, 1
+    step, num_gates, num_states = staticmethod(gru_step), 3, 1
 
 
 class BidirectionalGRUStack(GRUStack):
@@ -205,7 +205,7 @@ class BidirectionalGRUStack(GRUStack):
 class LSTMStack(Stack):
     """Layers of long short-term memory."""
 
-    step, num_gates, num_states = lstm_step, 4, 2
+    step, num_gates, num_states = staticmethod(lstm_step), 4, 2
 
 
 def stack_states(states):

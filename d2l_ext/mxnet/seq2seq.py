@@ -46,6 +46,13 @@ class Decoder(Configured, nn.Block):
         """Return the state of some rows of the batch (repeated or left out), for beam search."""
         raise NotImplementedError
 
+    def reserve(self, state, num_steps, least=0):
+        """Return the state with room for so many more steps, so that none copies those before it.
+
+        By default nothing grows with the steps, or what grows is copied: the state stays as it is.
+        """
+        return state
+
 
 class EncoderDecoder(Configured, nn.Block):
     """An encoder and a decoder, trained together."""

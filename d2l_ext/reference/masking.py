@@ -87,9 +87,10 @@ def combine_masks(num_keys, valid_lens=None, mask=None):
 def unchecked_masked_softmax(X, mask=None):
     """`masked_softmax` without checks: exp(x) over the sum of exp(x), shifted by the maximum."""
     mask = np.ones(X.shape, bool) if mask is None else np.broadcast_to(mask, X.shape)
+    has_key = mask.any(axis=-1, keepdims=True)
     scores = np.where(mask, X, np.zeros_like(X))
     top = np.max(scores.real, axis=-1, keepdims=True, where=mask, initial=-np.inf)
-    top = np.where(mask.any(axis=-1, keepdims=True), top, np.zeros_like(top))
+    top = np.where(has_key, top, np.zeros_like(top))
     exps = np.where(mask, np.exp(np.where(mask, scores - top, np.zeros_like(X))), np.zeros_like(X))
     total = exps.sum(axis=-1, keepdims=True)
-    return exps / np.where(mask.any(axis=-1, keepdims=True), total, np.ones_like(total))
+    return exps / np.where(has_key, total, np.ones_like(total))

@@ -40,6 +40,7 @@ class Attention(Module):
     """Attention pooling; subclasses give the score."""
 
     same_size = True  # whether queries and keys must be vectors of one size
+    keep_weights = True
 
     def __init__(self, dropout):
         self.dropout = Dropout(dropout)
@@ -75,7 +76,8 @@ class Attention(Module):
         self.check(queries, keys, values, valid_lens, mask)
         scores = self.score(queries, self.prepare_keys(keys))
         mask = combine_masks(scores.shape[-1], valid_lens, mask)
-        output, self.attention_weights = pool(scores, values, mask, self.dropout)
+        output, weights = pool(scores, values, mask, self.dropout)
+        self.attention_weights = weights if self.keep_weights else None
         return output
 
 

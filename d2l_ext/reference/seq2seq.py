@@ -42,6 +42,13 @@ class Decoder(Module):
         """Return the state of some rows of the batch (repeated or left out), for beam search."""
         raise NotImplementedError
 
+    def reserve(self, state, num_steps, least=0):
+        """Return the state with room for so many more steps, so that none copies those before it.
+
+        By default nothing grows with the steps, or what grows is copied: the state stays as it is.
+        """
+        return state
+
 
 class EncoderDecoder(Module):
     """An encoder and a decoder, trained together."""
@@ -89,9 +96,11 @@ class EncoderDecoder(Module):
 class Seq2SeqEncoder(Encoder):
     """Embedding and stacked GRU."""
 
+    recurrent = GRU
+
     def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
         self.embedding = Embedding(vocab_size, embed_size)
-        self.rnn = GRU(embed_size, num_hiddens, num_layers, dropout)
+        self.rnn = self.recurrent(embed_size, num_hiddens, num_layers, dropout)
 
     def forward(self, X, valid_lens=None):
         """Encode ids.
@@ -111,9 +120,7 @@ class Seq2SeqEncoder(Encoder):
 class LSTMEncoder(Seq2SeqEncoder):
     """Embedding and stacked LSTM (Sutskever et al., 2014); the state is a tuple of two."""
 
-    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
-        self.embedding = Embedding(vocab_size, embed_size)
-        self.rnn = LSTM(embed_size, num_hiddens, num_layers, dropout)
+    recurrent = LSTM
 
 
 class BidirectionalEncoder(Encoder):
@@ -189,8 +196,8 @@ class LSTMDecoder(Decoder):
 
     def init_state(self, enc_all_outputs, enc_valid_lens=None):
         """Return [encoder outputs, (H, C)], H and C (num_layers, batch, num_hiddens)."""
-        enc_outputs, state = enc_all_outputs
-        return [enc_outputs, state]
+        enc_outputs, hidden_state = enc_all_outputs
+        return [enc_outputs, hidden_state]
 
     def forward(self, X, state):
         """Decode ids; as `Seq2SeqDecoder`."""

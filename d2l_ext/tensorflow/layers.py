@@ -86,7 +86,7 @@ class Layer(Configured, keras.Layer):
         raise original
 
 
-def linear(num_outputs, bias=True):
+def dense(num_outputs, bias=True):
     """Return a layer y = x W + b, with W created on the first call."""
     return keras.layers.Dense(num_outputs, use_bias=bias, autocast=False)
 
@@ -133,3 +133,8 @@ class Dropout(Layer):
         """Return X times its mask."""
         mask = self.mask(keras.ops.shape(X), X, training)
         return X if mask is None else X * mask
+
+
+def times(mask):
+    """Return the function that multiplies by a mask; None stays None."""
+    return None if mask is None else lambda X: X * mask

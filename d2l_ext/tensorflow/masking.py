@@ -94,5 +94,6 @@ def unchecked_masked_softmax(X, mask=None):
         return tf.nn.softmax(X)
     # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
     minus_inf, zero = tf.constant(float("-inf"), X.dtype), tf.zeros((), X.dtype)
-    fill = tf.where(tf.reduce_any(mask, axis=-1, keepdims=True), minus_inf, zero)
+    has_key = tf.reduce_any(mask, axis=-1, keepdims=True)
+    fill = tf.where(has_key, minus_inf, zero)
     return tf.where(mask, tf.nn.softmax(tf.where(mask, X, fill)), zero)

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Layer, kept, linear, spec
+from d2l_ext.tensorflow.layers import Layer, dense, kept, spec
 from d2l_ext.tensorflow.masking import check_masks, combine_masks
 from d2l_ext.tensorflow.scoring import DotProductAttention, pool
 
@@ -23,10 +23,10 @@ class MultiHeadAttention(Layer):
         checks.multiple("num_hiddens", num_hiddens, num_heads)
         self.num_heads = num_heads
         self.attention = DotProductAttention(dropout)
-        self.W_q = linear(num_hiddens, bias)
-        self.W_k = linear(num_hiddens, bias)
-        self.W_v = linear(num_hiddens, bias)
-        self.W_o = linear(num_hiddens, bias)
+        self.W_q = dense(num_hiddens, bias)
+        self.W_k = dense(num_hiddens, bias)
+        self.W_v = dense(num_hiddens, bias)
+        self.W_o = dense(num_hiddens, bias)
 
     @property
     def attention_weights(self):
@@ -63,13 +63,13 @@ class MultiHeadAttention(Layer):
         return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
 
     def attend(self, queries, keys, values, mask, training=False):
-        """Attend to projected keys and values."""
+        """Attend to projected keys and values; the mask is one for all heads, or None."""
         queries = self.transpose_qkv(self.W_q(queries))
         inner = self.attention
-        dropout = functools.partial(inner.dropout, training=training)
         scores = inner.score(queries, keys)
+        dropout = functools.partial(inner.dropout, training=training)
         output, weights = pool(scores, values, self.per_head(mask), dropout)
-        inner.attention_weights = kept(weights)
+        inner.attention_weights = kept(weights) if inner.keep_weights else None
         return self.W_o(self.transpose_output(output))
 
     def per_head(self, mask):

@@ -9,7 +9,7 @@ import math
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Dropout, Layer, kept, linear, spec
+from d2l_ext.tensorflow.layers import Dropout, Layer, dense, kept, spec
 from d2l_ext.tensorflow.masking import check_masks, combine_masks, unchecked_masked_softmax
 
 
@@ -41,6 +41,7 @@ class Attention(Layer):
     """Attention pooling; subclasses give the score."""
 
     same_size = True  # whether queries and keys must be vectors of one size
+    keep_weights = True
 
     def __init__(self, dropout):
         super().__init__()
@@ -80,7 +81,7 @@ class Attention(Layer):
         mask = combine_masks(tf.shape(keys)[1], valid_lens, mask)
         dropout = functools.partial(self.dropout, training=training)
         output, weights = pool(scores, values, mask, dropout)
-        self.attention_weights = kept(weights)
+        self.attention_weights = kept(weights) if self.keep_weights else None
         return output
 
 
@@ -104,9 +105,9 @@ class AdditiveAttention(Attention):
 
     def __init__(self, num_hiddens, dropout):
         super().__init__(dropout)
-        self.W_k = linear(num_hiddens, bias=False)
-        self.W_q = linear(num_hiddens, bias=False)
-        self.w_v = linear(1, bias=False)
+        self.W_k = dense(num_hiddens, bias=False)
+        self.W_q = dense(num_hiddens, bias=False)
+        self.w_v = dense(1, bias=False)
 
     def prepare_keys(self, keys):
         """Project the keys to (batch, num_keys, num_hiddens)."""

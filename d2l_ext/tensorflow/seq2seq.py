@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Layer, embedding, linear, spec
+from d2l_ext.tensorflow.layers import Layer, dense, embedding, spec
 from d2l_ext.tensorflow.recurrent import GRU, LSTM, BidirectionalGRUStack
 
 
@@ -41,6 +41,13 @@ class Decoder(Layer):
     def take_rows(self, state, rows):
         """Return the state of some rows of the batch (repeated or left out), for beam search."""
         raise NotImplementedError
+
+    def reserve(self, state, num_steps, least=0):
+        """Return the state with room for so many more steps, so that none copies those before it.
+
+        By default nothing grows with the steps, or what grows is copied: the state stays as it is.
+        """
+        return state
 
 
 class EncoderDecoder(Layer):
@@ -152,7 +159,7 @@ class Seq2SeqDecoder(Decoder):
         super().__init__()
         self.embedding = embedding(vocab_size, embed_size)
         self.rnn = GRU(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
-        self.dense = linear(vocab_size)
+        self.dense = dense(vocab_size)
 
     def init_state(self, enc_all_outputs, enc_valid_lens=None):
         """Return [encoder outputs, hidden state, context].
@@ -202,7 +209,7 @@ class LSTMDecoder(Decoder):
         super().__init__()
         self.embedding = embedding(vocab_size, embed_size)
         self.rnn = LSTM(embed_size, num_hiddens, num_layers, dropout)
-        self.dense = linear(vocab_size)
+        self.dense = dense(vocab_size)
 
     def init_state(self, enc_all_outputs, enc_valid_lens=None):
         """Return [encoder outputs, (H, C)], H and C (num_layers, batch, num_hiddens)."""

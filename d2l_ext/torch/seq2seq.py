@@ -46,7 +46,10 @@ class Decoder(Configured, nn.Module):
         raise NotImplementedError
 
     def reserve(self, state, num_steps, least=0):
-        """Return the state with room for so many more steps: none copies those before it."""
+        """Return the state with room for so many more steps, so that none copies those before it.
+
+        By default nothing grows with the steps, or what grows is copied: the state stays as it is.
+        """
         return state
 
 
