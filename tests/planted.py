@@ -652,10 +652,8 @@ BUGS = [
         (
             "a stale hidden state is returned",
             "bahdanau",
-            "        logits = self.dense(outputs).swapaxes(0, 1)\n"
-            "        return logits, [enc_outputs, stack_states(states), enc_valid_lens, keys, mask]",
-            "        logits = self.dense(outputs).swapaxes(0, 1)\n"
-            "        return logits, [enc_outputs, hidden_state, enc_valid_lens, keys, mask]",
+            ".swapaxes(0, 1)\n        return logits, [enc_outputs, stack_states(states)",
+            ".swapaxes(0, 1)\n        return logits, [enc_outputs, hidden_state",
             "bahdanau/Seq2SeqAttentionDecoder/all",
         ),
         (

@@ -15,6 +15,11 @@ class PositionalEncoding(Module):
         self.num_hiddens, self.max_len = num_hiddens, max_len
         self.dropout = Dropout(dropout)
 
+    @property
+    def P(self):
+        """The table (max_len, num_hiddens); an array as an attribute would be part of a trace."""
+        return sinusoids(self.max_len, self.num_hiddens)
+
     def check(self, X, offset=0):
         """Raise a ValueError where the inputs do not fit."""
         traced = isinstance(offset, jax.core.Tracer)
@@ -33,7 +38,7 @@ class PositionalEncoding(Module):
             Like X.
         """
         self.check(X, offset)
-        P = jnp.asarray(sinusoids(self.max_len, self.num_hiddens), X.dtype)
+        P = jnp.asarray(self.P, X.dtype)
         P = jax.lax.dynamic_slice_in_dim(P, offset, X.shape[1])
         return self.dropout(X + P, training=training)
 
@@ -42,6 +47,7 @@ class LearnedPositionalEncoding(Module):
     """Encoding learned as an embedding of the position, added to the input."""
 
     def __init__(self, num_hiddens, dropout, max_len=1000):
+        self.max_len = max_len
         self.dropout = Dropout(dropout)
         self.embedding = Embedding(max_len, num_hiddens)
 

@@ -6,12 +6,11 @@ import keras
 import tensorflow as tf
 
 from d2l_ext.interface import nest
-from d2l_ext.tensorflow.layers import dense, embedding, kept, spec, times
+from d2l_ext.tensorflow.layers import dense, embedding, kept, linear, spec, times
 from d2l_ext.tensorflow.masking import check_masks, combine_masks
 from d2l_ext.tensorflow.recurrent import (
     GRUStack,
     LSTMStack,
-    linear,
     loop,
     stack_states,
     unstack_states,

@@ -86,6 +86,11 @@ class Layer(Configured, keras.Layer):
         raise original
 
 
+def linear(X, weight, bias):
+    """Return X W^T + b, (..., num_outputs), with W (num_outputs, num_inputs)."""
+    return tf.tensordot(X, weight, [[-1], [1]]) + bias
+
+
 def dense(num_outputs, bias=True):
     """Return a layer y = x W + b, with W created on the first call."""
     return keras.layers.Dense(num_outputs, use_bias=bias, autocast=False)

@@ -10,12 +10,7 @@ import tensorflow as tf
 
 from d2l_ext import checks
 from d2l_ext.interface import leaves, nest
-from d2l_ext.tensorflow.layers import Dropout, Layer, spec
-
-
-def linear(X, weight, bias):
-    """Return X weight^T + bias: (..., num_inputs) to (..., num_outputs)."""
-    return tf.tensordot(X, weight, [[-1], [1]]) + bias
+from d2l_ext.tensorflow.layers import Dropout, Layer, linear, spec
 
 
 def gru_step(gates, state, weight_hh, bias_hh):

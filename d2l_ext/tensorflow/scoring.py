@@ -142,6 +142,10 @@ class BilinearAttention(Attention):
 
     same_size = False
 
+    def __init__(self, dropout):
+        super().__init__(dropout)
+        self.W = None
+
     def build(self, queries_shape, keys_shape):
         """Create W when the sizes are known."""
         self.W = self.add_weight((queries_shape[-1], keys_shape[-1]), "glorot_uniform", name="W")
