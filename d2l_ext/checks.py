@@ -1,6 +1,6 @@
 """Checks of arguments and their messages, the same in every framework.
 
-A column describes an array to these functions as a `Seen`: its shape, the name of its dtype and,
+A column describes an array to these functions as a `Spec`: its shape, the name of its dtype and,
 in eager code, a function that returns its values as NumPy. In traced code there are no values, and
 only shapes and dtypes are checked. Every failure is a ValueError that names the argument, what it
 was and what it may be.
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Seen(NamedTuple):
+class Spec(NamedTuple):
     """What a check may know of an array; ``values`` is None where the code is being traced."""
 
     shape: tuple

@@ -94,17 +94,6 @@ def leaves(value):
     return [value]
 
 
-def room(sizes, wanted, least=0):
-    """Return how large caches must become that have to hold ``wanted`` steps; None if all are.
-
-    One that must grow at least doubles, so that growing is rare, and gets the size ``least`` at
-    least.
-    """
-    if all(wanted <= size for size in sizes):
-        return None
-    return max(wanted, least, *(2 * size for size in sizes))
-
-
 def stacked(weights):
     """Make one array of each list of arrays that have one shape (steps, or blocks)."""
     if not isinstance(weights, (tuple, list)):
@@ -480,7 +469,7 @@ class Decoding(ABC):
 
     def reorder(self, rows):
         """Continue with these rows (indices; repeating and leaving out are allowed)."""
-        self._state = self._select(self._state, self.model.backend.array(np.asarray(rows)))
+        self._state = self._take_rows(self._state, self.model.backend.array(np.asarray(rows)))
 
     @property
     def attention_weights(self):
@@ -494,4 +483,4 @@ class Decoding(ABC):
     def _advance(self, tokens, state, k): ...
 
     @abstractmethod
-    def _select(self, state, rows): ...
+    def _take_rows(self, state, rows): ...
