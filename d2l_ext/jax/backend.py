@@ -245,8 +245,10 @@ def _clip(gradients, max_norm):
 class JaxTrainer(Trainer):
     """The training step, compiled as a whole; learning rate and step count are inputs of it."""
 
-    def __init__(self, model, lr, max_norm=None, pad=None):
-        super().__init__(model, lr, max_norm, pad)
+    compiles = (True,)
+
+    def __init__(self, model, lr, max_norm=None, pad=None, compile=None):
+        super().__init__(model, lr, max_norm, pad, compile)
         self._m = jax.tree.map(np.zeros_like, model.params)
         self._v = jax.tree.map(np.zeros_like, model.params)
 

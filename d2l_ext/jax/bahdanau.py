@@ -5,12 +5,12 @@ import functools
 from flax import nnx
 from jax import numpy as jnp
 
-from d2l_ext.interface import nest
 from d2l_ext.jax.layers import Embedding, Linear, times
 from d2l_ext.jax.masking import check_masks, combine_masks
 from d2l_ext.jax.recurrent import GRUStack, LSTMStack, loop, stack_states, unstack_states
 from d2l_ext.jax.scoring import AdditiveAttention, pool, scoring
 from d2l_ext.jax.seq2seq import Decoder
+from d2l_ext.nested import nest
 
 
 class AttentionDecoder(Decoder):

@@ -10,8 +10,8 @@ import numpy as np
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.interface import leaves
 from d2l_ext.jax.layers import Dropout, Module, matrix, parameter, spec
+from d2l_ext.nested import leaves
 
 
 def gru_step(gates, state, weight_hh, bias_hh):

@@ -10,13 +10,13 @@ from jax import numpy as jnp
 
 from d2l_ext import checks
 from d2l_ext.caches import room
-from d2l_ext.interface import nest
 from d2l_ext.jax.bahdanau import AttentionDecoder
 from d2l_ext.jax.layers import Dropout, Embedding, LayerNorm, LazyLinear, Linear, Module
 from d2l_ext.jax.masking import check_masks, combine_masks
 from d2l_ext.jax.multihead import MultiHeadAttention
 from d2l_ext.jax.positional import PositionalEncoding
 from d2l_ext.jax.seq2seq import Encoder
+from d2l_ext.nested import nest
 
 ACTIVATIONS = {"relu": nnx.relu, "gelu": functools.partial(nnx.gelu, approximate=False)}
 

@@ -3,12 +3,12 @@
 from mxnet import np as mnp
 from mxnet.gluon import nn
 
-from d2l_ext.interface import nest
 from d2l_ext.mxnet.layers import linear, tanh, times, unstack
 from d2l_ext.mxnet.masking import check_masks, combine_masks
 from d2l_ext.mxnet.recurrent import GRUStack, LSTMStack, gate_steps, stack_states, unstack_states
 from d2l_ext.mxnet.scoring import AdditiveAttention, pool, scoring
 from d2l_ext.mxnet.seq2seq import Decoder
+from d2l_ext.nested import nest
 
 
 class AttentionDecoder(Decoder):

@@ -11,9 +11,9 @@ from mxnet.gluon import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.interface import leaves
 from d2l_ext.mxnet.layers import Dropout, linear, pieces, sigmoid, spec, tanh, unstack, where
 from d2l_ext.mxnet.masking import steps_below
+from d2l_ext.nested import leaves
 
 
 def gru_step(gates, state, weight_hh, bias_hh):

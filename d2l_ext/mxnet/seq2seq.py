@@ -6,9 +6,9 @@ from mxnet.gluon import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.interface import nest
 from d2l_ext.mxnet.layers import spec
 from d2l_ext.mxnet.recurrent import GRU, LSTM, BidirectionalGRUStack
+from d2l_ext.nested import nest
 
 
 class Encoder(Configured, nn.Block):

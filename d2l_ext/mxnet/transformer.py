@@ -8,13 +8,13 @@ from mxnet.gluon import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.interface import nest
 from d2l_ext.mxnet.bahdanau import AttentionDecoder
 from d2l_ext.mxnet.layers import Dropout, LayerNorm, gelu
 from d2l_ext.mxnet.masking import check_masks, combine_masks, steps_below
 from d2l_ext.mxnet.multihead import MultiHeadAttention
 from d2l_ext.mxnet.positional import PositionalEncoding
 from d2l_ext.mxnet.seq2seq import Encoder
+from d2l_ext.nested import nest
 
 ACTIVATIONS = {"relu": npx.relu, "gelu": gelu}
 

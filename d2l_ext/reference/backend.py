@@ -95,8 +95,8 @@ def _pairs(outputs, cotangent):
 class ReferenceTrainer(Trainer):
     """The training step, written as its formula."""
 
-    def __init__(self, model, lr, max_norm=None, pad=None):
-        super().__init__(model, lr, max_norm, pad)
+    def __init__(self, model, lr, max_norm=None, pad=None, compile=None):
+        super().__init__(model, lr, max_norm, pad, compile)
         self._m = {name: np.zeros_like(p) for name, p in model.parameters().items()}
         self._v = {name: np.zeros_like(p) for name, p in model.parameters().items()}
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from d2l_ext.interface import nest
+from d2l_ext.nested import nest
 from d2l_ext.reference.layers import Embedding, Linear, times
 from d2l_ext.reference.masking import check_masks, combine_masks
 from d2l_ext.reference.recurrent import GRUStack, LSTMStack, stack_states, unstack_states

@@ -7,7 +7,7 @@ is that of the last real step.
 import numpy as np
 
 from d2l_ext import checks
-from d2l_ext.interface import leaves
+from d2l_ext.nested import leaves
 from d2l_ext.reference.layers import Dropout, Module, sigmoid, spec
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from d2l_ext import checks
-from d2l_ext.interface import nest
+from d2l_ext.nested import nest
 from d2l_ext.reference.bahdanau import AttentionDecoder
 from d2l_ext.reference.layers import Dropout, Embedding, LayerNorm, Linear, Module, gelu, relu
 from d2l_ext.reference.masking import check_masks, combine_masks

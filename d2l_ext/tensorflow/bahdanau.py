@@ -5,7 +5,7 @@ import functools
 import keras
 import tensorflow as tf
 
-from d2l_ext.interface import nest
+from d2l_ext.nested import nest
 from d2l_ext.tensorflow.layers import dense, embedding, kept, linear, spec, times
 from d2l_ext.tensorflow.masking import check_masks, combine_masks
 from d2l_ext.tensorflow.recurrent import (

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.interface import leaves, nest
+from d2l_ext.nested import leaves, nest
 from d2l_ext.tensorflow.layers import Dropout, Layer, linear, spec
 
 

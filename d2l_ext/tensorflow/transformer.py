@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.interface import nest
+from d2l_ext.nested import nest
 from d2l_ext.tensorflow.bahdanau import AttentionDecoder
 from d2l_ext.tensorflow.layers import Dropout, Layer, dense, embedding, spec
 from d2l_ext.tensorflow.masking import check_masks, combine_masks

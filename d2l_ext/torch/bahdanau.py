@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from d2l_ext.interface import nest
+from d2l_ext.nested import nest
 from d2l_ext.torch.layers import times
 from d2l_ext.torch.masking import check_masks, combine_masks
 from d2l_ext.torch.recurrent import GRUStack, LSTMStack, stack_states, unstack_states

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.interface import leaves
+from d2l_ext.nested import leaves
 from d2l_ext.torch.layers import Dropout, spec
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from d2l_ext import checks
 from d2l_ext.caches import room
 from d2l_ext.config import Configured
-from d2l_ext.interface import nest
+from d2l_ext.nested import nest
 from d2l_ext.torch.bahdanau import AttentionDecoder
 from d2l_ext.torch.layers import Dropout
 from d2l_ext.torch.masking import check_masks, combine_masks

@@ -11,7 +11,7 @@ from grid import CALLS, parameters
 
 import d2l_ext
 from d2l_ext import contract
-from d2l_ext.interface import leaves, nest
+from d2l_ext.nested import leaves, nest
 
 ROWS = ("masking", "scoring", "recurrent", "seq2seq", "bahdanau", "multihead", "positional")
 ROWS = (*ROWS, "transformer")

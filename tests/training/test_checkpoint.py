@@ -165,8 +165,8 @@ CHANGES = {
     r"has version '2', but this d2l_ext reads version '1'": lambda t, m, c: m.update(version="2"),
     r"KeyError\('model'\)": lambda t, m, c: c.pop("model"),
     r"src_vocab has 7 tokens, but the encoder takes 6": lambda t, m, c: c["src_vocab"].append("ñ"),
-    r"tgt_vocab: tokens must be distinct": lambda t, m, c: c["tgt_vocab"].append("u"),
-    r"tgt_vocab: tokens must be strings": lambda t, m, c: c["tgt_vocab"].append(3),
+    r"tgt_vocab: tokens: got 'u' more than once": lambda t, m, c: c["tgt_vocab"].append("u"),
+    r"tgt_vocab: tokens: got 3, must be strings": lambda t, m, c: c["tgt_vocab"].append(3),
     r"training state \(m\)": lambda t, m, c: t.pop("training.m.decoder.dense.bias"),
     r"has no parameters": lambda t, m, c: [t.pop(k) for k in list(t) if k[:3] != "tra"],
 }

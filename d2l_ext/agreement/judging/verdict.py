@@ -2,12 +2,18 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import numpy as np
+
+from d2l_ext.agreement.cases.case import Case
 from d2l_ext.agreement.judging.answer import exact_answer
 from d2l_ext.agreement.judging.budget import budget
-from d2l_ext.agreement.judging.error import errors
+from d2l_ext.agreement.judging.error import Answer, errors
 from d2l_ext.agreement.running.job import flat
 from d2l_ext.agreement.running.perform import perform
+from d2l_ext.interface import Arrays, Backend
 
 # What a backend must hand back as it was given, to the last bit.
 COPIES = ("start", "unchanged", "masks")
@@ -35,18 +41,18 @@ class Verdict:
     reason: str = ""
 
     @property
-    def ratio(self):
+    def ratio(self) -> float:
         """Error over budget; more than 1 is a failure."""
         if self.error == 0:
             return 0.0
         return self.error / self.budget if self.budget else math.inf
 
     @property
-    def agrees(self):
+    def agrees(self) -> bool:
         """Whether the error is within the budget (NaN never is)."""
         return self.ratio <= 1
 
-    def __str__(self):
+    def __str__(self) -> str:
         what = f"{self.quantity} {self.tensor}" if self.tensor != "0" else self.quantity
         how = self.reason or f"error {self.error:.1e}, budget {self.budget:.1e}"
         return f"{self.backend} {self.dtype} {self.case}[{self.seed}]: {what}: {how}"
@@ -55,12 +61,12 @@ class Verdict:
 class Question:
     """A case with the numbers of one seed, and the exact answer, computed once."""
 
-    def __init__(self, case, seed=0):
+    def __init__(self, case: Case, seed: int = 0):
         self.case, self.seed = case, seed
         self.job = case.job(seed)
         self.answer = exact_answer(self.job)
 
-    def verdicts(self, backend, dtype, results):
+    def verdicts(self, backend: str, dtype: str, results: Mapping[str, Arrays]) -> list[Verdict]:
         """Judge what a backend computed.
 
         Args:
@@ -90,7 +96,7 @@ class Question:
             )
         ]
 
-    def expected(self, dtype):
+    def expected(self, dtype: str) -> Answer:
         """Return the exact answer and the copies that a backend must hand back."""
         job, answer = self.job, {k: v for k, v in self.answer.items() if k != "weights" or v}
         if job.is_function:
@@ -102,11 +108,13 @@ class Question:
         return answer
 
 
-def _cast(arrays, dtype):
+def _cast(arrays: Mapping[str, np.ndarray], dtype: str) -> Arrays:
     return {k: x.astype(dtype) if x.dtype.kind == "f" else x for k, x in arrays.items()}
 
 
-def verdicts(question, backend, dtype, made=None):
+def verdicts(
+    question: Question, backend: Backend, dtype: str, made: dict[str, Any] | None = None
+) -> list[Verdict]:
     """Ask a backend in this process, and judge.
 
     Args:
@@ -118,6 +126,6 @@ def verdicts(question, backend, dtype, made=None):
     return question.verdicts(backend.name, dtype, perform(backend, question.job, dtype, made))
 
 
-def worst(verdicts):
+def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
     """Return the verdict with the largest ratio of error to budget, or None."""
     return max(verdicts, key=lambda v: (not v.agrees, v.ratio), default=None)
