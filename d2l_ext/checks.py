@@ -1,6 +1,6 @@
 """Checks of arguments and their messages, the same in every framework.
 
-A column describes an array to these functions as a `Seen`: its shape, the name of its dtype and,
+A column describes an array to these functions as a `Spec`: its shape, the name of its dtype and,
 in eager code, a function that returns its values as NumPy. In traced code there are no values, and
 only shapes and dtypes are checked. Every failure is a ValueError that names the argument, what it
 was and what it may be.
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Seen(NamedTuple):
+class Spec(NamedTuple):
     """What a check may know of an array; ``values`` is None where the code is being traced."""
 
     shape: tuple[int, ...]
@@ -20,13 +20,13 @@ class Seen(NamedTuple):
     values: Callable[[], np.ndarray] | None = None
 
 
-def rank(name: str, x: Seen, axes: tuple[str, ...]) -> None:
+def rank(name: str, x: Spec, axes: tuple[str, ...]) -> None:
     """Check that an array has one axis per name in ``axes``."""
     if len(x.shape) != len(axes):
         raise ValueError(f"{name}: got shape {_show(x.shape)}, must be ({', '.join(axes)})")
 
 
-def attention_inputs(queries: Seen, keys: Seen, values: Seen, same_size: bool = False) -> None:
+def attention_inputs(queries: Spec, keys: Spec, values: Spec, same_size: bool = False) -> None:
     """Check the three inputs of attention pooling.
 
     Args:
@@ -56,13 +56,13 @@ def attention_inputs(queries: Seen, keys: Seen, values: Seen, same_size: bool = 
         )
 
 
-def floating(name: str, x: Seen) -> None:
+def floating(name: str, x: Spec) -> None:
     """Check that an array holds real numbers (complex ones occur in the reference only)."""
     if not x.dtype.startswith(("float", "bfloat", "complex")):
         raise ValueError(f"{name}: got dtype {x.dtype}, must be a floating dtype")
 
 
-def lengths(name: str, lens: Seen, limit: int, *shapes: tuple[int, ...]) -> None:
+def lengths(name: str, lens: Spec, limit: int, *shapes: tuple[int, ...]) -> None:
     """Check valid lengths.
 
     Args:
@@ -87,7 +87,7 @@ def lengths(name: str, lens: Seen, limit: int, *shapes: tuple[int, ...]) -> None
             raise ValueError(f"{name}: got {found[bad][0]:g}, must be {allowed}")
 
 
-def _mask(x: Seen, shape: tuple[int, ...]) -> None:
+def _mask(x: Spec, shape: tuple[int, ...]) -> None:
     """Check that a mask is boolean and broadcasts to the scores' shape."""
     if x.dtype != "bool":
         raise ValueError(f"mask: got dtype {x.dtype}, must be bool (True means attend)")
@@ -98,7 +98,7 @@ def _mask(x: Seen, shape: tuple[int, ...]) -> None:
         raise ValueError(f"mask: got shape {_show(x.shape)}, must broadcast to {_show(shape)}")
 
 
-def masks(shape: tuple[int, ...], valid_lens: Seen | None = None, mask: Seen | None = None) -> None:
+def masks(shape: tuple[int, ...], valid_lens: Spec | None = None, mask: Spec | None = None) -> None:
     """Check valid lengths and a mask, either of which may be None, for scores of a shape."""
     if valid_lens is not None:
         if len(shape) != 3:
@@ -111,7 +111,7 @@ def masks(shape: tuple[int, ...], valid_lens: Seen | None = None, mask: Seen | N
         _mask(mask, shape)
 
 
-def tokens(name: str, x: Seen, vocab_size: int | None = None) -> None:
+def tokens(name: str, x: Spec, vocab_size: int | None = None) -> None:
     """Check token ids (batch, num_steps), each below the vocabulary's size."""
     rank(name, x, ("batch", "num_steps"))
     if not x.dtype.startswith(("int", "uint")):
@@ -125,9 +125,9 @@ def tokens(name: str, x: Seen, vocab_size: int | None = None) -> None:
 
 
 def recurrent_inputs(
-    inputs: Seen,
-    states: Sequence[Seen],
-    valid_lens: Seen | None,
+    inputs: Spec,
+    states: Sequence[Spec],
+    valid_lens: Spec | None,
     num_inputs: int,
     num_hiddens: int,
     num_layers: int,
@@ -153,7 +153,7 @@ def recurrent_inputs(
         lengths("valid_lens", valid_lens, num_steps, (batch,))
 
 
-def loss_inputs(Y_hat: Seen, Y: Seen) -> None:
+def loss_inputs(Y_hat: Spec, Y: Spec) -> None:
     """Check logits (batch, num_steps, vocab_size) and labels (batch, num_steps)."""
     rank("Y_hat", Y_hat, ("batch", "num_steps", "vocab_size"))
     floating("Y_hat", Y_hat)
@@ -162,7 +162,7 @@ def loss_inputs(Y_hat: Seen, Y: Seen) -> None:
         raise ValueError(f"Y: got shape {_show(Y.shape)}, must be {_show(Y_hat.shape[:2])}")
 
 
-def positions(X: Seen, offset: int | None, num_hiddens: int, dropout: float, max_len: int) -> None:
+def positions(X: Spec, offset: int | None, num_hiddens: int, dropout: float, max_len: int) -> None:
     """Check the input (batch, num_steps, num_hiddens) of a positional encoding.
 
     Args:
@@ -180,7 +180,7 @@ def positions(X: Seen, offset: int | None, num_hiddens: int, dropout: float, max
         )
 
 
-def _size(name: str, x: Seen, axis: int, wanted: int) -> None:
+def _size(name: str, x: Spec, axis: int, wanted: int) -> None:
     """Check the size of one axis."""
     if x.shape[axis] != wanted:
         raise ValueError(
@@ -188,21 +188,21 @@ def _size(name: str, x: Seen, axis: int, wanted: int) -> None:
         )
 
 
-def sequence_mask_inputs(X: Seen, valid_lens: Seen) -> None:
+def sequence_mask_inputs(X: Spec, valid_lens: Spec) -> None:
     """Check sequences (batch, num_steps, ...) and their lengths (batch,)."""
     if len(X.shape) < 2:
         raise ValueError(f"X: got shape {_show(X.shape)}, must be (batch, num_steps, ...)")
     lengths("valid_lens", valid_lens, X.shape[1], X.shape[:1])
 
 
-def encoder_inputs(X: Seen, valid_lens: Seen | None, vocab_size: int) -> None:
+def encoder_inputs(X: Spec, valid_lens: Spec | None, vocab_size: int) -> None:
     """Check source ids (batch, num_steps) and their lengths (batch,), which may be None."""
     tokens("X", X, vocab_size)
     if valid_lens is not None:
         lengths("valid_lens", valid_lens, X.shape[1], X.shape[:1])
 
 
-def encoder_decoder_inputs(enc_X: Seen, dec_X: Seen, teacher_forcing: Seen | None) -> None:
+def encoder_decoder_inputs(enc_X: Spec, dec_X: Spec, teacher_forcing: Spec | None) -> None:
     """Check what an encoder and a decoder must agree on."""
     if dec_X.shape[0] != enc_X.shape[0]:
         raise ValueError(
@@ -215,7 +215,7 @@ def encoder_decoder_inputs(enc_X: Seen, dec_X: Seen, teacher_forcing: Seen | Non
         )
 
 
-def decoder_inputs(X: Seen, enc_outputs_batch: int, vocab_size: int) -> None:
+def decoder_inputs(X: Spec, enc_outputs_batch: int, vocab_size: int) -> None:
     """Check target ids (batch, num_steps) against the batch size of the decoder's state."""
     tokens("X", X, vocab_size)
     if X.shape[0] != enc_outputs_batch:

@@ -87,17 +87,6 @@ def _missing(name: str) -> list[str]:
     return [package for package in _NEEDS[name] if importlib.util.find_spec(package) is None]
 
 
-def room(sizes: Sequence[int], wanted: int, least: int = 0) -> int | None:
-    """Return how large caches must become that have to hold ``wanted`` steps; None if all are.
-
-    One that must grow at least doubles, so that growing is rare, and gets the size ``least`` at
-    least.
-    """
-    if all(wanted <= size for size in sizes):
-        return None
-    return max(wanted, least, *(2 * size for size in sizes))
-
-
 class Backend(ABC):
     """A framework behind the common interface.
 
@@ -571,7 +560,7 @@ class Decoding(ABC):
 
     def reorder(self, rows: Int[np.ndarray, " rows"]) -> None:
         """Continue with these rows (indices; repeating and leaving out are allowed)."""
-        self._state = self._select(self._state, self.model.backend.array(np.asarray(rows)))
+        self._state = self._take_rows(self._state, self.model.backend.array(np.asarray(rows)))
 
     @property
     def attention_weights(self) -> Nested:
@@ -610,7 +599,7 @@ class Decoding(ABC):
 
         Args:
             tokens: ids (rows, 1).
-            state: as `_start`, `_advance` or `_select` returned it; it may be used up.
+            state: as `_start`, `_advance` or `_take_rows` returned it; it may be used up.
             k: how many next tokens to return.
 
         Returns:
@@ -619,5 +608,5 @@ class Decoding(ABC):
         """
 
     @abstractmethod
-    def _select(self, state: Nested, rows: Tensor) -> Nested:
+    def _take_rows(self, state: Nested, rows: Tensor) -> Nested:
         """Return the state of these rows: indices (new rows,), repeated or left out at will."""

@@ -25,6 +25,7 @@ from d2l_ext import interface, reference
 from d2l_ext.agreement.cases.case import Case
 from d2l_ext.agreement.judging.verdict import Question, verdicts
 from d2l_ext.config import describe
+from d2l_ext.nested import nest
 
 
 class Agreement:
@@ -75,7 +76,7 @@ def _as_drawn(inputs):
         x = np.asarray(x)
         return x.astype(np.float32) if x.dtype.kind == "f" else x
 
-    return interface.nest(leaf, tuple(inputs))
+    return nest(leaf, tuple(inputs))
 
 
 @pytest.fixture(params=interface.COLUMNS)

@@ -262,8 +262,8 @@ class MXNetDecoding(Decoding):
             graphs[key] = Graph(function, decoder.collect_params().values(), tables)
         return graphs[key]
 
-    def _select(self, state, rows):
-        return self.model.module.decoder.select(state, rows)
+    def _take_rows(self, state, rows):
+        return self.model.module.decoder.take_rows(state, rows)
 
 
 def best_tokens(decoder, k, tokens, state):

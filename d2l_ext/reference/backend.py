@@ -160,8 +160,8 @@ class ReferenceDecoding(Decoding):
         weights = getattr(decoder, "attention_weights", None)
         return np.take_along_axis(log_probs, ids, axis=-1), ids, weights, state
 
-    def _select(self, state, rows):
-        return self.model.module.decoder.select(state, rows)
+    def _take_rows(self, state, rows):
+        return self.model.module.decoder.take_rows(state, rows)
 
 
 class ReferenceBackend(Backend):

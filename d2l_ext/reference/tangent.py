@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from scipy import special
 
-from d2l_ext.interface import leaves, nest
+from d2l_ext.nested import leaves, nest
 from d2l_ext.reference.layers import erf
 
 DIRECTIONS = 512  # at once: few enough for memory and cache, many enough for NumPy

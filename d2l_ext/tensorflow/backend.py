@@ -14,7 +14,7 @@ import tensorflow as tf
 from d2l_ext import checks
 from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer
 from d2l_ext.nested import leaves, nest
-from d2l_ext.tensorflow.layers import Dropout, seen
+from d2l_ext.tensorflow.layers import Dropout, spec
 from d2l_ext.tensorflow.seq2seq import masked_loss
 
 # Keras's names, where they are not PyTorch's. A dense layer keeps W transposed.
@@ -189,7 +189,7 @@ class TensorFlowTrainer(Trainer):
 
     def _check(self, inputs, labels):
         self.model.module.check(*inputs)
-        checks.tokens("Y", seen(labels), self.model.module.decoder.config["vocab_size"])
+        checks.tokens("Y", spec(labels), self.model.module.decoder.config["vocab_size"])
 
     def _compute(self, inputs, labels, training=False):
         return masked_loss(self.model.module(*inputs, training=training), labels, self.pad)
@@ -260,8 +260,8 @@ class TensorFlowDecoding(Decoding):
         log_probs, ids, state = self.model.best_tokens(tokens, state, tf.constant(k))
         return log_probs, ids, None, state
 
-    def _select(self, state, rows):
-        return self.model.module.decoder.select(state, rows)
+    def _take_rows(self, state, rows):
+        return self.model.module.decoder.take_rows(state, rows)
 
 
 class TensorFlowBackend(Backend):

@@ -176,8 +176,8 @@ class TorchDecoding(Decoding):
             log_probs, ids = logits[:, 0].log_softmax(dim=-1).topk(k, dim=-1)
         return log_probs, ids, getattr(decoder, "attention_weights", None), state
 
-    def _select(self, state, rows):
-        return self.model.module.decoder.select(state, rows)
+    def _take_rows(self, state, rows):
+        return self.model.module.decoder.take_rows(state, rows)
 
 
 class TorchBackend(Backend):

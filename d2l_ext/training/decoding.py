@@ -205,7 +205,7 @@ class _Paths:
             before = [] if self._weights is None else [self._weights]
             self._weights = np.concatenate([*before, weights], axis=-2)
 
-    def select(self, rows: Int[np.ndarray, " rows"]) -> None:
+    def take_rows(self, rows: Int[np.ndarray, " rows"]) -> None:
         """Go on with these rows."""
         self._tokens, self._log_probs = self._tokens[rows], self._log_probs[rows]
         self._margins = self._margins[rows]
@@ -324,7 +324,7 @@ class _Search:
         places = best[:, :beam] + beam * k * np.arange(batch)[:, None]  # into log_probs and ids
         places = places.ravel()
         rows, tokens = places // k, ids.ravel()[places]
-        self._paths.select(rows)
+        self._paths.take_rows(rows)
         weights = _chosen(weights, rows)
         self._paths.append(tokens, log_probs.ravel()[places], np.zeros(len(rows)), weights)
         self._scores = scores[:, :beam].copy()

@@ -6,6 +6,7 @@ way; `drift` makes a budget of it.
 """
 
 import dataclasses
+import threading
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class Plan:
         self.example = batch[:-1]
         self._module = build(reference, self.target)
         model = ReferenceModel(BACKEND, self._module, self.example, self.seed, "float64")
-        self._model = model
+        self._model, self._lock = model, threading.Lock()
         self.parameters = randomness.initial_parameters(model.shapes(), self.seed)
         self.src, _, self.valid_lens, _ = self.data.build(self.sentences, self.references)
 
@@ -69,8 +70,10 @@ class Plan:
         return tokenize(preprocess(self.sentences[number]))[: self.data.num_steps]
 
     def masks(self, inputs: Nested, step: int) -> Arrays:
-        """Draw the dropout masks of a step."""
-        return randomness.dropout_masks(self._model.dropout_layers(*inputs), self.seed, step)
+        """Draw the dropout masks of a step; several backends may ask at the same time."""
+        with self._lock:  # the model notes in its layers what they are asked for
+            layers = self._model.dropout_layers(*inputs)
+        return randomness.dropout_masks(layers, self.seed, step)
 
     def start(self, dtype: str, draw: int | None = None) -> Arrays:
         """Return the initial parameters; moved by a rounding unit, this way or that, for a draw."""
