@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from d2l_ext import checks, randomness
-from d2l_ext.nested import Nested, leaves, nest, stacked  # noqa: F401
+from d2l_ext.nested import Nested, nest, stacked
 
 COLUMNS = ("torch", "mxnet", "jax", "tensorflow")
 BACKENDS = (*COLUMNS, "reference")

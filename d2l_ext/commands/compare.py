@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -212,7 +213,7 @@ def _plan(source: str, epochs: int | None, dropout: float, seed: int) -> Plan:
         train = min(512, len(pairs))
         data = TranslationData(pairs, num_train=train, num_val=min(128, len(pairs) - train))
         translated = [*D2L_SENTENCES, *pairs[:train]]
-    sizes = size, size, layers, dropout
+    sizes: tuple[Any, ...] = (size, size, layers, dropout)
     target = describe(
         reference.EncoderDecoder(
             reference.Seq2SeqEncoder(len(data.src_vocab), *sizes),
