@@ -7,7 +7,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from d2l_ext.agreement.running import wire
 from d2l_ext.environment import ENVIRONMENT
@@ -36,7 +38,13 @@ class Worker:
         environment: variables that are set.
     """
 
-    def __init__(self, name, python=None, limit=300, environment=ENVIRONMENT):
+    def __init__(
+        self,
+        name: str,
+        python: str | None = None,
+        limit: float = 300,
+        environment: Mapping[str, str] = ENVIRONMENT,
+    ):
         self.name, self.limit = name, limit
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
         requests, self._requests = os.pipe()
@@ -68,7 +76,7 @@ class Worker:
         self.stop()
         self._close()
 
-    def ask(self, what, *arguments, limit=None):
+    def ask(self, what: str, *arguments: Any, limit: float | None = None) -> Any:
         """Ask for one thing and return the answer.
 
         Args:
