@@ -11,7 +11,7 @@ import importlib.machinery
 import sys
 from pathlib import Path
 
-from shared import question
+from shared import solved
 
 import d2l_ext
 from d2l_ext.agreement.judging.verdict import verdicts
@@ -106,7 +106,7 @@ def _take_out(package):
 def failure(name, backend, dtype):
     """Return what a case says that a backend fails, or None."""
     try:
-        found = verdicts(question(name), backend, dtype)
+        found = verdicts(solved(name), backend, dtype)
     except Exception as error:  # a bug may well end in one
         return f"{name}: {type(error).__name__}: {error}"
     return next((str(v) for v in found if not v.agrees), None)

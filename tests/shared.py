@@ -4,22 +4,21 @@ import functools
 
 from d2l_ext.agreement.cases import generated
 from d2l_ext.agreement.cases.catalogue import catalogue
-from d2l_ext.agreement.judging.verdict import Question, verdicts
+from d2l_ext.agreement.judging.solved import SolvedCase
+from d2l_ext.agreement.judging.verdict import verdicts
 
 CATALOGUE = catalogue()
 
 
 @functools.lru_cache(maxsize=512)
-def question(name):
+def solved(name):
     """Return a case of the catalogue, or a generated one, with its exact answer."""
-    return Question(CATALOGUE[name] if name in CATALOGUE else generated.case(name))
+    return SolvedCase(CATALOGUE[name] if name in CATALOGUE else generated.case(name))
 
 
 def failures(name, backend):
     """Return what a case says that a backend fails, in both precisions."""
-    found = [
-        v for dtype in ("float64", "float32") for v in verdicts(question(name), backend, dtype)
-    ]
+    found = [v for dtype in ("float64", "float32") for v in verdicts(solved(name), backend, dtype)]
     assert found
     return [str(v) for v in found if not v.agrees]
 

@@ -7,7 +7,7 @@ A failure names the case, the backend and the tensor. `make test` runs the sampl
 import numpy as np
 import pytest
 from shared import CATALOGUE as CASES
-from shared import failures, question
+from shared import failures, solved
 
 from d2l_ext import reference
 from d2l_ext.agreement.cases.catalogue import sample
@@ -121,7 +121,7 @@ def test_a_reference_that_is_wrong_itself_sets_no_budget(monkeypatch):
 def test_the_reference_is_asked_like_any_backend():
     """In a process of its own, as `compare` asks; long double crosses unchanged."""
     case = CASES["bahdanau/Seq2SeqAttentionDecoder/all"]
-    job, answer = case.job(0), question(case.name).answer
+    job, answer = case.job(0), solved(case.name).answer
     with Worker("reference") as worker:
         found = worker.ask("perform", vars(job), "longdouble")
     for quantity, tensors in answer.items():

@@ -8,12 +8,36 @@ import struct
 
 import numpy as np
 
-MAGIC = b"d2l_ext\1"
-HEADER = struct.Struct("<8sQQ")  # magic, length of the JSON, length of the arrays' bytes
+MAGIC = b"d2l_ext\2"
+HEADER = struct.Struct("<8sQ")  # magic, length of the JSON; the arrays' bytes are what follows it
+# The connection sends a message's length before it. Four letters that somebody prints there instead
+# are a length beyond this.
+LONGEST = 1 << 29
 
 
 class GarbageError(Exception):
     """What was read is no message."""
+
+
+def send(connection, value):
+    """Send a value through a `multiprocessing.connection.Connection`."""
+    connection.send_bytes(encode(value))
+
+
+def receive(connection):
+    """Wait for a value and return it.
+
+    Raises:
+        GarbageError: it is no message.
+        EOFError, OSError: the other side is gone.
+    """
+    try:
+        message = connection.recv_bytes(LONGEST)
+    except OSError as error:
+        if connection.closed:  # which it does itself when the length cannot be
+            raise GarbageError(f"no length up to {LONGEST}") from error
+        raise
+    return decode(message)
 
 
 def encode(value):
@@ -21,19 +45,7 @@ def encode(value):
     arrays = []
     text = json.dumps(_plain(value, arrays)).encode()
     data = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)
-    return HEADER.pack(MAGIC, len(text), len(data)) + text + data
-
-
-def size(header):
-    """Return how many bytes follow a header.
-
-    Raises:
-        GarbageError: it is no header.
-    """
-    magic, text, data = HEADER.unpack(header)
-    if magic != MAGIC:
-        raise GarbageError(f"{header[:8]!r} is not the start of a message")
-    return text + data
+    return HEADER.pack(MAGIC, len(text)) + text + data
 
 
 def decode(message):
@@ -43,9 +55,11 @@ def decode(message):
         GarbageError: they are no message.
     """
     try:
-        _, text, _ = HEADER.unpack(message[: HEADER.size])
-        data = memoryview(message)[HEADER.size + text :]
-        return _value(json.loads(message[HEADER.size : HEADER.size + text]), data)
+        magic, length = HEADER.unpack(message[: HEADER.size])
+        if magic != MAGIC:
+            raise GarbageError(f"{message[:8]!r} is not the start of a message")
+        text, data = message[HEADER.size :][:length], memoryview(message)[HEADER.size + length :]
+        return _value(json.loads(text), data)
     except (ValueError, KeyError, TypeError, struct.error) as error:
         raise GarbageError(f"not a message: {error}") from error
 
