@@ -55,10 +55,11 @@ test-all: lint  ## run every test, with new random examples
 	@$(PYTEST) --hypothesis-profile explore $(ARGS)
 
 .PHONY: lint
-lint: $(STAMP)  ## check style and format
+lint: $(STAMP)  ## check style, format and types
 	@$(RUN) ruff check --quiet
 	@$(RUN) ruff format --check --quiet
 	@echo "style and format: ok"
+	@$(RUN) basedpyright --pythonpath $(VENV)/bin/python
 
 .PHONY: format
 format: $(STAMP)  ## fix style and format

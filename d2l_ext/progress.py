@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.progress import (
@@ -28,24 +29,24 @@ class Bar:
             line every `SECONDS` elsewhere (in a log file, say), False nothing.
     """
 
-    def __init__(self, total, done=0, wanted=None):
+    def __init__(self, total: int, done: int = 0, wanted: bool | None = None):
         terminal = sys.stderr.isatty()
         self._bar = _bar() if terminal and wanted is not False else None
         self._has_lines = wanted is True and not terminal
         self._total, self._first = total, done
         self._started = self._last_line = time.monotonic()
 
-    def __enter__(self):
+    def __enter__(self) -> "Bar":
         if self._bar is not None:
             self._bar.start()
             self._task = self._bar.add_task("", total=self._total, completed=self._first)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, done, text):
+    def show(self, done: int, text: str) -> None:
         """Show that so many steps are done, and a text about the last one."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, description=text)
@@ -53,7 +54,7 @@ class Bar:
             self._last_line = time.monotonic()
             print(self._line(done, text), file=sys.stderr, flush=True)
 
-    def _line(self, done, text):
+    def _line(self, done: int, text: str) -> str:
         per_step = (self._last_line - self._started) / (done - self._first)
         minutes, seconds = divmod(round(per_step * (self._total - done)), 60)
         return f"{done} of {self._total}: {text}, {minutes}:{seconds:02} left"
@@ -62,7 +63,7 @@ class Bar:
 class Bars:
     """A progress bar per backend on a terminal, elsewhere a line with all of them now and then."""
 
-    def __init__(self, names):
+    def __init__(self, names: Iterable[str]):
         self._progress = Progress(
             TextColumn("{task.fields[backend]:<10}"),
             BarColumn(),
@@ -80,14 +81,14 @@ class Bars:
         self._shares = dict.fromkeys(names, "waiting")
         self._last_line = time.monotonic()
 
-    def __enter__(self):
+    def __enter__(self) -> "Bars":
         self._progress.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, backend, what, done, total):
+    def show(self, backend: str, what: str, done: int, total: int) -> None:
         """Move a backend's bar."""
         with self._lock:
             self._progress.update(
@@ -100,7 +101,7 @@ class Bars:
                 print(line, file=sys.stderr, flush=True)
 
 
-def _bar():
+def _bar() -> Progress:
     return Progress(
         BarColumn(),
         MofNCompleteColumn(),

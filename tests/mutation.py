@@ -13,7 +13,8 @@ import hashlib
 import subprocess
 import sys
 
-from planted import CATALOGUE, PACKAGE, failure, planted
+from planted import PACKAGE, failure, planted
+from shared import CATALOGUE
 
 import d2l_ext
 
@@ -163,7 +164,7 @@ def _is_left_alone(node):
     if isinstance(node, (ast.Raise, ast.Import, ast.ImportFrom, ast.JoinedStr)):
         return True
     if isinstance(node, ast.FunctionDef):
-        return node.name.lstrip("_").startswith("check") or node.name == "seen"
+        return node.name.lstrip("_").startswith("check") or node.name == "spec"
     return isinstance(node, ast.Call) and ast.unparse(node.func).startswith("check")
 
 

@@ -7,10 +7,14 @@ a worker (`running`), judged (`judging`); `reporting` has the verdicts after tha
 import dataclasses
 import functools
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+from d2l_ext.agreement.cases.case import Case
+from d2l_ext.agreement.cases.plans import Plan, Run
 from d2l_ext.agreement.judging.solved import SolvedCase
-from d2l_ext.agreement.judging.verdict import judge
+from d2l_ext.agreement.judging.verdict import Verdict, judge
 from d2l_ext.agreement.running.remote import Worker, WorkerError
 from d2l_ext.agreement.running.training import train
 from d2l_ext.environment import ENVIRONMENT, QUICK
@@ -33,11 +37,11 @@ class Outcome:
     """
 
     backend: str
-    versions: dict = dataclasses.field(default_factory=dict)
-    differences: dict = dataclasses.field(default_factory=dict)
-    verdicts: list = dataclasses.field(default_factory=list)
-    runs: dict = dataclasses.field(default_factory=dict)
-    problems: list = dataclasses.field(default_factory=list)
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    differences: dict[str, Any] = dataclasses.field(default_factory=dict)
+    verdicts: list[Verdict] = dataclasses.field(default_factory=list)
+    runs: dict[tuple[str, str], list[Run]] = dataclasses.field(default_factory=dict)
+    problems: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
 
 
 class Comparison:
@@ -55,7 +59,15 @@ class Comparison:
     """
 
     def __init__(
-        self, backends, cases, plans, dtypes, seed=0, pythons=None, limit=300, progress=None
+        self,
+        backends: Sequence[str],
+        cases: Sequence[Case],
+        plans: Mapping[str, Plan],
+        dtypes: Sequence[str],
+        seed: int = 0,
+        pythons: Mapping[str, str] | None = None,
+        limit: float = 300,
+        progress: Callable[[str, str, int, int], object] | None = None,
     ):
         self.backends, self.cases, self.plans, self.dtypes = backends, cases, plans, dtypes
         self.seed, self.pythons, self.limit = seed, pythons or {}, limit
@@ -65,19 +77,19 @@ class Comparison:
         self._lock = threading.Lock()
         self._solved = functools.cache(lambda number: SolvedCase(cases[number], seed))
 
-    def run(self):
+    def run(self) -> dict[str, Outcome]:
         """Return ``{backend: Outcome}``."""
         order = sorted(self.backends, key=lambda b: ORDER.index(b) if b in ORDER else -1)
         with ThreadPoolExecutor(2) as pool:
             outcomes = dict(zip(order, pool.map(self._one, order), strict=True))
         return {name: outcomes[name] for name in self.backends}
 
-    def solved(self, number):
+    def solved(self, number: int) -> SolvedCase:
         """Return a `SolvedCase`; the backends share it."""
         with self._lock:
             return self._solved(number)
 
-    def _one(self, backend):
+    def _one(self, backend: str) -> Outcome:
         outcome = Outcome(backend)
         try:
             with self._worker(backend, QUICK) as worker:
@@ -91,14 +103,14 @@ class Comparison:
                 outcome.problems.append(("start", str(error), error.details))
         return outcome
 
-    def _worker(self, backend, environment=ENVIRONMENT):
+    def _worker(self, backend: str, environment: Mapping[str, str] = ENVIRONMENT) -> Worker:
         return Worker(backend, self.pythons.get(backend), self.limit, environment)
 
     @staticmethod
-    def _steps(plan):
+    def _steps(plan: Plan) -> int:
         return plan.num_steps * (plan.draws + 1)
 
-    def _ask_cases(self, worker, outcome):
+    def _ask_cases(self, worker: Worker, outcome: Outcome) -> None:
         outcome.versions = worker.ask("versions")
         outcome.differences = worker.ask("differences")
         done = 0
@@ -108,14 +120,16 @@ class Comparison:
                 outcome.verdicts += self._verdicts(worker, outcome, self.solved(number), dtype)
                 done += 1
 
-    def _ask_training(self, worker, outcome):
+    def _ask_training(self, worker: Worker, outcome: Outcome) -> None:
         done = len(self.dtypes) * len(self.cases)
         for name, plan in self.plans.items():
             for dtype in self.dtypes:
                 self._train(worker, outcome, name, dtype, done)
                 done += self._steps(plan)
 
-    def _verdicts(self, worker, outcome, solved, dtype):
+    def _verdicts(
+        self, worker: Worker, outcome: Outcome, solved: SolvedCase, dtype: str
+    ) -> list[Verdict]:
         try:
             results = worker.ask("perform", vars(solved.job), dtype)
         except WorkerError as error:
@@ -125,7 +139,7 @@ class Comparison:
             return []
         return judge(solved, outcome.backend, dtype, results)
 
-    def _train(self, worker, outcome, name, dtype, done):
+    def _train(self, worker: Worker, outcome: Outcome, name: str, dtype: str, done: int) -> None:
         plan, doing = self.plans[name], f"training {name}, {dtype}"
         steps = iter(range(done, done + self._steps(plan)))
 

@@ -26,6 +26,7 @@ from d2l_ext.agreement.cases.case import Case
 from d2l_ext.agreement.judging.solved import SolvedCase
 from d2l_ext.agreement.judging.verdict import verdicts
 from d2l_ext.config import describe
+from d2l_ext.nested import nest
 
 
 class Agreement:
@@ -76,7 +77,7 @@ def _as_drawn(inputs):
         x = np.asarray(x)
         return x.astype(np.float32) if x.dtype.kind == "f" else x
 
-    return interface.nest(leaf, tuple(inputs))
+    return nest(leaf, tuple(inputs))
 
 
 @pytest.fixture(params=interface.COLUMNS)

@@ -2,13 +2,16 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
 from d2l_ext import interface, reference
 from d2l_ext.agreement.cases import generated, models
+from d2l_ext.agreement.cases.case import Case
 from d2l_ext.agreement.cases.catalogue import catalogue, sample
 from d2l_ext.agreement.cases.plans import Plan
 from d2l_ext.agreement.comparison import Comparison
@@ -38,7 +41,7 @@ Examples:
 """
 
 
-def _names(ctx, param, value):
+def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Read a list of backends."""
     names = tuple(name.strip() for name in value.split(",")) if value else interface.COLUMNS
     for name in names:
@@ -47,18 +50,22 @@ def _names(ctx, param, value):
     return tuple(dict.fromkeys(names))
 
 
-def _interpreters(ctx, param, values):
+def _interpreters(
+    ctx: click.Context, param: click.Parameter, values: Sequence[str]
+) -> dict[str, str]:
     """Read BACKEND=PATH pairs."""
-    pairs = [value.partition("=")[::2] for value in values]
-    for (name, path), value in zip(pairs, values, strict=True):
+    found = {}
+    for value in values:
+        name, _, path = value.partition("=")
         if name not in interface.COLUMNS or not path:
             raise click.BadParameter(f"{value!r} is not like torch=/path/to/python")
         if not os.access(path, os.X_OK):
             raise click.BadParameter(f"{path!r} is no program")
-    return dict(pairs)
+        found[name] = path
+    return found
 
 
-def _cases(ctx, param, value):
+def _cases(ctx: click.Context, param: click.Parameter, value: str) -> list[Case]:
     """Read "sample", "all", "none", the name of a case or the beginning of several names."""
     groups = {"all": catalogue, "sample": sample, "none": dict}
     if value in groups:
@@ -130,7 +137,19 @@ def _cases(ctx, param, value):
 @click.option(
     "--limit", default=600.0, show_default=True, help="Seconds that a framework may be silent."
 )
-def compare(data, backends, dtype, epochs, dropout, folder, seed, cases, train, pythons, limit):
+def compare(
+    data: str,
+    backends: tuple[str, ...],
+    dtype: str,
+    epochs: int | None,
+    dropout: float,
+    folder: Path,
+    seed: int,
+    cases: list[Case],
+    train: str,
+    pythons: dict[str, str],
+    limit: float,
+) -> None:
     """Train in several frameworks and compare everything.
 
     Each framework computes the same cases (outputs, attention weights, gradients, optimiser steps)
@@ -165,7 +184,9 @@ def compare(data, backends, dtype, epochs, dropout, folder, seed, cases, train, 
     sys.exit(0 if report.agrees else 1)
 
 
-def _available(backends, pythons):
+def _available(
+    backends: Sequence[str], pythons: dict[str, str]
+) -> tuple[list[str], dict[str, str]]:
     """Return the backends that can be compared, and why the others can't."""
     installed = {*interface.installed(), *pythons}
     left_out = {b: interface.install(b) for b in backends if b not in installed}
@@ -178,7 +199,7 @@ def _available(backends, pythons):
     return names, left_out
 
 
-def _plan(source, epochs, dropout, seed):
+def _plan(source: str, epochs: int | None, dropout: float, seed: int) -> Plan:
     """Decide what is trained: small on the bundled corpus, as D2L does on any other."""
     pairs = load_pairs(source)
     if source == "bundled":
@@ -193,7 +214,7 @@ def _plan(source, epochs, dropout, seed):
         train = min(512, len(pairs))
         data = TranslationData(pairs, num_train=train, num_val=min(128, len(pairs) - train))
         translated = [*D2L_SENTENCES, *pairs[:train]]
-    sizes = size, size, layers, dropout
+    sizes: tuple[Any, ...] = (size, size, layers, dropout)
     target = describe(
         reference.EncoderDecoder(
             reference.Seq2SeqEncoder(len(data.src_vocab), *sizes),
@@ -204,7 +225,7 @@ def _plan(source, epochs, dropout, seed):
     return Plan(data, target, epochs, lr, 1.0, seed, sentences, references)
 
 
-def _short(pairs, most=5):
+def _short(pairs: list[tuple[str, str]], most: int = 5) -> list[tuple[str, str]]:
     """Return the pairs of few words, one per source, in an order of their own."""
     one_each = {}
     for pair in pairs:

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -30,7 +31,7 @@ PACKAGES = {
 
 
 @click.command()
-def doctor():
+def doctor() -> None:
     """Check which frameworks work here, and say how to mend what does not."""
     healthy = True
     for finding in examine():
@@ -50,7 +51,7 @@ class Finding:
     mend: str = ""
 
 
-def examine():
+def examine() -> Iterator[Finding]:
     """Yield a `Finding` for each thing that can be wrong."""
     yield _python()
     yield Finding(True, f"numpy {_version('numpy')}")
@@ -65,21 +66,21 @@ def examine():
     yield from _conflicts(installed)
 
 
-def _version(package):
+def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _python():
+def _python() -> Finding:
     version = platform.python_version()
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return Finding(True, f"Python {version}, {platform.system()} {platform.machine()}")
     return Finding(False, f"Python {version} is not supported", "use Python 3.11, 3.12 or 3.13")
 
 
-def _framework(name):
+def _framework(name: str) -> Finding:
     versions = ", ".join(f"{p} {_version(p)}" for p in PACKAGES[name] if _version(p))
     try:
         result = subprocess.run(
@@ -97,11 +98,11 @@ def _framework(name):
     return Finding(False, f"{name}: {versions}: {lines[-1]}", _reinstall(name))
 
 
-def _reinstall(name):
+def _reinstall(name: str) -> str:
     return interface.install(name).replace("pip install", "pip install --force-reinstall")
 
 
-def _conflicts(installed):
+def _conflicts(installed: Sequence[str]) -> Iterator[Finding]:
     """Yield what is known to make frameworks fail, if it is so here."""
     numpy_major = int((_version("numpy") or "0").split(".")[0])
     if "mxnet" in installed and importlib.util.find_spec("distutils") is None:

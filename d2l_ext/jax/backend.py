@@ -14,7 +14,7 @@ from jax import numpy as jnp
 
 from d2l_ext import checks
 from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer
-from d2l_ext.jax.layers import Dropout, seen
+from d2l_ext.jax.layers import Dropout, spec
 from d2l_ext.jax.seq2seq import masked_loss
 
 jax.config.update("jax_enable_x64", True)
@@ -245,14 +245,16 @@ def _clip(gradients, max_norm):
 class JaxTrainer(Trainer):
     """The training step, compiled as a whole; learning rate and step count are inputs of it."""
 
-    def __init__(self, model, lr, max_norm=None, pad=None):
-        super().__init__(model, lr, max_norm, pad)
+    compiles = (True,)
+
+    def __init__(self, model, lr, max_norm=None, pad=None, compile=None):
+        super().__init__(model, lr, max_norm, pad, compile)
         self._m = jax.tree.map(np.zeros_like, model.params)
         self._v = jax.tree.map(np.zeros_like, model.params)
 
     def _check(self, inputs, labels):
         self.model.check(inputs)
-        checks.tokens("Y", seen(labels), self.model.module.decoder.config["vocab_size"])
+        checks.tokens("Y", spec(labels), self.model.module.decoder.config["vocab_size"])
 
     def _step(self, inputs, labels, masks, correction1, correction2):
         self._check(inputs, labels)
@@ -289,8 +291,8 @@ def _advance(structure, params, tokens, state, k):
 
 
 @functools.partial(jax.jit, static_argnames="structure")
-def _select(structure, params, state, rows):
-    return structure.merge(params).decoder.select(state, rows)
+def _take_rows(structure, params, state, rows):
+    return structure.merge(params).decoder.take_rows(state, rows)
 
 
 class JaxDecoding(Decoding):
@@ -311,8 +313,8 @@ class JaxDecoding(Decoding):
     def _all(self, tokens, before):  # the state before is used up
         return self.model.backend.numpy(jax.lax.top_k(self._log_probs, self.vocab_size))
 
-    def _select(self, state, rows):
-        return _select(self.model.structure, self.model.params, state, rows)
+    def _take_rows(self, state, rows):
+        return _take_rows(self.model.structure, self.model.params, state, rows)
 
 
 class JaxBackend(Backend):

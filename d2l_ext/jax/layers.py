@@ -18,13 +18,13 @@ from d2l_ext.config import Configured
 GENERATOR = np.random.default_rng(0)  # of the weights of modules that are used on their own
 
 
-def seen(x):
+def spec(x):
     """Describe an array to `checks`; None stays None."""
     if x is None:
         return None
     traced = isinstance(x, jax.core.Tracer)
     dtype = jnp.result_type(x).name
-    return checks.Seen(jnp.shape(x), dtype, None if traced else lambda: np.asarray(x))
+    return checks.Spec(jnp.shape(x), dtype, None if traced else lambda: np.asarray(x))
 
 
 class Module(Configured, nnx.Module):
@@ -152,23 +152,29 @@ class Dropout(Module):
         self.key = nnx.data(None)
         self.asked = None  # the shape that the last forward pass wanted
 
-    def mask(self, shape, dtype, training):
+    def mask(self, shape, like, training):
         """Return the mask of this forward pass, or None where dropout does not act.
 
         Args:
             shape: the mask's shape.
-            dtype: the mask's dtype.
+            like: an array whose dtype the mask gets.
             training: whether dropout acts.
         """
         if not training or self.rate == 0:
             return None
         self.keep("asked", tuple(shape))
         if self.given is not None:
-            return self.given[tuple(map(slice, shape))].astype(dtype)
+            return self.given[tuple(map(slice, shape))].astype(like.dtype)
         key = jax.random.key(GENERATOR.integers(2**32)) if self.key is None else self.key
-        return jax.random.bernoulli(key, 1 - self.rate, shape).astype(dtype) / (1 - self.rate)
+        kept = jax.random.bernoulli(key, 1 - self.rate, shape)
+        return kept.astype(like.dtype) / (1 - self.rate)
 
     def __call__(self, X, training=False):
         """Return X times its mask."""
-        mask = self.mask(X.shape, X.dtype, training)
+        mask = self.mask(X.shape, X, training)
         return X if mask is None else X * mask
+
+
+def times(mask):
+    """Return the function that multiplies by a mask; None stays None."""
+    return None if mask is None else lambda X: X * mask

@@ -7,7 +7,7 @@ import jax
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import seen
+from d2l_ext.jax.layers import spec
 
 
 def sequence_mask(X, valid_lens, value=0):
@@ -21,7 +21,7 @@ def sequence_mask(X, valid_lens, value=0):
     Returns:
         A new array like X.
     """
-    checks.sequence_mask_inputs(seen(X), seen(valid_lens))
+    checks.sequence_mask_inputs(spec(X), spec(valid_lens))
     keep = jnp.arange(X.shape[1]) < valid_lens[:, None]  # (batch, num_steps)
     keep = keep.reshape(keep.shape + (1,) * (X.ndim - 2))
     return jnp.where(keep, X, jnp.asarray(value, X.dtype))
@@ -37,7 +37,7 @@ def padding_mask(tokens, pad):
     Returns:
         A boolean array (batch, 1, num_keys).
     """
-    checks.tokens("tokens", seen(tokens))
+    checks.tokens("tokens", spec(tokens))
     return (tokens != pad)[:, None, :]
 
 
@@ -68,15 +68,15 @@ def masked_softmax(X, valid_lens=None, mask=None):
         ValueError: lengths or a mask that do not fit.
     """
     check_masks(X.shape, valid_lens, mask)
-    return softmax(X, attend(X.shape[-1], valid_lens, mask))
+    return unchecked_masked_softmax(X, combine_masks(X.shape[-1], valid_lens, mask))
 
 
 def check_masks(shape, valid_lens=None, mask=None):
     """Check valid lengths and a mask for scores of a shape."""
-    checks.masks(shape, seen(valid_lens), seen(mask))
+    checks.masks(shape, spec(valid_lens), spec(mask))
 
 
-def attend(num_keys, valid_lens=None, mask=None):
+def combine_masks(num_keys, valid_lens=None, mask=None):
     """Combine valid lengths and a mask, unchecked, into one mask that broadcasts, or None."""
     if valid_lens is None:
         return mask
@@ -85,10 +85,11 @@ def attend(num_keys, valid_lens=None, mask=None):
     return valid if mask is None else valid & mask
 
 
-def softmax(X, mask=None):
+def unchecked_masked_softmax(X, mask=None):
     """`masked_softmax` without checks."""
     if mask is None:
         return jax.nn.softmax(X)
     # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
-    fill = jnp.where(mask.any(axis=-1, keepdims=True), -jnp.inf, 0).astype(X.dtype)
+    has_key = mask.any(axis=-1, keepdims=True)
+    fill = jnp.where(has_key, -jnp.inf, 0).astype(X.dtype)
     return jnp.where(mask, jax.nn.softmax(jnp.where(mask, X, fill)), 0)

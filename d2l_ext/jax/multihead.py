@@ -5,8 +5,8 @@ import functools
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import LazyLinear, Module, seen
-from d2l_ext.jax.masking import attend, check_masks
+from d2l_ext.jax.layers import LazyLinear, Module, spec
+from d2l_ext.jax.masking import check_masks, combine_masks
 from d2l_ext.jax.scoring import DotProductAttention, pool
 
 
@@ -33,7 +33,7 @@ class MultiHeadAttention(Module):
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
-        checks.attention_inputs(seen(queries), seen(keys), seen(values), same_size=False)
+        checks.attention_inputs(spec(queries), spec(keys), spec(values), same_size=False)
         check_masks((*queries.shape[:2], keys.shape[1]), valid_lens, mask)
 
     def __call__(self, queries, keys, values, valid_lens=None, mask=None, training=False):
@@ -52,7 +52,7 @@ class MultiHeadAttention(Module):
             (batch, num_queries, num_hiddens).
         """
         self.check(queries, keys, values, valid_lens, mask)
-        mask = attend(keys.shape[1], valid_lens, mask)
+        mask = combine_masks(keys.shape[1], valid_lens, mask)
         return self.attend(queries, *self.project(keys, values), mask, training)
 
     def project(self, keys, values):
@@ -60,12 +60,13 @@ class MultiHeadAttention(Module):
         return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
 
     def attend(self, queries, keys, values, mask, training=False):
-        """Attend to projected keys and values."""
+        """Attend to projected keys and values; the mask is one for all heads, or None."""
         queries = self.transpose_qkv(self.W_q(queries))
-        scores = self.attention.score(queries, keys)
-        dropout = functools.partial(self.attention.dropout, training=training)
+        inner = self.attention
+        scores = inner.score(queries, keys)
+        dropout = functools.partial(inner.dropout, training=training)
         output, weights = pool(scores, values, self.per_head(mask), dropout)
-        self.attention.keep("attention_weights", weights)
+        inner.keep("attention_weights", weights if inner.keep_weights else None)
         return self.W_o(self.transpose_output(output))
 
     def per_head(self, mask):

@@ -4,7 +4,7 @@ import jax
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Dropout, Embedding, Module, seen
+from d2l_ext.jax.layers import Dropout, Embedding, Module, spec
 from d2l_ext.tables import sinusoids
 
 
@@ -15,10 +15,15 @@ class PositionalEncoding(Module):
         self.num_hiddens, self.max_len = num_hiddens, max_len
         self.dropout = Dropout(dropout)
 
+    @property
+    def P(self):
+        """The table (max_len, num_hiddens); an array as an attribute would be part of a trace."""
+        return sinusoids(self.max_len, self.num_hiddens)
+
     def check(self, X, offset=0):
         """Raise a ValueError where the inputs do not fit."""
         traced = isinstance(offset, jax.core.Tracer)
-        checks.positions(seen(X), None if traced else int(offset), **self.config)
+        checks.positions(spec(X), None if traced else int(offset), **self.config)
 
     def __call__(self, X, offset=0, training=False):
         """Add the encoding of positions offset, offset + 1, ...
@@ -33,7 +38,7 @@ class PositionalEncoding(Module):
             Like X.
         """
         self.check(X, offset)
-        P = jnp.asarray(sinusoids(self.max_len, self.num_hiddens), X.dtype)
+        P = jnp.asarray(self.P, X.dtype)
         P = jax.lax.dynamic_slice_in_dim(P, offset, X.shape[1])
         return self.dropout(X + P, training=training)
 
@@ -42,6 +47,7 @@ class LearnedPositionalEncoding(Module):
     """Encoding learned as an embedding of the position, added to the input."""
 
     def __init__(self, num_hiddens, dropout, max_len=1000):
+        self.max_len = max_len
         self.dropout = Dropout(dropout)
         self.embedding = Embedding(max_len, num_hiddens)
 

@@ -10,8 +10,8 @@ import numpy as np
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.interface import leaves
-from d2l_ext.jax.layers import Dropout, Module, matrix, parameter, seen
+from d2l_ext.jax.layers import Dropout, Module, matrix, parameter, spec
+from d2l_ext.nested import leaves
 
 
 def gru_step(gates, state, weight_hh, bias_hh):
@@ -83,7 +83,7 @@ class Stack(Module):
             if layer:
                 setattr(self, f"dropout_l{layer}", Dropout(dropout))
 
-    def weights(self, layer, direction=""):
+    def layer_weights(self, layer, direction=""):
         """Return W_ih, W_hh, b_ih, b_hh of a layer."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [getattr(self, f"{name}_l{layer}{direction}")[...] for name in names]
@@ -95,24 +95,25 @@ class Stack(Module):
         """
         shape = (num_steps, like.shape[-2], self.num_hiddens * len(self.directions))
         return [
-            getattr(self, f"dropout_l{layer}").mask(shape, like.dtype, training) if layer else None
+            getattr(self, f"dropout_l{layer}").mask(shape, like, training) if layer else None
             for layer in range(self.num_layers)
         ]
 
-    def advance(self, gates, states, masks):
+    def advance(self, gates, states, masks, weights):
         """One step of all layers.
 
         Args:
             gates: the input's part of the first layer's gates (batch, gates * num_hiddens).
             states: the state before.
             masks: per layer, the dropout mask of its input (batch, num_hiddens), or None.
+            weights: the `layer_weights` of each layer, read once for all steps.
 
         Returns:
             The new state; the step's output is ``states[-1][0]``.
         """
         new = []
         for layer, state in enumerate(states):
-            weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer)
+            weight_ih, weight_hh, bias_ih, bias_hh = weights[layer]
             if layer:
                 x = new[-1][0] if masks[layer] is None else new[-1][0] * masks[layer]
                 gates = x @ weight_ih.T + bias_ih
@@ -131,7 +132,7 @@ class Stack(Module):
         Returns:
             Outputs (num_steps, batch, num_hiddens), zero after the end, and the final state.
         """
-        dtype = jnp.result_type(X, self.weights(0)[0])
+        dtype = jnp.result_type(X, self.layer_weights(0)[0])
         zeros = (jnp.zeros((X.shape[1], self.num_hiddens), dtype),) * self.num_states
         alive = alive_steps(valid_lens, X.shape[0])
         finals = []
@@ -148,7 +149,7 @@ class Stack(Module):
 
     def scan(self, X, state, alive, layer, direction):
         """Run one layer over all steps, from the last to the first if the direction is reverse."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer, direction)
+        weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer, direction)
         all_gates = X @ weight_ih.T + bias_ih  # (num_steps, batch, gates * num_hiddens)
 
         def step(state, inputs):
@@ -202,14 +203,14 @@ class LSTMStack(Stack):
     step, num_gates, num_states = staticmethod(lstm_step), 4, 2
 
 
-def join(states):
+def stack_states(states):
     """Stack the layers' states: one array (num_layers, batch, num_hiddens), or a tuple of two."""
     joined = tuple(jnp.stack(arrays) for arrays in zip(*states, strict=True))
     return joined if len(joined) > 1 else joined[0]
 
 
-def split(state):
-    """Undo `join`."""
+def unstack_states(state):
+    """Undo `stack_states`."""
     arrays = state if isinstance(state, (tuple, list)) else (state,)
     return list(zip(*arrays, strict=True))
 
@@ -224,8 +225,8 @@ class _Recurrent(Module):
 
     def check(self, inputs, H_c=None, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""
-        states = [seen(H) for H in leaves(H_c)]
-        checks.recurrent_inputs(seen(inputs), states, seen(valid_lens), **self.config)
+        states = [spec(H) for H in leaves(H_c)]
+        checks.recurrent_inputs(spec(inputs), states, spec(valid_lens), **self.config)
 
     def __call__(self, inputs, H_c=None, valid_lens=None, training=False):
         """Run over whole sequences.
@@ -241,9 +242,9 @@ class _Recurrent(Module):
             Outputs (num_steps, batch, num_hiddens) and the final state, like H_c.
         """
         self.check(inputs, H_c, valid_lens)
-        states = None if H_c is None else split(H_c)
+        states = None if H_c is None else unstack_states(H_c)
         outputs, states = self.rnn(inputs, states, valid_lens, training)
-        return outputs, join(states)
+        return outputs, stack_states(states)
 
 
 class GRU(_Recurrent):

@@ -10,8 +10,8 @@ from flax import nnx
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Dropout, LazyLinear, Linear, Module, create, seen
-from d2l_ext.jax.masking import attend, check_masks, softmax
+from d2l_ext.jax.layers import Dropout, LazyLinear, Linear, Module, create, spec
+from d2l_ext.jax.masking import check_masks, combine_masks, unchecked_masked_softmax
 
 
 def attention(query, key, value, mask=None, dropout=None):
@@ -34,7 +34,7 @@ def attention(query, key, value, mask=None, dropout=None):
 
 def pool(scores, value, mask, dropout):
     """Normalise scores and average the values with them; return output and weights."""
-    weights = softmax(scores, mask)
+    weights = unchecked_masked_softmax(scores, mask)
     return (weights if dropout is None else dropout(weights)) @ value, weights
 
 
@@ -42,6 +42,7 @@ class Attention(Module):
     """Attention pooling; subclasses give the score."""
 
     same_size = True  # whether queries and keys must be vectors of one size
+    keep_weights = True
 
     def __init__(self, dropout):
         self.dropout = Dropout(dropout)
@@ -49,7 +50,7 @@ class Attention(Module):
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
-        checks.attention_inputs(seen(queries), seen(keys), seen(values), self.same_size)
+        checks.attention_inputs(spec(queries), spec(keys), spec(values), self.same_size)
         check_masks((*queries.shape[:2], keys.shape[1]), valid_lens, mask)
 
     def prepare_keys(self, keys):
@@ -77,8 +78,10 @@ class Attention(Module):
         self.check(queries, keys, values, valid_lens, mask)
         scores = self.score(queries, self.prepare_keys(keys))
         dropout = functools.partial(self.dropout, training=training)
-        output, weights = pool(scores, values, attend(keys.shape[1], valid_lens, mask), dropout)
-        self.keep("attention_weights", weights)
+        output, weights = pool(
+            scores, values, combine_masks(keys.shape[1], valid_lens, mask), dropout
+        )
+        self.keep("attention_weights", weights if self.keep_weights else None)
         return output
 
 

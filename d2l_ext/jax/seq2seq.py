@@ -4,7 +4,7 @@ import jax
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Embedding, Linear, Module, seen
+from d2l_ext.jax.layers import Embedding, Linear, Module, spec
 from d2l_ext.jax.recurrent import GRU, LSTM, BidirectionalGRUStack
 
 
@@ -13,7 +13,7 @@ class Encoder(Module):
 
     def check(self, X, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""
-        checks.encoder_inputs(seen(X), seen(valid_lens), self.config["vocab_size"])
+        checks.encoder_inputs(spec(X), spec(valid_lens), self.config["vocab_size"])
 
     def __call__(self, X, valid_lens=None, training=False):
         """Encode ids (batch, num_steps)."""
@@ -25,7 +25,7 @@ class Decoder(Module):
 
     def check(self, X, state):
         """Raise a ValueError where the inputs do not fit."""
-        checks.decoder_inputs(seen(X), self.batch_size(state), self.config["vocab_size"])
+        checks.decoder_inputs(spec(X), self.batch_size(state), self.config["vocab_size"])
 
     def batch_size(self, state):
         """Return the number of sentences of a state."""
@@ -39,12 +39,15 @@ class Decoder(Module):
         """Map ids (batch, num_steps) to logits (batch, num_steps, vocab_size) and a new state."""
         raise NotImplementedError
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch (repeated or left out), for beam search."""
         raise NotImplementedError
 
     def reserve(self, state, num_steps, least=0):
-        """Return the state with room for so many more steps, so that its shapes do not change."""
+        """Return the state with room for so many more steps, so that none copies those before it.
+
+        By default nothing grows with the steps, or what grows is copied: the state stays as it is.
+        """
         return state
 
 
@@ -57,8 +60,8 @@ class EncoderDecoder(Module):
     def check(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
         """Raise a ValueError where the inputs do not fit."""
         self.encoder.check(enc_X, enc_valid_lens)
-        checks.encoder_decoder_inputs(seen(enc_X), seen(dec_X), seen(teacher_forcing))
-        checks.tokens("dec_X", seen(dec_X), self.decoder.config["vocab_size"])
+        checks.encoder_decoder_inputs(spec(enc_X), spec(dec_X), spec(teacher_forcing))
+        checks.tokens("dec_X", spec(dec_X), self.decoder.config["vocab_size"])
 
     def __call__(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None, training=False):
         """Return the logits (batch, num_steps, vocab_size) of the target.
@@ -187,7 +190,7 @@ class Seq2SeqDecoder(Decoder):
         outputs, hidden_state = self.rnn(inputs, hidden_state, training=training)
         return self.dense(outputs).swapaxes(0, 1), [enc_outputs, hidden_state, context]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, context = state
         return [enc_outputs[:, rows], hidden_state[:, rows], context[rows]]
@@ -216,7 +219,7 @@ class LSTMDecoder(Decoder):
         outputs, hidden_state = self.rnn(self.embedding(X.T), hidden_state, training=training)
         return self.dense(outputs).swapaxes(0, 1), [enc_outputs, hidden_state]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, (H, C) = state
         return [enc_outputs[:, rows], (H[:, rows], C[:, rows])]
@@ -236,7 +239,7 @@ def masked_loss(Y_hat, Y, pad=None):
     Raises:
         ValueError: shapes that do not fit, or a label outside the vocabulary.
     """
-    checks.loss_inputs(seen(Y_hat), seen(Y))
+    checks.loss_inputs(spec(Y_hat), spec(Y))
     log_probs = jnp.take_along_axis(jax.nn.log_softmax(Y_hat), Y[..., None], axis=-1)[..., 0]
     real = jnp.ones(Y.shape, bool) if pad is None else Y != pad
     return -log_probs.sum(where=real) / jnp.maximum(real.sum(), 1)

@@ -9,13 +9,14 @@ from flax import nnx
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.interface import room
+from d2l_ext.caches import room
 from d2l_ext.jax.bahdanau import AttentionDecoder
 from d2l_ext.jax.layers import Dropout, Embedding, LayerNorm, LazyLinear, Linear, Module
-from d2l_ext.jax.masking import attend, check_masks
+from d2l_ext.jax.masking import check_masks, combine_masks
 from d2l_ext.jax.multihead import MultiHeadAttention
 from d2l_ext.jax.positional import PositionalEncoding
 from d2l_ext.jax.seq2seq import Encoder
+from d2l_ext.nested import nest
 
 ACTIVATIONS = {"relu": nnx.relu, "gelu": functools.partial(nnx.gelu, approximate=False)}
 
@@ -169,6 +170,20 @@ class TransformerDecoderBlock(Module):
         self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
         self.addnorm3 = AddNorm(num_hiddens, dropout)
 
+    def project(self, enc_outputs, enc_valid_lens):
+        """Prepare what does not change while a sentence is decoded.
+
+        Args:
+            enc_outputs: (batch, num_keys, num_hiddens).
+            enc_valid_lens: (batch,) or None.
+
+        Returns:
+            Projected keys and values (batch * num_heads, num_keys, num_hiddens / num_heads), and
+            a mask (batch, 1, num_keys) or None.
+        """
+        mask = combine_masks(enc_outputs.shape[1], enc_valid_lens)
+        return *self.attention2.project(enc_outputs, enc_outputs), mask
+
     def __call__(self, X, state, training=False):
         """Decode the next steps.
 
@@ -181,29 +196,31 @@ class TransformerDecoderBlock(Module):
             Like X, and the state, in which this block's cache is new.
         """
         if len(state) == 3:
-            past = state[2][self.i]
-            state = [*state, [None] * len(state[2]), 0 if past is None else past[0].shape[1]]
+            caches = state[2]
+            state = [*state, [None] * len(caches), steps_in(caches[self.i])]
         enc_outputs, enc_valid_lens, caches, projected, position = state
         caches, projected = list(caches), list(projected)
         if projected[self.i] is None:
-            projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
-        enc_mask = attend(enc_outputs.shape[1], enc_valid_lens)
+            projected[self.i] = self.project(enc_outputs, enc_valid_lens)
 
         def attend_to_past(x):
             caches[self.i] = append(caches[self.i], self.attention1.project(x, x), position)
             keys, values = caches[self.i]
-            # Step t of X stands at position + t and sees the keys up to there.
-            steps = position + jnp.arange(x.shape[1])
-            mask = steps[:, None] >= jnp.arange(keys.shape[1])
+            mask = up_to_itself(x, keys, position)
             return self.attention1.attend(x, keys, values, mask, training)
 
         def attend_to_encoder(x):
-            return self.attention2.attend(x, *projected[self.i], enc_mask, training)
+            return self.attention2.attend(x, *projected[self.i], training)
 
         X = self.addnorm1.wrap(X, attend_to_past, self.norm, training)
         X = self.addnorm2.wrap(X, attend_to_encoder, self.norm, training)
         X = self.addnorm3.wrap(X, self.ffn, self.norm, training)
         return X, [enc_outputs, enc_valid_lens, caches, projected, position]
+
+
+def steps_in(cache):
+    """Return how many steps a block's cached keys have, an array (); none at first."""
+    return np.array(0 if cache is None else cache[0].shape[1], np.int64)
 
 
 def append(cache, pair, position):
@@ -213,6 +230,12 @@ def append(cache, pair, position):
     if isinstance(cache, (tuple, list)):
         return tuple(jnp.concatenate(both, axis=1) for both in zip(cache, pair, strict=True))
     return jax.lax.dynamic_update_slice_in_dim(cache, jnp.stack(pair), position, axis=2)
+
+
+def up_to_itself(X, keys, position):
+    """Mask by which X's steps, from a position on, see no later key."""
+    steps = position + jnp.arange(X.shape[1])
+    return steps[:, None] >= jnp.arange(keys.shape[1])
 
 
 class TransformerDecoder(AttentionDecoder):
@@ -264,7 +287,7 @@ class TransformerDecoder(AttentionDecoder):
         super().check(X, state)
         # In compiled code the position is known here or never.
         position = None if isinstance(state[4], jax.core.Tracer) else int(state[4])
-        H = checks.Seen((*X.shape, self.pos_encoding.num_hiddens), "float32")
+        H = checks.Spec((*X.shape, self.pos_encoding.num_hiddens), "float32")
         checks.positions(H, position, **self.pos_encoding.config)
 
     def init_state(self, enc_outputs, enc_valid_lens=None):
@@ -276,25 +299,32 @@ class TransformerDecoder(AttentionDecoder):
 
         Returns:
             [encoder outputs, lengths, per block the cached keys and values of self-attention (None
-            at first), per block the encoder's projected keys and values, position]; keys and
-            values are (batch * num_heads, n, num_hiddens / num_heads).
+            at first), per block what `TransformerDecoderBlock.project` returns, position]; keys
+            and values are (batch * num_heads, n, num_hiddens / num_heads).
         """
         check_masks((enc_outputs.shape[0], 1, enc_outputs.shape[1]), enc_valid_lens)
-        projected = [blk.attention2.project(enc_outputs, enc_outputs) for blk in self.blks]
-        caches = [None] * len(self.blks)
-        return [enc_outputs, enc_valid_lens, caches, projected, np.zeros((), np.int64)]
+        return self.with_prepared_keys([enc_outputs, enc_valid_lens, [None] * len(self.blks)])
+
+    def with_prepared_keys(self, state):
+        """Prepare what the blocks need of the source if the state has D2L's three entries only."""
+        if len(state) > 3:
+            return state
+        enc_outputs, enc_valid_lens, caches = state
+        projected = [blk.project(enc_outputs, enc_valid_lens) for blk in self.blks]
+        return [*state, projected, steps_in(caches[0])]
 
     def __call__(self, X, state, training=False):
         """Decode ids.
 
         Args:
             X: (batch, num_steps), the tokens that follow those already decoded.
-            state: as returned by `init_state` or by the last call.
+            state: as returned by `init_state` or by the last call, or D2L's three entries.
             training: whether dropout acts.
 
         Returns:
             Logits (batch, num_steps, vocab_size) and the new state; the old one stays valid.
         """
+        state = self.with_prepared_keys(state)
         self.check(X, state)
         position = state[4]
         H = self.embedding(X) * self.scale
@@ -316,27 +346,30 @@ class TransformerDecoder(AttentionDecoder):
         if size is None:
             return state
 
-        def grow(cache, pair):
-            batch_heads, _, d = pair[0].shape
-            grown = jnp.zeros((2, batch_heads, size, d), pair[0].dtype)
+        def grow(cache, keys):
+            batch_heads, _, d = keys.shape
+            grown = jnp.zeros((2, batch_heads, size, d), keys.dtype)
             return grown if cache is None else grown.at[:, :, : cache[0].shape[1]].set(cache)
 
-        caches = [grow(cache, pair) for cache, pair in zip(caches, projected, strict=True)]
+        caches = [grow(cache, keys) for cache, (keys, *_) in zip(caches, projected, strict=True)]
         return [enc_outputs, enc_valid_lens, caches, projected, position]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 
-        def pick(x):  # (..., batch * num_heads, n, d)
+        def pick(x):
+            return None if x is None else x[rows]
+
+        def pick_heads(x):  # (..., batch * num_heads, n, d)
             *rest, _, n, d = x.shape
             x = x.reshape(*rest, len(enc_outputs), -1, n, d)
             return x[..., rows, :, :, :].reshape(*rest, -1, n, d)
 
         return [
-            enc_outputs[rows],
-            None if enc_valid_lens is None else enc_valid_lens[rows],
-            jax.tree.map(pick, caches),
-            jax.tree.map(pick, projected),
+            pick(enc_outputs),
+            pick(enc_valid_lens),
+            nest(pick_heads, caches),
+            nest(pick_heads, projected),  # a mask has one head
             position,
         ]

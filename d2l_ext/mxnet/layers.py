@@ -38,7 +38,7 @@ with quiet.without(rb".*MXNet start using engine"):  # it says so the first time
     npx.waitall()
 
 
-def seen(x):
+def spec(x):
     """Describe an array to `checks`; None stays None.
 
     Raises:
@@ -48,7 +48,7 @@ def seen(x):
         return None
     if 0 in x.shape:
         raise ValueError(f"got an empty array, of shape {x.shape}, with which MXNet cannot compute")
-    return checks.Seen(x.shape, numpy.dtype(x.dtype).name, x.asnumpy)
+    return checks.Spec(x.shape, numpy.dtype(x.dtype).name, x.asnumpy)
 
 
 def linear(X, weight, bias=None):
@@ -175,3 +175,8 @@ class Dropout(Configured, nn.Block):
         """Return X times its mask."""
         mask = self.mask(X.shape, X)
         return X if mask is None else X * mask
+
+
+def times(mask):
+    """Return the function that multiplies by a mask; None stays None."""
+    return None if mask is None else lambda X: X * mask

@@ -7,7 +7,7 @@ from mxnet import np as mnp
 from mxnet import npx
 
 from d2l_ext import checks
-from d2l_ext.mxnet.layers import seen
+from d2l_ext.mxnet.layers import spec
 
 
 def sequence_mask(X, valid_lens, value=0):
@@ -21,7 +21,7 @@ def sequence_mask(X, valid_lens, value=0):
     Returns:
         A new array like X.
     """
-    checks.sequence_mask_inputs(seen(X), seen(valid_lens))
+    checks.sequence_mask_inputs(spec(X), spec(valid_lens))
     keep = steps_below(valid_lens, X.shape[1])  # (batch, num_steps)
     return choose(keep.reshape(keep.shape + (1,) * (X.ndim - 2)), X, value)
 
@@ -36,7 +36,7 @@ def padding_mask(tokens, pad):
     Returns:
         A boolean array (batch, 1, num_keys).
     """
-    checks.tokens("tokens", seen(tokens))
+    checks.tokens("tokens", spec(tokens))
     return mnp.expand_dims(tokens.astype("int64") != pad, 1)
 
 
@@ -67,15 +67,15 @@ def masked_softmax(X, valid_lens=None, mask=None):
         ValueError: lengths or a mask that do not fit.
     """
     check_masks(X.shape, valid_lens, mask)
-    return softmax(X, attend(X.shape[-1], valid_lens, mask))
+    return unchecked_masked_softmax(X, combine_masks(X.shape[-1], valid_lens, mask))
 
 
 def check_masks(shape, valid_lens=None, mask=None):
     """Check valid lengths and a mask for scores of a shape."""
-    checks.masks(shape, seen(valid_lens), seen(mask))
+    checks.masks(shape, spec(valid_lens), spec(mask))
 
 
-def attend(num_keys, valid_lens=None, mask=None):
+def combine_masks(num_keys, valid_lens=None, mask=None):
     """Combine valid lengths and a mask, unchecked, into one mask that broadcasts, or None."""
     if valid_lens is None:
         return mask
@@ -84,14 +84,14 @@ def attend(num_keys, valid_lens=None, mask=None):
     return valid if mask is None else valid * mask  # MXNet has no & of booleans
 
 
-def softmax(X, mask=None):
+def unchecked_masked_softmax(X, mask=None):
     """`masked_softmax` without checks."""
     if mask is None:
         return npx.softmax(X, axis=-1)
     # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
-    some = npx.cast(mask.any(axis=-1, keepdims=True), dtype=X.dtype)
-    fill = mnp.log(1 - some)  # -inf, and 0 in an empty row
-    return npx.softmax(mnp.where(mask, X, fill), axis=-1) * some
+    has_key = npx.cast(mask.any(axis=-1, keepdims=True), dtype=X.dtype)
+    fill = mnp.log(1 - has_key)  # -inf, and 0 in an empty row
+    return npx.softmax(mnp.where(mask, X, fill), axis=-1) * has_key
 
 
 def choose(keep, X, value):

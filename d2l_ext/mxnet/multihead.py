@@ -5,8 +5,8 @@ from mxnet.gluon import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.mxnet.layers import seen
-from d2l_ext.mxnet.masking import attend, check_masks
+from d2l_ext.mxnet.layers import spec
+from d2l_ext.mxnet.masking import check_masks, combine_masks
 from d2l_ext.mxnet.scoring import DotProductAttention, pool
 
 
@@ -34,7 +34,7 @@ class MultiHeadAttention(Configured, nn.Block):
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
-        checks.attention_inputs(seen(queries), seen(keys), seen(values), same_size=False)
+        checks.attention_inputs(spec(queries), spec(keys), spec(values), same_size=False)
         check_masks((*queries.shape[:2], keys.shape[1]), valid_lens, mask)
 
     def forward(self, queries, keys, values, valid_lens=None, mask=None):
@@ -52,19 +52,19 @@ class MultiHeadAttention(Configured, nn.Block):
             (batch, num_queries, num_hiddens).
         """
         self.check(queries, keys, values, valid_lens, mask)
-        mask = attend(keys.shape[1], valid_lens, mask)
-        return self.attend(queries, *self.project(keys, values), self.per_head(mask))
+        mask = combine_masks(keys.shape[1], valid_lens, mask)
+        return self.attend(queries, *self.project(keys, values), mask)
 
     def project(self, keys, values):
         """Project keys and values and cut them into heads; decoders cache the result."""
         return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
 
     def attend(self, queries, keys, values, mask):
-        """Attend to projected keys and values; the mask is `per_head`."""
+        """Attend to projected keys and values; the mask is one for all heads, or None."""
         queries = self.transpose_qkv(self.W_q(queries))
         inner = self.attention
         scores = inner.score(queries, keys)
-        output, weights = pool(scores, values, mask, inner.dropout)
+        output, weights = pool(scores, values, self.per_head(mask), inner.dropout)
         inner.attention_weights = weights.detach() if inner.keep_weights else None
         return self.W_o(self.transpose_output(output))
 

@@ -5,7 +5,7 @@ from mxnet.gluon import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.mxnet.layers import Dropout, seen
+from d2l_ext.mxnet.layers import Dropout, spec
 from d2l_ext.tables import sinusoids
 
 
@@ -21,7 +21,7 @@ class PositionalEncoding(Configured, nn.Block):
 
     def check(self, X, offset=0):
         """Raise a ValueError where the inputs do not fit."""
-        checks.positions(seen(X), int(offset), **self.config)
+        checks.positions(spec(X), int(offset), **self.config)
 
     def forward(self, X, offset=0):
         """Add the encoding of positions offset, offset + 1, ...

@@ -11,9 +11,9 @@ from mxnet.gluon import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.interface import leaves
-from d2l_ext.mxnet.layers import Dropout, linear, pieces, seen, sigmoid, tanh, unstack, where
+from d2l_ext.mxnet.layers import Dropout, linear, pieces, sigmoid, spec, tanh, unstack, where
 from d2l_ext.mxnet.masking import steps_below
+from d2l_ext.nested import leaves
 
 
 def gru_step(gates, state, weight_hh, bias_hh):
@@ -96,7 +96,7 @@ class Stack(Configured, nn.Block):
     def _parameter(self, name, shape, init):
         setattr(self, name, self.params.get(name, shape=shape, init=init))
 
-    def weights(self, layer, direction=""):
+    def layer_weights(self, layer, direction=""):
         """Return W_ih, W_hh, b_ih, b_hh of a layer, each a list with one array per gate."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         params = [getattr(self, f"{name}_l{layer}{direction}") for name in names]
@@ -120,7 +120,7 @@ class Stack(Configured, nn.Block):
             gates: the input's part of the first layer's gates, each (batch, num_hiddens).
             states: the state before.
             masks: per layer, the dropout mask of its input (batch, num_hiddens), or None.
-            weights: the `weights` of each layer.
+            weights: the `layer_weights` of each layer, read once for all steps.
 
         Returns:
             The new state; the step's output is ``states[-1][0]``.
@@ -131,7 +131,7 @@ class Stack(Configured, nn.Block):
             if layer:
                 x = new[-1][0] if masks[layer] is None else new[-1][0] * masks[layer]
                 gates = linears(x, weight_ih, bias_ih)
-            new.append(type(self).step(gates, state, weight_hh, bias_hh))
+            new.append(self.step(gates, state, weight_hh, bias_hh))
         return new
 
     def forward(self, X, states=None, valid_lens=None):
@@ -161,11 +161,11 @@ class Stack(Configured, nn.Block):
 
     def scan(self, X, state, alive, layer, direction):
         """Run one layer over all steps, from the last to the first if the direction is reverse."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer, direction)
+        weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer, direction)
         gates = gate_steps(X, weight_ih, bias_ih)
         outputs = [None] * len(gates)
         for t in range(len(gates)) if direction == "" else reversed(range(len(gates))):
-            new = type(self).step(gates[t], state, weight_hh, bias_hh)
+            new = self.step(gates[t], state, weight_hh, bias_hh)
             if alive is not None:  # a sequence that has ended keeps its state
                 new = tuple(where(alive[t], n, o) for n, o in zip(new, state, strict=True))
             state = new
@@ -190,7 +190,7 @@ def alive_steps(valid_lens, num_steps, like):
 class GRUStack(Stack):
     """Layers of gated recurrent units."""
 
-    step, num_gates, num_states = gru_step, 3, 1
+    step, num_gates, num_states = staticmethod(gru_step), 3, 1
 
 
 class BidirectionalGRUStack(GRUStack):
@@ -205,17 +205,17 @@ class BidirectionalGRUStack(GRUStack):
 class LSTMStack(Stack):
     """Layers of long short-term memory."""
 
-    step, num_gates, num_states = lstm_step, 4, 2
+    step, num_gates, num_states = staticmethod(lstm_step), 4, 2
 
 
-def join(states):
+def stack_states(states):
     """Stack the layers' states: one array (num_layers, batch, num_hiddens), or a tuple of two."""
     joined = tuple(mnp.stack(arrays) for arrays in zip(*states, strict=True))
     return joined if len(joined) > 1 else joined[0]
 
 
-def split(state):
-    """Undo `join`."""
+def unstack_states(state):
+    """Undo `stack_states`."""
     arrays = state if isinstance(state, (tuple, list)) else (state,)
     return list(zip(*map(unstack, arrays), strict=True))
 
@@ -231,8 +231,8 @@ class _Recurrent(Configured, nn.Block):
 
     def check(self, inputs, H_c=None, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""
-        states = [seen(H) for H in leaves(H_c)]
-        checks.recurrent_inputs(seen(inputs), states, seen(valid_lens), **self.config)
+        states = [spec(H) for H in leaves(H_c)]
+        checks.recurrent_inputs(spec(inputs), states, spec(valid_lens), **self.config)
 
     def forward(self, inputs, H_c=None, valid_lens=None):
         """Run over whole sequences.
@@ -247,8 +247,8 @@ class _Recurrent(Configured, nn.Block):
             Outputs (num_steps, batch, num_hiddens) and the final state, like H_c.
         """
         self.check(inputs, H_c, valid_lens)
-        outputs, states = self.rnn(inputs, None if H_c is None else split(H_c), valid_lens)
-        return outputs, join(states)
+        outputs, states = self.rnn(inputs, None if H_c is None else unstack_states(H_c), valid_lens)
+        return outputs, stack_states(states)
 
 
 class GRU(_Recurrent):

@@ -11,8 +11,8 @@ from mxnet.gluon import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.mxnet.layers import Dropout, pieces, repeat, seen, tanh
-from d2l_ext.mxnet.masking import attend, check_masks, softmax
+from d2l_ext.mxnet.layers import Dropout, pieces, repeat, spec, tanh
+from d2l_ext.mxnet.masking import check_masks, combine_masks, unchecked_masked_softmax
 
 
 def attention(query, key, value, mask=None, dropout=None):
@@ -42,7 +42,7 @@ def products(queries, keys):
 
 def pool(scores, value, mask, dropout):
     """Normalise scores and average the values with them; return output and weights."""
-    weights = softmax(scores, mask)
+    weights = unchecked_masked_softmax(scores, mask)
     product = npx.batch_dot if value.ndim == 3 else mnp.matmul
     return product(weights if dropout is None else dropout(weights), value), weights
 
@@ -60,7 +60,7 @@ class Attention(Configured, nn.Block):
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
-        checks.attention_inputs(seen(queries), seen(keys), seen(values), self.same_size)
+        checks.attention_inputs(spec(queries), spec(keys), spec(values), self.same_size)
         check_masks((*queries.shape[:2], keys.shape[1]), valid_lens, mask)
 
     def prepare_keys(self, keys):
@@ -87,7 +87,7 @@ class Attention(Configured, nn.Block):
         self.check(queries, keys, values, valid_lens, mask)
         scores = self.score(queries, self.prepare_keys(keys))
         output, weights = pool(
-            scores, values, attend(keys.shape[1], valid_lens, mask), self.dropout
+            scores, values, combine_masks(keys.shape[1], valid_lens, mask), self.dropout
         )
         self.attention_weights = weights.detach() if self.keep_weights else None
         return output

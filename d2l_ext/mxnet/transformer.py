@@ -8,13 +8,13 @@ from mxnet.gluon import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.interface import nest
 from d2l_ext.mxnet.bahdanau import AttentionDecoder
 from d2l_ext.mxnet.layers import Dropout, LayerNorm, gelu
-from d2l_ext.mxnet.masking import attend, check_masks, steps_below
+from d2l_ext.mxnet.masking import check_masks, combine_masks, steps_below
 from d2l_ext.mxnet.multihead import MultiHeadAttention
 from d2l_ext.mxnet.positional import PositionalEncoding
 from d2l_ext.mxnet.seq2seq import Encoder
+from d2l_ext.nested import nest
 
 ACTIVATIONS = {"relu": npx.relu, "gelu": gelu}
 
@@ -185,11 +185,10 @@ class TransformerDecoderBlock(Configured, nn.Block):
 
         Returns:
             Projected keys and values (batch * num_heads, num_keys, num_hiddens / num_heads), and
-            a mask (batch * num_heads, 1, num_keys) or None.
+            a mask (batch, 1, num_keys) or None.
         """
-        mask, inner = attend(enc_outputs.shape[1], enc_valid_lens), self.attention2
-        mask = None if mask is None else mnp.repeat(mask, inner.num_heads, axis=0)
-        return *inner.project(enc_outputs, enc_outputs), mask
+        mask = combine_masks(enc_outputs.shape[1], enc_valid_lens)
+        return *self.attention2.project(enc_outputs, enc_outputs), mask
 
     def forward(self, X, state):
         """Decode the next steps.
@@ -202,19 +201,18 @@ class TransformerDecoderBlock(Configured, nn.Block):
             Like X, and the state, in which this block's cache is new.
         """
         if len(state) == 3:
-            state = [*state, [None] * len(state[2]), mnp.zeros((), dtype="int64")]
+            caches = state[2]
+            state = [*state, [None] * len(caches), steps_in(caches[self.i])]
         enc_outputs, enc_valid_lens, caches, projected, position = state
         caches, projected = list(caches), list(projected)
         if projected[self.i] is None:
             projected[self.i] = self.project(enc_outputs, enc_valid_lens)
 
         def attend_to_past(x):
-            keys, values = self.attention1.project(x, x)
-            if caches[self.i] is not None:
-                keys = mnp.concatenate((caches[self.i][0], keys), axis=1)
-                values = mnp.concatenate((caches[self.i][1], values), axis=1)
-            caches[self.i] = (keys, values)
-            return self.attention1.attend(x, keys, values, up_to_itself(x, keys))
+            caches[self.i] = append(caches[self.i], self.attention1.project(x, x))
+            keys, values = caches[self.i]
+            mask = up_to_itself(x, keys)
+            return self.attention1.attend(x, keys, values, mask)
 
         def attend_to_encoder(x):
             return self.attention2.attend(x, *projected[self.i])
@@ -223,6 +221,18 @@ class TransformerDecoderBlock(Configured, nn.Block):
         X = self.addnorm2.wrap(X, attend_to_encoder, self.norm)
         X = self.addnorm3.wrap(X, self.ffn, self.norm)
         return X, [enc_outputs, enc_valid_lens, caches, projected, position]
+
+
+def steps_in(cache):
+    """Return how many steps a block's cached keys have, an array (); none at first."""
+    return mnp.array(0 if cache is None else cache[0].shape[1], dtype="int64")
+
+
+def append(cache, pair):
+    """Append keys and values to a cache: none, or a pair that grows."""
+    if cache is None:
+        return pair
+    return tuple(mnp.concatenate(both, axis=1) for both in zip(cache, pair, strict=True))
 
 
 def up_to_itself(X, keys):
@@ -281,7 +291,7 @@ class TransformerDecoder(AttentionDecoder):
     def check(self, X, state):
         """Raise a ValueError where the inputs do not fit."""
         super().check(X, state)
-        H = checks.Seen((*X.shape, self.config["num_hiddens"]), "float32")
+        H = checks.Spec((*X.shape, self.config["num_hiddens"]), "float32")
         checks.positions(H, int(state[4]), **self.pos_encoding.config)
 
     def init_state(self, enc_outputs, enc_valid_lens=None):
@@ -297,26 +307,27 @@ class TransformerDecoder(AttentionDecoder):
             and values are (batch * num_heads, n, num_hiddens / num_heads).
         """
         check_masks((enc_outputs.shape[0], 1, enc_outputs.shape[1]), enc_valid_lens)
-        blks = self.blks
-        projected = [blk.project(enc_outputs, enc_valid_lens) for blk in blks]
-        return [
-            enc_outputs,
-            enc_valid_lens,
-            [None] * len(blks),
-            projected,
-            mnp.zeros((), dtype="int64"),
-        ]
+        return self.with_prepared_keys([enc_outputs, enc_valid_lens, [None] * len(self.blks)])
+
+    def with_prepared_keys(self, state):
+        """Prepare what the blocks need of the source if the state has D2L's three entries only."""
+        if len(state) > 3:
+            return state
+        enc_outputs, enc_valid_lens, caches = state
+        projected = [blk.project(enc_outputs, enc_valid_lens) for blk in self.blks]
+        return [*state, projected, steps_in(caches[0])]
 
     def forward(self, X, state):
         """Decode ids.
 
         Args:
             X: (batch, num_steps), the tokens that follow those already decoded.
-            state: as returned by `init_state` or by the last call.
+            state: as returned by `init_state` or by the last call, or D2L's three entries.
 
         Returns:
             Logits (batch, num_steps, vocab_size) and the new state; the old one stays valid.
         """
+        state = self.with_prepared_keys(state)
         self.check(X, state)
         position = state[4]
         H = self.pos_encoding(self.embedding(X) * self.scale, position)
@@ -325,20 +336,20 @@ class TransformerDecoder(AttentionDecoder):
         logits = self.dense(H if self.ln is None else self.ln(H))
         return logits, [*state[:4], position + X.shape[1]]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 
         def pick(x):
-            return mnp.take(x, rows, axis=0)
+            return None if x is None else mnp.take(x, rows, axis=0)
 
-        def pick_heads(x):
+        def pick_heads(x):  # (batch * num_heads, n, d)
             return pick(x.reshape(len(enc_outputs), -1, *x.shape[1:])).reshape(-1, *x.shape[1:])
 
         return [
             pick(enc_outputs),
-            nest(pick, enc_valid_lens),
+            pick(enc_valid_lens),
             nest(pick_heads, caches),
-            nest(pick_heads, projected),
+            nest(pick_heads, projected),  # a mask has one head
             position,
         ]

@@ -11,11 +11,15 @@ A piece's budget is 8 times the largest change that it shows when the first mode
 by one rounding unit, 5 times, and not less than the harness's least budget.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from d2l_ext import randomness
 from d2l_ext.agreement.judging.budget import FACTOR, LEAST, unit
 from d2l_ext.agreement.judging.error import error
+from d2l_ext.interface import Arrays
 from d2l_ext.porting.arrays import (
     corresponding,
     differs,
@@ -27,15 +31,23 @@ from d2l_ext.porting.arrays import (
 from d2l_ext.porting.known.causes import CAUSES, Cause
 from d2l_ext.porting.known.explain import explain
 from d2l_ext.porting.known.piece import Piece, distinct
-from d2l_ext.porting.pairing import complete, pair_calls, propose
-from d2l_ext.porting.rails import Rails, Side, noise_of
+from d2l_ext.porting.pairing import Transform, complete, pair_calls, propose
+from d2l_ext.porting.rails import Call, Rails, Side, noise_of
 from d2l_ext.porting.result import Difference, Located, Row
 
 DRAWS = 5
 NEARBY = 8  # arrays of earlier layers that a piece may be computed from
 
 
-def locate(a, b, *inputs, inputs_b=None, mapping=None, options_a=None, options_b=None):
+def locate(
+    a: Any,
+    b: Any,
+    *inputs: Any,
+    inputs_b: Sequence[Any] | None = None,
+    mapping: Mapping[str, str | tuple[str, Transform]] | None = None,
+    options_a: dict[str, Any] | None = None,
+    options_b: dict[str, Any] | None = None,
+) -> Located:
     """Find where a model and its port differ, and which known difference that is.
 
     A model is a `torch.nn.Module`, a Keras layer or model, a Gluon block, an NNX module, a Linen
@@ -79,7 +91,7 @@ Keras; BERT's is 1e-12.
     return _Comparison(*sides, mapping).result()
 
 
-def parameters(model, *inputs, options=None):
+def parameters(model: Any, *inputs: Any, options: dict[str, Any] | None = None) -> Arrays:
     """Return ``{name: array}`` of a model's parameters, as `locate` names and reads them.
 
     Layers that all frameworks have are described as `torch.nn` has them, whatever the framework: a
@@ -91,7 +103,7 @@ def parameters(model, *inputs, options=None):
 class _Comparison:
     """Both sides on the first one's rails."""
 
-    def __init__(self, a, b, mapping):
+    def __init__(self, a: Side, b: Side, mapping: Mapping[str, str | tuple[str, Transform]] | None):
         self.a, self.b, self.deviations = a, b, []
         own_a, own_b = a.parameters, b.parameters
         self.mapping = complete(propose(own_a, own_b) if mapping is None else mapping, own_a, own_b)
@@ -113,7 +125,7 @@ class _Comparison:
         rng = randomness.generator(0, "locate")
         self.noisy = [a.run(Rails(rails_a, noise_of(rng))).seen for _ in range(DRAWS)]
 
-    def result(self):
+    def result(self) -> Located:
         rows, found, lower = [], [], None
         for x, side, before in self._places():
             row = self._row(x, side, before)
@@ -123,14 +135,16 @@ class _Comparison:
             elif row.agrees and lower is None:
                 lower = self._precision(x, side, row)
         limits = [one for one in found if one.cause == CAUSES["limit"][0]]
-        differences = [one for one in found if one not in limits] or [lower] * bool(lower)
+        differences = [one for one in found if one not in limits]
+        if not differences and lower is not None:
+            differences.append(lower)
         unmapped = (
             [name for name in self.a.parameters if name not in self.names],
             [name for name in self.b.parameters if name not in self.names.values()],
         )
         return Located(rows, differences, limits, self.parameter_errors, unmapped)
 
-    def _known_already(self, x, side, row):
+    def _known_already(self, x: Call, side: str, row: Row) -> bool:
         """Whether the same deviation showed before: code between layers uses an array again."""
         given = self.on_b[self.partner[x.number].number, side]
         wanted = x.arrays(side)
@@ -149,7 +163,7 @@ class _Comparison:
         self.deviations += deviations
         return known
 
-    def _places(self):
+    def _places(self) -> Iterator[tuple[Call, str, Call | None]]:
         """Yield the paired calls' inputs and outputs in order, and the array that came before."""
         before = None
         for call, side in self.a.record.events:
@@ -157,7 +171,7 @@ class _Comparison:
                 yield call, side, before
                 before = call
 
-    def _row(self, x, side, left):
+    def _row(self, x: Call, side: str, left: Call | None) -> Row:
         y = self.partner[x.number]
         wanted, given = x.arrays(side), self.on_b[y.number, side]
         free = y.arrays(side)
@@ -176,23 +190,23 @@ class _Comparison:
             dtype,
         )
 
-    def _budget(self, x, side, dtype):
+    def _budget(self, x: Call, side: str, dtype: str | None) -> float:
         if dtype is None:  # whole numbers have no rounding
             return 0.0
         wanted = x.arrays(side)
-        scale = np.finfo(dtype).eps / np.finfo(lowest_dtype(wanted) or dtype).eps
+        scale = unit(dtype) / unit(lowest_dtype(wanted) or dtype)
         moved = [largest_error(wanted, seen[x.number, side]) * scale for seen in self.noisy]
         if self._unsteady("A", x, side):
             moved = []
         return _allowed(dtype, moved)
 
-    def _unsteady(self, which, x, side):
+    def _unsteady(self, which: str, x: Call, side: str) -> bool:
         """Whether a side's own values are not the same in a second run on the same rails."""
         y = self.partner[x.number]
         first = x.arrays(side) if which == "A" else self.on_b[y.number, side]
         return largest_error(first, self.unsteady[which](x, y, side)) > 1e-3
 
-    def _difference(self, x, side, row):
+    def _difference(self, x: Call, side: str, row: Row) -> Difference:
         cause = None
         for which in ("A", "B"):
             if self._unsteady(which, x, side):
@@ -201,7 +215,7 @@ class _Comparison:
         cause = cause or self._explained(x, side, row)
         return Difference(row.place, row.error, row.budget, cause.name, cause.explanation)
 
-    def _explained(self, x, side, row):
+    def _explained(self, x: Call, side: str, row: Row) -> Cause:
         y = self.partner[x.number]
         wanted, given = x.arrays(side), self.on_b[y.number, side]
         matches = corresponding(wanted, given)
@@ -234,7 +248,7 @@ class _Comparison:
             "unknown", "None of the known differences makes the two sides equal here.", row.error
         )
 
-    def _other_parameters(self, x, side, row):
+    def _other_parameters(self, x: Call, side: str, row: Row) -> Cause | None:
         """Return the cause that the layer's parameters are not the same, or None."""
         owners = [x] if side == "out" else self._around(x)[1:]
         own = {name for call in owners for name in call.layer.named}
@@ -249,11 +263,11 @@ class _Comparison:
         title, sentence = CAUSES["parameters"]
         return Cause(title, f"{', '.join(wrong)}. {sentence}", row.error)
 
-    def _around(self, x):
+    def _around(self, x: Call) -> list[Call]:
         """List a call and those that it is inside of, the innermost first."""
         return [call for call in reversed(self.a.calls) if call.contains(x)]
 
-    def _nearby(self, x, side):
+    def _nearby(self, x: Call, side: str) -> list[np.ndarray]:
         """List the arrays that came up before a place, the latest first."""
         events = self.a.record.events
         end = events.index((x, side))
@@ -263,7 +277,7 @@ class _Comparison:
                 found += call.arrays(s)
         return distinct(found)[:NEARBY]
 
-    def _precision(self, x, side, row):
+    def _precision(self, x: Call, side: str, row: Row) -> Difference | None:
         """Return the difference that B computes in a lower precision than A, if it does."""
         wanted = x.arrays(side)
         if lowest_dtype(wanted) in (None, row.dtype):
@@ -280,6 +294,6 @@ class _Comparison:
         )
 
 
-def _allowed(dtype, moved=()):
+def _allowed(dtype: str, moved: Sequence[float] = ()) -> float:
     """Return the budget of a precision, given how far rounding moves the result."""
     return max([LEAST[dtype] * unit(dtype), *(FACTOR * size for size in moved)])

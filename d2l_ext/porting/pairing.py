@@ -1,14 +1,20 @@
 """Parameters and layers of two models that correspond."""
 
 from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 
+from d2l_ext.interface import Arrays
 from d2l_ext.porting.arrays import corresponding
 from d2l_ext.porting.probe import KNOWN
+from d2l_ext.porting.rails import Call, Side
+
+Transform: TypeAlias = Callable[[np.ndarray], np.ndarray]  # turns a parameter of a into that of b
 
 
-def propose(a, b):
+def propose(a: Arrays, b: Arrays) -> dict[str, str]:
     """Propose a mapping of parameters by names and shapes.
 
     Equal names come first. The rest is mapped in order, each to the next that has the same last
@@ -31,11 +37,13 @@ def propose(a, b):
     return mapping
 
 
-def _shapes_fit(x, y):
+def _shapes_fit(x: np.ndarray, y: np.ndarray) -> bool:
     return x.shape == y.shape or x.shape == y.shape[::-1]
 
 
-def complete(mapping, own_a, own_b):
+def complete(
+    mapping: Mapping[str, str | tuple[str, Transform]], own_a: Arrays, own_b: Arrays
+) -> dict[str, tuple[str, Transform]]:
     """Return ``{name: (name, transform)}``; unknown names are a ValueError."""
     full = {
         name: target if isinstance(target, tuple) else (target, None)
@@ -55,7 +63,7 @@ def complete(mapping, own_a, own_b):
     }
 
 
-def pair_calls(a, b, mapping):
+def pair_calls(a: Side, b: Side, mapping: Mapping[str, str]) -> list[tuple[Call, Call]]:
     """Pair the calls of two sides: the best alignment of the two sequences that keeps their order.
 
     A pair of calls is kept only if the pairs inside the one are inside the other.
@@ -83,7 +91,7 @@ def pair_calls(a, b, mapping):
         pairs = kept
 
 
-def _likeness(a, b, x, y, mapping):
+def _likeness(a: Side, b: Side, x: Call, y: Call, mapping: Mapping[str, str]) -> float:
     """Return how much two calls look like calls of one layer; 0 means that they can't be."""
     if (x.number == 0) != (y.number == 0):
         return 0
@@ -98,7 +106,7 @@ def _likeness(a, b, x, y, mapping):
         return alike + bool(corresponding(x.outputs, y.outputs)) * (
             len(x.inputs) == len(y.inputs) > 1 or alike > 0
         )
-    counted = Counter(mapping.get(name) for name in owned_a)
+    counted = Counter(mapping[name] for name in owned_a if name in mapping)
     common = sum((counted & Counter(owned_b)).values())
     # A bias may be missing, but not most of the layer.
     if 2 * common <= max(len(owned_a), len(owned_b)) - 1 or not common:

@@ -13,10 +13,13 @@ because Keras reads it from the first columns of its kernel.
 import contextlib
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 
-from d2l_ext.interface import Model
+from d2l_ext.interface import Arrays, Model, Module, Tensor
 
 # Layers that are known by their kind; what they call inside is not looked at.
 KNOWN = ("linear", "embedding", "norm", "gru", "lstm", "dropout")
@@ -34,24 +37,24 @@ class Layer:
 
     path: str
     kind: str
-    parameters: dict
+    parameters: Arrays
 
     @property
-    def named(self):
+    def named(self) -> Arrays:
         """The parameters by their names in the module."""
         return {f"{self.path}.{name}".lstrip("."): x for name, x in self.parameters.items()}
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.path or "the model"
 
 
 class Visitor:
     """Sees the arrays that go into and come out of each layer, and may replace them."""
 
-    def enter(self, layer, arrays):
+    def enter(self, layer: Layer, arrays: list[np.ndarray]) -> list[np.ndarray] | None:
         """See a layer's inputs; return arrays for their place, or None."""
 
-    def leave(self, layer, arrays):
+    def leave(self, layer: Layer, arrays: list[np.ndarray]) -> list[np.ndarray] | None:
         """See a layer's outputs; return arrays for their place, or None."""
 
 
@@ -64,20 +67,20 @@ class Probe(ABC):
         options: keyword arguments of the call.
     """
 
-    def __init__(self, module, inputs, options=None):
+    def __init__(self, module: Any, inputs: Sequence[Any], options: dict[str, Any] | None = None):
         self.options = options or {}
         self.module = self._prepare(module) if isinstance(module, Model) else module
         self._visitor, self._closed = Visitor(), False
         self._run(self._given(inputs))  # creates lazy weights
         self._paths = {id(layer): path for path, layer in self._layers() if layer is not None}
 
-    def run(self, visitor, inputs):
+    def run(self, visitor: Visitor, inputs: Sequence[Any]) -> None:
         """Run the module on NumPy inputs, floats cast to the dtype of its parameters."""
         self._visitor, self._closed = visitor, False
         with self._watching():
             self._run(self._given(inputs))
 
-    def _given(self, inputs):
+    def _given(self, inputs: Sequence[Any]) -> list[Any]:
         dtype = next((name for name in self._dtypes() if "float" in name), None)
 
         def cast(x):
@@ -86,7 +89,14 @@ class Probe(ABC):
 
         return [None if x is None else cast(x) for x in inputs]
 
-    def _call(self, path, module, call, args, kwargs):
+    def _call(
+        self,
+        path: str | None,
+        module: Any,
+        call: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
         """Call a layer between the visitor's two looks at it."""
         arrays = self._arrays((args, kwargs))
         if path is None or self._closed or not arrays:
@@ -100,25 +110,25 @@ class Probe(ABC):
             self._closed = False
         return self._exchange(output, self._visitor.leave(layer, self._arrays(output)))
 
-    def _describe(self, path, module):
+    def _describe(self, path: str, module: Any) -> Layer:
         kind, parameters = self._read(path, module)
         if "weight_hh_l0" in parameters:
             rows, size = parameters["weight_hh_l0"].shape
             kind = {3: "gru", 4: "lstm"}.get(rows // size, kind)
         return Layer(path, kind, parameters)
 
-    def _arrays(self, tree):
+    def _arrays(self, tree: Any) -> list[np.ndarray]:
         """List the arrays in nested tuples, lists and dictionaries, as NumPy."""
         return [self._numpy(x) for x in self._leaves(tree)]
 
-    def _leaves(self, tree):
+    def _leaves(self, tree: Any) -> list[Tensor]:
         if isinstance(tree, dict):
             tree = list(tree.values())
         if isinstance(tree, (tuple, list)):
             return [leaf for item in tree for leaf in self._leaves(item)]
         return [tree] if self._is_array(tree) else []
 
-    def _exchange(self, tree, arrays):
+    def _exchange(self, tree: Any, arrays: Sequence[np.ndarray] | None) -> Any:
         """Put arrays in the place of those in a tree, with their dtypes; None keeps the tree."""
         if arrays is None:
             return tree
@@ -137,45 +147,49 @@ class Probe(ABC):
 
         return exchange(tree)
 
-    def _like(self, array, old):
+    def _like(self, array: np.ndarray, old: Tensor) -> Tensor:
         """Turn NumPy into a framework array of another one's dtype."""
         return self._array(array)
 
     @abstractmethod
-    def _prepare(self, model):
+    def _prepare(self, model: Model) -> Module:
         """Return a `Model`'s module, in evaluation mode."""
 
     @abstractmethod
-    def _run(self, inputs): ...
+    def _run(self, inputs: list[Any]) -> None:
+        """Call the module on framework arrays; None stands where an input is left out."""
 
     @abstractmethod
-    def _watching(self):
+    def _watching(self) -> AbstractContextManager[None]:
         """Return a context manager within which layers are called by `_call`."""
 
     @abstractmethod
-    def _layers(self):
+    def _layers(self) -> Iterable[tuple[str, Any]]:
         """Yield ``(path, layer)`` of all layers."""
 
     @abstractmethod
-    def _dtypes(self):
+    def _dtypes(self) -> Iterable[str]:
         """Yield the names of the dtypes of the module's parameters."""
 
     @abstractmethod
-    def _read(self, path, module):
+    def _read(self, path: str, module: Any) -> tuple[str, Arrays]:
         """Return a layer's kind and its own parameters, as NumPy."""
 
     @abstractmethod
-    def _is_array(self, x): ...
+    def _is_array(self, x: Any) -> bool:
+        """Whether something is a framework array with values."""
 
     @abstractmethod
-    def _array(self, x): ...
+    def _array(self, x: np.ndarray) -> Tensor:
+        """Copy a NumPy array to the framework, dtype kept."""
 
     @abstractmethod
-    def _numpy(self, x): ...
+    def _numpy(self, x: Tensor) -> np.ndarray:
+        """Copy a framework array to NumPy; bfloat16 becomes float32."""
 
 
 @contextlib.contextmanager
-def replaced(owner, name, value):
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Replace an attribute for the time of a ``with`` block."""
     before = getattr(owner, name)
     setattr(owner, name, value)
@@ -185,7 +199,7 @@ def replaced(owner, name, value):
         setattr(owner, name, before)
 
 
-def watching(probe, owner):
+def watching(probe: Probe, owner: type) -> AbstractContextManager[None]:
     """Let the instances of a class be called by a probe; the `_watching` of most columns."""
     call = owner.__call__
 

@@ -1,6 +1,7 @@
 """What `locate` found: each piece of the two models, and the places where they differ."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -28,10 +29,10 @@ class Row:
     error: float
     budget: float
     free: float
-    dtype: str
+    dtype: str | None
 
     @property
-    def agrees(self):
+    def agrees(self) -> bool:
         """Whether the error is within the budget."""
         return self.error <= self.budget
 
@@ -52,7 +53,7 @@ class Difference:
     cause: str
     explanation: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"{self.place}: {self.cause} (error {self.error:.1e}, budget {self.budget:.1e})\n"
             f"  {self.explanation}"
@@ -74,21 +75,31 @@ class Located:
         place, error, budget, cause, explanation: of the first difference; None if there is none.
     """
 
-    def __init__(self, rows, differences, limits, parameters, unmapped):
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        differences: Sequence[Difference],
+        limits: Sequence[Difference],
+        parameters: Mapping[tuple[str, str], float],
+        unmapped: tuple[list[str], list[str]],
+    ):
         self.rows, self.differences, self.limits = rows, differences, limits
         self.parameters, self.unmapped = parameters, unmapped
         first = differences[0] if differences else None
-        for name in ("place", "error", "budget", "cause", "explanation"):
-            setattr(self, name, getattr(first, name, None))
+        self.place = None if first is None else first.place
+        self.error = None if first is None else first.error
+        self.budget = None if first is None else first.budget
+        self.cause = None if first is None else first.cause
+        self.explanation = None if first is None else first.explanation
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = list(map(str, self.differences or [f"no difference in {len(self.rows)} places"]))
         if self.limits:
             places = ", ".join(f"{one.place} ({one.error:.1e})" for one in self.limits)
             lines.append(f"{CAUSES['limit'][0]}: {places}")
         return "\n".join(lines)
 
-    def __rich__(self):
+    def __rich__(self) -> Table:
         table = Table("place", "in B", "kind", "error", "budget", "adds up to", title=str(self))
         for row in self.rows:
             style = None if row.agrees else "bold red"
@@ -96,6 +107,6 @@ class Located:
             table.add_row(row.place, row.counterpart, row.kind, *numbers, style=style)
         return table
 
-    def table(self):
+    def table(self) -> None:
         """Print all places with their errors and budgets."""
         Console().print(self)

@@ -95,8 +95,8 @@ def _pairs(outputs, cotangent):
 class ReferenceTrainer(Trainer):
     """The training step, written as its formula."""
 
-    def __init__(self, model, lr, max_norm=None, pad=None):
-        super().__init__(model, lr, max_norm, pad)
+    def __init__(self, model, lr, max_norm=None, pad=None, compile=None):
+        super().__init__(model, lr, max_norm, pad, compile)
         self._m = {name: np.zeros_like(p) for name, p in model.parameters().items()}
         self._v = {name: np.zeros_like(p) for name, p in model.parameters().items()}
 
@@ -160,8 +160,8 @@ class ReferenceDecoding(Decoding):
         weights = getattr(decoder, "attention_weights", None)
         return np.take_along_axis(log_probs, ids, axis=-1), ids, weights, state
 
-    def _select(self, state, rows):
-        return self.model.module.decoder.select(state, rows)
+    def _take_rows(self, state, rows):
+        return self.model.module.decoder.take_rows(state, rows)
 
 
 class ReferenceBackend(Backend):

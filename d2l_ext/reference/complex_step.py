@@ -7,7 +7,7 @@ part only.
 
 import numpy as np
 
-from d2l_ext.interface import nest
+from d2l_ext.nested import nest
 
 STEP = 1e-30  # no difference is taken, so the step only has to be small
 

@@ -14,12 +14,12 @@ from d2l_ext import checks
 from d2l_ext.config import Configured
 
 
-def seen(x):
+def spec(x):
     """Describe an array to `checks`; None stays None."""
     if x is None:
         return None
     x = np.asarray(x)
-    return checks.Seen(x.shape, x.dtype.name, lambda: x)
+    return checks.Spec(x.shape, x.dtype.name, lambda: x)
 
 
 def sigmoid(x):
@@ -161,14 +161,26 @@ class Dropout(Module):
         self.given = None  # the mask of the next forward pass
         self.asked = None  # the shape that the last forward pass wanted
 
-    def mask(self, shape):
-        """Return the mask of this forward pass, or None where dropout does not act."""
+    def mask(self, shape, like):
+        """Return the mask of this forward pass, or None where dropout does not act.
+
+        Args:
+            shape: the mask's shape.
+            like: an array whose dtype the mask gets.
+        """
         if not self.training or self.rate == 0:
             return None
         self.asked = tuple(shape)
-        return np.ones(shape) if self.given is None else self.given[tuple(map(slice, shape))]
+        if self.given is not None:
+            return self.given[tuple(map(slice, shape))]
+        return np.ones(shape, like.dtype)
 
     def forward(self, X):
         """Return X times its mask."""
-        mask = self.mask(X.shape)
+        mask = self.mask(X.shape, X)
         return X if mask is None else X * mask
+
+
+def times(mask):
+    """Return the function that multiplies by a mask; None stays None."""
+    return None if mask is None else lambda X: X * mask

@@ -6,7 +6,7 @@ One polarity everywhere: True means attend.
 import numpy as np
 
 from d2l_ext import checks
-from d2l_ext.reference.layers import seen
+from d2l_ext.reference.layers import spec
 
 
 def sequence_mask(X, valid_lens, value=0):
@@ -20,7 +20,7 @@ def sequence_mask(X, valid_lens, value=0):
     Returns:
         A new array like X.
     """
-    checks.sequence_mask_inputs(seen(X), seen(valid_lens))
+    checks.sequence_mask_inputs(spec(X), spec(valid_lens))
     keep = np.arange(X.shape[1]) < np.asarray(valid_lens)[:, None]  # (batch, num_steps)
     return np.where(keep.reshape(keep.shape + (1,) * (X.ndim - 2)), X, np.asarray(value, X.dtype))
 
@@ -35,7 +35,7 @@ def padding_mask(tokens, pad):
     Returns:
         A boolean array (batch, 1, num_keys).
     """
-    checks.tokens("tokens", seen(tokens))
+    checks.tokens("tokens", spec(tokens))
     return (np.asarray(tokens) != pad)[:, None, :]
 
 
@@ -65,16 +65,16 @@ def masked_softmax(X, valid_lens=None, mask=None):
     Raises:
         ValueError: lengths or a mask that do not fit.
     """
-    check_masks(seen(X).shape, valid_lens, mask)
-    return softmax(X, attend(X.shape[-1], valid_lens, mask))
+    check_masks(spec(X).shape, valid_lens, mask)
+    return unchecked_masked_softmax(X, combine_masks(X.shape[-1], valid_lens, mask))
 
 
 def check_masks(shape, valid_lens=None, mask=None):
     """Check valid lengths and a mask for scores of a shape."""
-    checks.masks(shape, seen(valid_lens), seen(mask))
+    checks.masks(shape, spec(valid_lens), spec(mask))
 
 
-def attend(num_keys, valid_lens=None, mask=None):
+def combine_masks(num_keys, valid_lens=None, mask=None):
     """Combine valid lengths and a mask, unchecked, into one mask that broadcasts, or None."""
     if valid_lens is None:
         return mask
@@ -84,12 +84,13 @@ def attend(num_keys, valid_lens=None, mask=None):
     return valid if mask is None else valid & mask
 
 
-def softmax(X, mask=None):
+def unchecked_masked_softmax(X, mask=None):
     """`masked_softmax` without checks: exp(x) over the sum of exp(x), shifted by the maximum."""
     mask = np.ones(X.shape, bool) if mask is None else np.broadcast_to(mask, X.shape)
+    has_key = mask.any(axis=-1, keepdims=True)
     scores = np.where(mask, X, np.zeros_like(X))
     top = np.max(scores.real, axis=-1, keepdims=True, where=mask, initial=-np.inf)
-    top = np.where(mask.any(axis=-1, keepdims=True), top, np.zeros_like(top))
+    top = np.where(has_key, top, np.zeros_like(top))
     exps = np.where(mask, np.exp(np.where(mask, scores - top, np.zeros_like(X))), np.zeros_like(X))
     total = exps.sum(axis=-1, keepdims=True)
-    return exps / np.where(mask.any(axis=-1, keepdims=True), total, np.ones_like(total))
+    return exps / np.where(has_key, total, np.ones_like(total))

@@ -3,8 +3,8 @@
 import numpy as np
 
 from d2l_ext import checks
-from d2l_ext.reference.layers import Linear, Module, seen
-from d2l_ext.reference.masking import attend, check_masks
+from d2l_ext.reference.layers import Linear, Module, spec
+from d2l_ext.reference.masking import check_masks, combine_masks
 from d2l_ext.reference.scoring import DotProductAttention, pool
 
 
@@ -31,7 +31,7 @@ class MultiHeadAttention(Module):
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
-        q, k, v = seen(queries), seen(keys), seen(values)
+        q, k, v = spec(queries), spec(keys), spec(values)
         checks.attention_inputs(q, k, v, same_size=False)
         check_masks(q.shape[:2] + k.shape[1:2], valid_lens, mask)
 
@@ -50,7 +50,7 @@ class MultiHeadAttention(Module):
             (batch, num_queries, num_hiddens).
         """
         self.check(queries, keys, values, valid_lens, mask)
-        mask = attend(keys.shape[1], valid_lens, mask)
+        mask = combine_masks(keys.shape[1], valid_lens, mask)
         return self.attend(queries, *self.project(keys, values), mask)
 
     def project(self, keys, values):
@@ -58,12 +58,12 @@ class MultiHeadAttention(Module):
         return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
 
     def attend(self, queries, keys, values, mask):
-        """Attend to projected keys and values."""
+        """Attend to projected keys and values; the mask is one for all heads, or None."""
         queries = self.transpose_qkv(self.W_q(queries))
-        scores = self.attention.score(queries, keys)
-        dropout = self.attention.dropout
-        output, weights = pool(scores, values, self.per_head(mask), dropout)
-        self.attention.attention_weights = weights
+        inner = self.attention
+        scores = inner.score(queries, keys)
+        output, weights = pool(scores, values, self.per_head(mask), inner.dropout)
+        inner.attention_weights = weights if inner.keep_weights else None
         return self.W_o(self.transpose_output(output))
 
     def per_head(self, mask):

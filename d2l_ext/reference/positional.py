@@ -3,7 +3,7 @@
 import numpy as np
 
 from d2l_ext import checks
-from d2l_ext.reference.layers import Dropout, Embedding, Module, seen
+from d2l_ext.reference.layers import Dropout, Embedding, Module, spec
 from d2l_ext.tables import sinusoids
 
 
@@ -17,7 +17,7 @@ class PositionalEncoding(Module):
 
     def check(self, X, offset=0):
         """Raise a ValueError where the inputs do not fit."""
-        checks.positions(seen(X), offset, **self.config)
+        checks.positions(spec(X), offset, **self.config)
 
     def forward(self, X, offset=0):
         """Add the encoding of positions offset, offset + 1, ...

@@ -7,8 +7,8 @@ is that of the last real step.
 import numpy as np
 
 from d2l_ext import checks
-from d2l_ext.interface import leaves
-from d2l_ext.reference.layers import Dropout, Module, seen, sigmoid
+from d2l_ext.nested import leaves
+from d2l_ext.reference.layers import Dropout, Module, sigmoid, spec
 
 
 def gru_step(gates, state, weight_hh, bias_hh):
@@ -58,7 +58,8 @@ def lstm_step(gates, state, weight_hh, bias_hh):
 class Stack(Module):
     """Recurrent layers one on the other, with dropout between them; the parameters of `nn.GRU`.
 
-    Subclasses give the step, the number of gates and the number of state arrays.
+    Subclasses give the step, the number of gates and the number of state arrays. A state is, per
+    layer, a tuple of arrays (batch, num_hiddens).
     """
 
     step = None
@@ -79,44 +80,41 @@ class Stack(Module):
             if layer:
                 setattr(self, f"dropout_l{layer}", Dropout(dropout))
 
-    def weights(self, layer, direction=""):
+    def layer_weights(self, layer, direction=""):
         """Return W_ih, W_hh, b_ih, b_hh of a layer."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [getattr(self, f"{name}_l{layer}{direction}") for name in names]
 
-    def masks(self, num_steps, batch):
+    def masks(self, num_steps, like):
         """Return the dropout mask of each layer's input, or None; the first layer has none.
 
         Shape (num_steps, batch, num_hiddens times the number of directions).
         """
-        shape = (num_steps, batch, self.num_hiddens * len(self.directions))
+        shape = (num_steps, like.shape[-2], self.num_hiddens * len(self.directions))
         return [
-            getattr(self, f"dropout_l{layer}").mask(shape) if layer else None
+            getattr(self, f"dropout_l{layer}").mask(shape, like) if layer else None
             for layer in range(self.num_layers)
         ]
 
-    def initial(self, batch, dtype):
-        """Return zero states, one tuple of arrays (batch, num_hiddens) per layer."""
-        zeros = np.zeros((batch, self.num_hiddens), dtype)
-        return [(zeros,) * self.num_states] * (self.num_layers * len(self.directions))
-
-    def advance(self, x, states, masks):
+    def advance(self, gates, states, masks, weights):
         """One step of all layers.
 
         Args:
-            x: (batch, num_inputs).
-            states: per layer, a tuple of arrays (batch, num_hiddens).
+            gates: the input's part of the first layer's gates (batch, gates * num_hiddens).
+            states: the state before.
             masks: per layer, the dropout mask of its input (batch, num_hiddens), or None.
+            weights: the `layer_weights` of each layer, read once for all steps.
 
         Returns:
             The new states; the step's output is ``states[-1][0]``.
         """
         new = []
         for layer, state in enumerate(states):
-            x = x if masks[layer] is None else x * masks[layer]
-            weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer)
-            new.append(type(self).step(x @ weight_ih.T + bias_ih, state, weight_hh, bias_hh))
-            x = new[-1][0]
+            weight_ih, weight_hh, bias_ih, bias_hh = weights[layer]
+            if layer:
+                x = new[-1][0] if masks[layer] is None else new[-1][0] * masks[layer]
+                gates = x @ weight_ih.T + bias_ih
+            new.append(self.step(gates, state, weight_hh, bias_hh))
         return new
 
     def forward(self, X, states=None, valid_lens=None):
@@ -124,21 +122,21 @@ class Stack(Module):
 
         Args:
             X: (num_steps, batch, num_inputs).
-            states: initial states as in `initial`, or None for zeros.
+            states: the initial state, or None for zeros.
             valid_lens: (batch,) or None.
 
         Returns:
-            Outputs (num_steps, batch, num_hiddens), zero after the end, and the final states.
+            Outputs (num_steps, batch, num_hiddens), zero after the end, and the final state.
         """
-        num_steps, batch = X.shape[:2]
-        states = iter(self.initial(batch, X.dtype) if states is None else states)
-        alive = alive_steps(valid_lens, num_steps)
+        zeros = (np.zeros((X.shape[1], self.num_hiddens), X.dtype),) * self.num_states
+        alive = alive_steps(valid_lens, len(X))
         finals = []
-        for layer, mask in enumerate(self.masks(num_steps, batch)):
+        for layer, mask in enumerate(self.masks(len(X), X)):
             X = X if mask is None else X * mask
             outputs = []
             for direction in self.directions:
-                output, final = self.scan(X, next(states), alive, layer, direction)
+                state = zeros if states is None else states[len(finals)]
+                output, final = self.scan(X, state, alive, layer, direction)
                 outputs.append(output)
                 finals.append(final)
             X = np.concatenate(outputs, axis=-1)
@@ -146,11 +144,11 @@ class Stack(Module):
 
     def scan(self, X, state, alive, layer, direction):
         """Run one layer over all steps, from the last to the first if the direction is reverse."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer, direction)
+        weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer, direction)
         steps = range(len(X)) if direction == "" else reversed(range(len(X)))
         outputs = [None] * len(X)
         for t in steps:
-            new = type(self).step(X[t] @ weight_ih.T + bias_ih, state, weight_hh, bias_hh)
+            new = self.step(X[t] @ weight_ih.T + bias_ih, state, weight_hh, bias_hh)
             if alive is not None:  # a sequence that has ended keeps its state
                 new = tuple(np.where(alive[t], n, o) for n, o in zip(new, state, strict=True))
             state = new
@@ -168,7 +166,7 @@ def alive_steps(valid_lens, num_steps):
 class GRUStack(Stack):
     """Layers of gated recurrent units."""
 
-    step, num_gates, num_states = gru_step, 3, 1
+    step, num_gates, num_states = staticmethod(gru_step), 3, 1
 
 
 class BidirectionalGRUStack(GRUStack):
@@ -183,17 +181,17 @@ class BidirectionalGRUStack(GRUStack):
 class LSTMStack(Stack):
     """Layers of long short-term memory."""
 
-    step, num_gates, num_states = lstm_step, 4, 2
+    step, num_gates, num_states = staticmethod(lstm_step), 4, 2
 
 
-def join(states):
+def stack_states(states):
     """Stack the layers' states: one array (num_layers, batch, num_hiddens), or a tuple of two."""
     joined = tuple(np.stack(arrays) for arrays in zip(*states, strict=True))
     return joined if len(joined) > 1 else joined[0]
 
 
-def split(state):
-    """Undo `join`."""
+def unstack_states(state):
+    """Undo `stack_states`."""
     arrays = state if isinstance(state, (tuple, list)) else (state,)
     return list(zip(*arrays, strict=True))
 
@@ -209,9 +207,9 @@ class _Recurrent(Module):
     def check(self, inputs, H_c=None, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""
         checks.recurrent_inputs(
-            seen(inputs),
-            [seen(H) for H in leaves(H_c)],
-            seen(valid_lens),
+            spec(inputs),
+            [spec(H) for H in leaves(H_c)],
+            spec(valid_lens),
             **self.config,
         )
 
@@ -228,9 +226,9 @@ class _Recurrent(Module):
             Outputs (num_steps, batch, num_hiddens) and the final state, like H_c.
         """
         self.check(inputs, H_c, valid_lens)
-        states = None if H_c is None else split(H_c)
+        states = None if H_c is None else unstack_states(H_c)
         outputs, states = self.rnn(inputs, states, valid_lens)
-        return outputs, join(states)
+        return outputs, stack_states(states)
 
 
 class GRU(_Recurrent):

@@ -8,8 +8,8 @@ import math
 import numpy as np
 
 from d2l_ext import checks
-from d2l_ext.reference.layers import Dropout, Linear, Module, seen
-from d2l_ext.reference.masking import attend, check_masks, softmax
+from d2l_ext.reference.layers import Dropout, Linear, Module, spec
+from d2l_ext.reference.masking import check_masks, combine_masks, unchecked_masked_softmax
 
 
 def attention(query, key, value, mask=None, dropout=None):
@@ -32,7 +32,7 @@ def attention(query, key, value, mask=None, dropout=None):
 
 def pool(scores, value, mask, dropout):
     """Normalise scores and average the values with them; return output and weights."""
-    weights = softmax(scores, mask)
+    weights = unchecked_masked_softmax(scores, mask)
     return (weights if dropout is None else dropout(weights)) @ value, weights
 
 
@@ -40,6 +40,7 @@ class Attention(Module):
     """Attention pooling; subclasses give the score."""
 
     same_size = True  # whether queries and keys must be vectors of one size
+    keep_weights = True
 
     def __init__(self, dropout):
         self.dropout = Dropout(dropout)
@@ -47,7 +48,7 @@ class Attention(Module):
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
-        q, k, v = seen(queries), seen(keys), seen(values)
+        q, k, v = spec(queries), spec(keys), spec(values)
         checks.attention_inputs(q, k, v, self.same_size)
         check_masks(q.shape[:2] + k.shape[1:2], valid_lens, mask)
 
@@ -74,8 +75,9 @@ class Attention(Module):
         """
         self.check(queries, keys, values, valid_lens, mask)
         scores = self.score(queries, self.prepare_keys(keys))
-        mask = attend(scores.shape[-1], valid_lens, mask)
-        output, self.attention_weights = pool(scores, values, mask, self.dropout)
+        mask = combine_masks(scores.shape[-1], valid_lens, mask)
+        output, weights = pool(scores, values, mask, self.dropout)
+        self.attention_weights = weights if self.keep_weights else None
         return output
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from d2l_ext import checks
-from d2l_ext.reference.layers import Embedding, Linear, Module, seen
+from d2l_ext.reference.layers import Embedding, Linear, Module, spec
 from d2l_ext.reference.recurrent import GRU, LSTM, BidirectionalGRUStack
 
 
@@ -12,7 +12,7 @@ class Encoder(Module):
 
     def check(self, X, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""
-        checks.encoder_inputs(seen(X), seen(valid_lens), self.config["vocab_size"])
+        checks.encoder_inputs(spec(X), spec(valid_lens), self.config["vocab_size"])
 
     def forward(self, X, valid_lens=None):
         """Encode ids (batch, num_steps)."""
@@ -24,7 +24,7 @@ class Decoder(Module):
 
     def check(self, X, state):
         """Raise a ValueError where the inputs do not fit."""
-        checks.decoder_inputs(seen(X), self.batch_size(state), self.config["vocab_size"])
+        checks.decoder_inputs(spec(X), self.batch_size(state), self.config["vocab_size"])
 
     def batch_size(self, state):
         """Return the number of sentences of a state."""
@@ -38,9 +38,16 @@ class Decoder(Module):
         """Map ids (batch, num_steps) to logits (batch, num_steps, vocab_size) and a new state."""
         raise NotImplementedError
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch (repeated or left out), for beam search."""
         raise NotImplementedError
+
+    def reserve(self, state, num_steps, least=0):
+        """Return the state with room for so many more steps, so that none copies those before it.
+
+        By default nothing grows with the steps, or what grows is copied: the state stays as it is.
+        """
+        return state
 
 
 class EncoderDecoder(Module):
@@ -52,8 +59,8 @@ class EncoderDecoder(Module):
     def check(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
         """Raise a ValueError where the inputs do not fit."""
         self.encoder.check(enc_X, enc_valid_lens)
-        checks.encoder_decoder_inputs(seen(enc_X), seen(dec_X), seen(teacher_forcing))
-        checks.tokens("dec_X", seen(dec_X), self.decoder.config["vocab_size"])
+        checks.encoder_decoder_inputs(spec(enc_X), spec(dec_X), spec(teacher_forcing))
+        checks.tokens("dec_X", spec(dec_X), self.decoder.config["vocab_size"])
 
     def forward(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
         """Return the logits (batch, num_steps, vocab_size) of the target.
@@ -89,9 +96,11 @@ class EncoderDecoder(Module):
 class Seq2SeqEncoder(Encoder):
     """Embedding and stacked GRU."""
 
+    recurrent = GRU
+
     def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
         self.embedding = Embedding(vocab_size, embed_size)
-        self.rnn = GRU(embed_size, num_hiddens, num_layers, dropout)
+        self.rnn = self.recurrent(embed_size, num_hiddens, num_layers, dropout)
 
     def forward(self, X, valid_lens=None):
         """Encode ids.
@@ -111,9 +120,7 @@ class Seq2SeqEncoder(Encoder):
 class LSTMEncoder(Seq2SeqEncoder):
     """Embedding and stacked LSTM (Sutskever et al., 2014); the state is a tuple of two."""
 
-    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
-        self.embedding = Embedding(vocab_size, embed_size)
-        self.rnn = LSTM(embed_size, num_hiddens, num_layers, dropout)
+    recurrent = LSTM
 
 
 class BidirectionalEncoder(Encoder):
@@ -170,7 +177,7 @@ class Seq2SeqDecoder(Decoder):
         logits = np.swapaxes(self.dense(outputs), 0, 1)
         return logits, [enc_outputs, hidden_state, context]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, context = state
         return [enc_outputs[:, rows], hidden_state[:, rows], context[rows]]
@@ -189,8 +196,8 @@ class LSTMDecoder(Decoder):
 
     def init_state(self, enc_all_outputs, enc_valid_lens=None):
         """Return [encoder outputs, (H, C)], H and C (num_layers, batch, num_hiddens)."""
-        enc_outputs, state = enc_all_outputs
-        return [enc_outputs, state]
+        enc_outputs, hidden_state = enc_all_outputs
+        return [enc_outputs, hidden_state]
 
     def forward(self, X, state):
         """Decode ids; as `Seq2SeqDecoder`."""
@@ -199,7 +206,7 @@ class LSTMDecoder(Decoder):
         outputs, hidden_state = self.rnn(self.embedding(np.asarray(X).T), hidden_state)
         return np.swapaxes(self.dense(outputs), 0, 1), [enc_outputs, hidden_state]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, (H, C) = state
         return [enc_outputs[:, rows], (H[:, rows], C[:, rows])]
@@ -219,7 +226,7 @@ def masked_loss(Y_hat, Y, pad=None):
     Raises:
         ValueError: shapes that do not fit, or a label outside the vocabulary.
     """
-    checks.loss_inputs(seen(Y_hat), seen(Y))
+    checks.loss_inputs(spec(Y_hat), spec(Y))
     shifted = Y_hat - Y_hat.real.max(axis=-1, keepdims=True)
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     losses = -np.take_along_axis(log_probs, np.asarray(Y)[..., None], axis=-1)[..., 0]

@@ -1,18 +1,10 @@
 """Exact derivatives of the NumPy reference, in many directions at once (forward mode).
 
-<<<<<<<< HEAD:d2l_ext/agreement/judging/tangent.py
-A complex step, f(x + ih).imag / h, gives the derivative in one direction for one run of the
-reference, and a model has as many directions as parameters. A `Tangent` does in one run what all
-those complex steps do: it carries a value and, on a leading axis, its derivative in each direction,
-and every NumPy function that the reference uses carries both on. The arithmetic is the same, in
-whatever precision, long double included; `test_tangent.py` holds it against the complex step.
-========
 A complex step (`complex_step`) gives the derivative in one direction for one run of the reference,
 and a model has as many directions as parameters. A `Tangent` does in one run what many complex
 steps do: it carries a value and, on a leading axis, its derivative in each direction, and every
 NumPy function that the reference uses carries both on. The arithmetic is the same, in whatever
-precision, long double included; `tests/test_tangent.py` holds it against the complex step.
->>>>>>>> oracle:d2l_ext/reference/tangent.py
+precision, long double included; `tests/harness/test_tangent.py` holds it against the complex step.
 
     value' of f(x) = f_x x'        value' of f(x, y) = f_x x' + f_y y'
 """
@@ -21,7 +13,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from scipy import special
 
-from d2l_ext.interface import leaves, nest
+from d2l_ext.nested import leaves, nest
 from d2l_ext.reference.layers import erf
 
 DIRECTIONS = 512  # at once: few enough for memory and cache, many enough for NumPy

@@ -5,9 +5,10 @@ import math
 import numpy as np
 
 from d2l_ext import checks
+from d2l_ext.nested import nest
 from d2l_ext.reference.bahdanau import AttentionDecoder
 from d2l_ext.reference.layers import Dropout, Embedding, LayerNorm, Linear, Module, gelu, relu
-from d2l_ext.reference.masking import attend, check_masks
+from d2l_ext.reference.masking import check_masks, combine_masks
 from d2l_ext.reference.multihead import MultiHeadAttention
 from d2l_ext.reference.positional import PositionalEncoding
 from d2l_ext.reference.seq2seq import Encoder
@@ -157,6 +158,20 @@ class TransformerDecoderBlock(Module):
         self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
         self.addnorm3 = AddNorm(num_hiddens, dropout)
 
+    def project(self, enc_outputs, enc_valid_lens):
+        """Prepare what does not change while a sentence is decoded.
+
+        Args:
+            enc_outputs: (batch, num_keys, num_hiddens).
+            enc_valid_lens: (batch,) or None.
+
+        Returns:
+            Projected keys and values (batch * num_heads, num_keys, num_hiddens / num_heads), and
+            a mask (batch, 1, num_keys) or None.
+        """
+        mask = combine_masks(enc_outputs.shape[1], enc_valid_lens)
+        return *self.attention2.project(enc_outputs, enc_outputs), mask
+
     def forward(self, X, state):
         """Decode the next steps.
 
@@ -168,31 +183,44 @@ class TransformerDecoderBlock(Module):
             Like X, and the state, in which this block's cache is new.
         """
         if len(state) == 3:
-            state = [*state, [None] * len(state[2]), np.zeros((), np.int64)]
+            caches = state[2]
+            state = [*state, [None] * len(caches), steps_in(caches[self.i])]
         enc_outputs, enc_valid_lens, caches, projected, position = state
         caches, projected = list(caches), list(projected)
         if projected[self.i] is None:
-            projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
-        enc_mask = attend(projected[self.i][0].shape[1], enc_valid_lens)
+            projected[self.i] = self.project(enc_outputs, enc_valid_lens)
 
         def attend_to_past(x):
-            keys, values = self.attention1.project(x, x)
-            if caches[self.i] is not None:
-                keys = np.concatenate((caches[self.i][0], keys), axis=1)
-                values = np.concatenate((caches[self.i][1], values), axis=1)
-            caches[self.i] = (keys, values)
-            # The steps of X are the last of the keys, and each sees the keys up to itself.
-            steps = np.arange(keys.shape[1])
-            mask = steps[-x.shape[1] :, None] >= steps
+            caches[self.i] = append(caches[self.i], self.attention1.project(x, x))
+            keys, values = caches[self.i]
+            mask = up_to_itself(x, keys)
             return self.attention1.attend(x, keys, values, mask)
 
         def attend_to_encoder(x):
-            return self.attention2.attend(x, *projected[self.i], enc_mask)
+            return self.attention2.attend(x, *projected[self.i])
 
         X = self.addnorm1.wrap(X, attend_to_past, self.norm)
         X = self.addnorm2.wrap(X, attend_to_encoder, self.norm)
         X = self.addnorm3.wrap(X, self.ffn, self.norm)
         return X, [enc_outputs, enc_valid_lens, caches, projected, position]
+
+
+def steps_in(cache):
+    """Return how many steps a block's cached keys have, an array (); none at first."""
+    return np.array(0 if cache is None else cache[0].shape[1], np.int64)
+
+
+def append(cache, pair):
+    """Append keys and values to a cache: none, or a pair that grows."""
+    if cache is None:
+        return pair
+    return tuple(np.concatenate(both, axis=1) for both in zip(cache, pair, strict=True))
+
+
+def up_to_itself(X, keys):
+    """Mask by which X's steps, the keys' last ones, see no later key."""
+    steps = np.arange(keys.shape[1])
+    return steps[-X.shape[1] :, None] >= steps
 
 
 class TransformerDecoder(AttentionDecoder):
@@ -216,6 +244,7 @@ class TransformerDecoder(AttentionDecoder):
         activation="relu",
         max_len=1000,
     ):
+        super().__init__()
         self.scale = math.sqrt(num_hiddens)
         self.embedding = Embedding(vocab_size, num_hiddens)
         self.pos_encoding = PositionalEncoding(num_hiddens, dropout, max_len)
@@ -246,24 +275,31 @@ class TransformerDecoder(AttentionDecoder):
 
         Returns:
             [encoder outputs, lengths, per block the cached keys and values of self-attention (None
-            at first), per block the encoder's projected keys and values, position]; keys and
-            values are (batch * num_heads, n, num_hiddens / num_heads).
+            at first), per block what `TransformerDecoderBlock.project` returns, position]; keys
+            and values are (batch * num_heads, n, num_hiddens / num_heads).
         """
         check_masks((enc_outputs.shape[0], 1, enc_outputs.shape[1]), enc_valid_lens)
-        blks = self.blks.values()
-        projected = [blk.attention2.project(enc_outputs, enc_outputs) for blk in blks]
-        return [enc_outputs, enc_valid_lens, [None] * len(blks), projected, np.zeros((), np.int64)]
+        return self.with_prepared_keys([enc_outputs, enc_valid_lens, [None] * len(self.blks)])
+
+    def with_prepared_keys(self, state):
+        """Prepare what the blocks need of the source if the state has D2L's three entries only."""
+        if len(state) > 3:
+            return state
+        enc_outputs, enc_valid_lens, caches = state
+        projected = [blk.project(enc_outputs, enc_valid_lens) for blk in self.blks.values()]
+        return [*state, projected, steps_in(caches[0])]
 
     def forward(self, X, state):
         """Decode ids.
 
         Args:
             X: (batch, num_steps), the tokens that follow those already decoded.
-            state: as returned by `init_state` or by the last call.
+            state: as returned by `init_state` or by the last call, or D2L's three entries.
 
         Returns:
             Logits (batch, num_steps, vocab_size) and the new state; the old one stays valid.
         """
+        state = self.with_prepared_keys(state)
         self.check(X, state)
         position = state[4]
         H = self.pos_encoding(self.embedding(X) * self.scale, int(position))
@@ -272,18 +308,20 @@ class TransformerDecoder(AttentionDecoder):
         logits = self.dense(H if self.ln is None else self.ln(H))
         return logits, [*state[:4], position + X.shape[1]]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 
-        def pick(pair):
-            heads = [x.reshape(len(enc_outputs), -1, *x.shape[1:])[rows] for x in pair]
-            return tuple(x.reshape(-1, *x.shape[2:]) for x in heads)
+        def pick(x):
+            return None if x is None else x[rows]
+
+        def pick_heads(x):  # (batch * num_heads, n, d)
+            return pick(x.reshape(len(enc_outputs), -1, *x.shape[1:])).reshape(-1, *x.shape[1:])
 
         return [
-            enc_outputs[rows],
-            None if enc_valid_lens is None else enc_valid_lens[rows],
-            [None if pair is None else pick(pair) for pair in caches],
-            [pick(pair) for pair in projected],
+            pick(enc_outputs),
+            pick(enc_valid_lens),
+            nest(pick_heads, caches),
+            nest(pick_heads, projected),  # a mask has one head
             position,
         ]

@@ -49,13 +49,13 @@ class _Unknown:
     __hash__ = None
 
 
-def seen(x):
+def spec(x):
     """Describe a tensor to `checks`; None stays None."""
     if x is None:
         return None
     x = tf.convert_to_tensor(x)
     shape = tuple(_Unknown() if size is None else size for size in x.shape)
-    return checks.Seen(shape, x.dtype.name, None if tf.is_symbolic_tensor(x) else x.numpy)
+    return checks.Spec(shape, x.dtype.name, None if tf.is_symbolic_tensor(x) else x.numpy)
 
 
 def kept(weights):
@@ -86,7 +86,12 @@ class Layer(Configured, keras.Layer):
         raise original
 
 
-def linear(num_outputs, bias=True):
+def linear(X, weight, bias):
+    """Return X W^T + b, (..., num_outputs), with W (num_outputs, num_inputs)."""
+    return tf.tensordot(X, weight, [[-1], [1]]) + bias
+
+
+def dense(num_outputs, bias=True):
     """Return a layer y = x W + b, with W created on the first call."""
     return keras.layers.Dense(num_outputs, use_bias=bias, autocast=False)
 
@@ -133,3 +138,8 @@ class Dropout(Layer):
         """Return X times its mask."""
         mask = self.mask(keras.ops.shape(X), X, training)
         return X if mask is None else X * mask
+
+
+def times(mask):
+    """Return the function that multiplies by a mask; None stays None."""
+    return None if mask is None else lambda X: X * mask

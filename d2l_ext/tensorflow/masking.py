@@ -6,7 +6,7 @@ One polarity everywhere: True means attend.
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import seen
+from d2l_ext.tensorflow.layers import spec
 
 
 def sequence_mask(X, valid_lens, value=0):
@@ -21,7 +21,7 @@ def sequence_mask(X, valid_lens, value=0):
         A new tensor like X.
     """
     X = tf.convert_to_tensor(X)
-    checks.sequence_mask_inputs(seen(X), seen(valid_lens))
+    checks.sequence_mask_inputs(spec(X), spec(valid_lens))
     keep = tf.sequence_mask(valid_lens, tf.shape(X)[1])  # (batch, num_steps)
     for _ in X.shape[2:]:
         keep = keep[..., None]
@@ -38,7 +38,7 @@ def padding_mask(tokens, pad):
     Returns:
         A boolean tensor (batch, 1, num_keys).
     """
-    checks.tokens("tokens", seen(tokens))
+    checks.tokens("tokens", spec(tokens))
     return tf.not_equal(tokens, pad)[:, None, :]
 
 
@@ -69,16 +69,16 @@ def masked_softmax(X, valid_lens=None, mask=None):
         ValueError: lengths or a mask that do not fit.
     """
     X = tf.convert_to_tensor(X)
-    check_masks(seen(X).shape, valid_lens, mask)
-    return softmax(X, attend(tf.shape(X)[-1], valid_lens, mask))
+    check_masks(spec(X).shape, valid_lens, mask)
+    return unchecked_masked_softmax(X, combine_masks(tf.shape(X)[-1], valid_lens, mask))
 
 
 def check_masks(shape, valid_lens=None, mask=None):
     """Check valid lengths and a mask for scores of a shape."""
-    checks.masks(shape, seen(valid_lens), seen(mask))
+    checks.masks(shape, spec(valid_lens), spec(mask))
 
 
-def attend(num_keys, valid_lens=None, mask=None):
+def combine_masks(num_keys, valid_lens=None, mask=None):
     """Combine valid lengths and a mask, unchecked, into one mask that broadcasts, or None."""
     if valid_lens is None:
         return mask
@@ -88,11 +88,12 @@ def attend(num_keys, valid_lens=None, mask=None):
     return valid if mask is None else valid & mask
 
 
-def softmax(X, mask=None):
+def unchecked_masked_softmax(X, mask=None):
     """`masked_softmax` without checks."""
     if mask is None:
         return tf.nn.softmax(X)
     # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
     minus_inf, zero = tf.constant(float("-inf"), X.dtype), tf.zeros((), X.dtype)
-    fill = tf.where(tf.reduce_any(mask, axis=-1, keepdims=True), minus_inf, zero)
+    has_key = tf.reduce_any(mask, axis=-1, keepdims=True)
+    fill = tf.where(has_key, minus_inf, zero)
     return tf.where(mask, tf.nn.softmax(tf.where(mask, X, fill)), zero)

@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Layer, kept, linear, seen
-from d2l_ext.tensorflow.masking import attend, check_masks
+from d2l_ext.tensorflow.layers import Layer, dense, kept, spec
+from d2l_ext.tensorflow.masking import check_masks, combine_masks
 from d2l_ext.tensorflow.scoring import DotProductAttention, pool
 
 
@@ -23,10 +23,10 @@ class MultiHeadAttention(Layer):
         checks.multiple("num_hiddens", num_hiddens, num_heads)
         self.num_heads = num_heads
         self.attention = DotProductAttention(dropout)
-        self.W_q = linear(num_hiddens, bias)
-        self.W_k = linear(num_hiddens, bias)
-        self.W_v = linear(num_hiddens, bias)
-        self.W_o = linear(num_hiddens, bias)
+        self.W_q = dense(num_hiddens, bias)
+        self.W_k = dense(num_hiddens, bias)
+        self.W_v = dense(num_hiddens, bias)
+        self.W_o = dense(num_hiddens, bias)
 
     @property
     def attention_weights(self):
@@ -35,7 +35,7 @@ class MultiHeadAttention(Layer):
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
-        q, k, v = seen(queries), seen(keys), seen(values)
+        q, k, v = spec(queries), spec(keys), spec(values)
         checks.attention_inputs(q, k, v, same_size=False)
         check_masks((*q.shape[:2], k.shape[1]), valid_lens, mask)
 
@@ -55,7 +55,7 @@ class MultiHeadAttention(Layer):
             (batch, num_queries, num_hiddens).
         """
         self.check(queries, keys, values, valid_lens, mask)
-        mask = attend(tf.shape(keys)[1], valid_lens, mask)
+        mask = combine_masks(tf.shape(keys)[1], valid_lens, mask)
         return self.attend(queries, *self.project(keys, values), mask, training)
 
     def project(self, keys, values):
@@ -63,13 +63,13 @@ class MultiHeadAttention(Layer):
         return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
 
     def attend(self, queries, keys, values, mask, training=False):
-        """Attend to projected keys and values."""
+        """Attend to projected keys and values; the mask is one for all heads, or None."""
         queries = self.transpose_qkv(self.W_q(queries))
         inner = self.attention
-        dropout = functools.partial(inner.dropout, training=training)
         scores = inner.score(queries, keys)
+        dropout = functools.partial(inner.dropout, training=training)
         output, weights = pool(scores, values, self.per_head(mask), dropout)
-        inner.attention_weights = kept(weights)
+        inner.attention_weights = kept(weights) if inner.keep_weights else None
         return self.W_o(self.transpose_output(output))
 
     def per_head(self, mask):

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from d2l_ext import checks
 from d2l_ext.tables import sinusoids
-from d2l_ext.tensorflow.layers import Dropout, Layer, embedding, seen
+from d2l_ext.tensorflow.layers import Dropout, Layer, embedding, spec
 
 
 class PositionalEncoding(Layer):
@@ -18,7 +18,7 @@ class PositionalEncoding(Layer):
 
     def check(self, X, offset=0):
         """Raise a ValueError where the inputs do not fit."""
-        checks.positions(seen(X), known(X, offset), **self.config)
+        checks.positions(spec(X), known(X, offset), **self.config)
 
     def call(self, X, offset=0, training=False):
         """Add the encoding of positions offset, offset + 1, ...

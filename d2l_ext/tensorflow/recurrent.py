@@ -9,13 +9,8 @@ import keras
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.interface import leaves
-from d2l_ext.tensorflow.layers import Dropout, Layer, seen
-
-
-def affine(X, weight, bias):
-    """Return X weight^T + bias: (..., num_inputs) to (..., num_outputs)."""
-    return tf.tensordot(X, weight, [[-1], [1]]) + bias
+from d2l_ext.nested import leaves, nest
+from d2l_ext.tensorflow.layers import Dropout, Layer, linear, spec
 
 
 def gru_step(gates, state, weight_hh, bias_hh):
@@ -98,37 +93,40 @@ class Stack(Layer):
                     setattr(self, name, self.add_weight(shape, initial, name=name))
 
     def layer_weights(self, layer, direction=""):
-        """Return W_ih, W_hh, b_ih, b_hh of a layer, read once for a whole loop."""
+        """Return W_ih, W_hh, b_ih, b_hh of a layer."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [tf.convert_to_tensor(getattr(self, f"{n}_l{layer}{direction}")) for n in names]
 
     def masks(self, num_steps, like, training):
-        """Return the dropout masks of the layers' inputs from the second on, none if inactive.
+        """Return the dropout mask of each layer's input, or None; the first layer has none.
 
         Shape (num_steps, batch, num_hiddens times the number of directions).
         """
         shape = (num_steps, keras.ops.shape(like)[-2], self.num_hiddens * len(self.directions))
-        layers = [getattr(self, f"dropout_l{layer}") for layer in range(1, self.num_layers)]
-        return [m for m in (layer.mask(shape, like, training) for layer in layers) if m is not None]
+        return [
+            getattr(self, f"dropout_l{layer}").mask(shape, like, training) if layer else None
+            for layer in range(self.num_layers)
+        ]
 
-    def advance(self, gates, states, masks):
+    def advance(self, gates, states, masks, weights):
         """One step of all layers.
 
         Args:
             gates: the input's part of the first layer's gates (batch, gates * num_hiddens).
             states: the state before.
-            masks: the dropout masks (batch, num_hiddens) of the other layers' inputs, or none.
+            masks: per layer, the dropout mask of its input (batch, num_hiddens), or None.
+            weights: the `layer_weights` of each layer, read once for all steps.
 
         Returns:
             The new state; the step's output is ``states[-1][0]``.
         """
         new = []
         for layer, state in enumerate(states):
-            weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer)
+            weight_ih, weight_hh, bias_ih, bias_hh = weights[layer]
             if layer:
-                x = new[-1][0] * masks[layer - 1] if masks else new[-1][0]
+                x = new[-1][0] if masks[layer] is None else new[-1][0] * masks[layer]
                 gates = tf.matmul(x, weight_ih, transpose_b=True) + bias_ih
-            new.append(type(self).step(gates, state, weight_hh, bias_hh))
+            new.append(self.step(gates, state, weight_hh, bias_hh))
         return new
 
     def call(self, X, states=None, valid_lens=None, training=False):
@@ -146,10 +144,9 @@ class Stack(Layer):
         num_steps, batch, _ = keras.ops.shape(X)
         zeros = (tf.zeros((batch, self.num_hiddens), X.dtype),) * self.num_states
         alive = alive_steps(valid_lens, num_steps)
-        masks = self.masks(num_steps, X, training)
         finals = []
-        for layer in range(self.num_layers):
-            X = X * masks[layer - 1] if layer and masks else X
+        for layer, mask in enumerate(self.masks(num_steps, X, training)):
+            X = X if mask is None else X * mask
             outputs = []
             for direction in self.directions:
                 state = zeros if states is None else states[len(finals)]
@@ -162,21 +159,30 @@ class Stack(Layer):
     def scan(self, X, state, alive, layer, direction):
         """Run one layer over all steps, from the last to the first if the direction is reverse."""
         weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer, direction)
-        gates = affine(X, weight_ih, bias_ih)  # (num_steps, batch, gates * num_hiddens)
+        gates = linear(X, weight_ih, bias_ih)  # (num_steps, batch, gates * num_hiddens)
 
         def step(state, inputs):
-            gates, *alive = inputs
-            new = type(self).step(gates, state, weight_hh, bias_hh)
-            if alive:  # a sequence that has ended keeps its state
-                new = tuple(tf.where(alive[0], n, o) for n, o in zip(new, state, strict=True))
+            gates, alive = inputs
+            new = self.step(gates, state, weight_hh, bias_hh)
+            if alive is not None:  # a sequence that has ended keeps its state
+                new = tuple(tf.where(alive, n, o) for n, o in zip(new, state, strict=True))
             return new
 
         reverse = direction == "_reverse"
-        inputs = [gates] if alive is None else [gates, alive]
-        states = tf.scan(step, inputs, tuple(state), reverse=reverse)
+        states = loop(step, tuple(state), (gates, alive), reverse)
         final = tuple(steps[0 if reverse else -1] for steps in states)
         output = states[0]
         return (output if alive is None else tf.where(alive, output, tf.zeros_like(output))), final
+
+
+def loop(step, state, inputs, reverse=False):
+    """`tf.scan` over inputs of which some may be None; return the states after each step."""
+
+    def inner(state, given):
+        given = iter(given)
+        return step(state, nest(lambda _: next(given), inputs))
+
+    return tf.scan(inner, leaves(inputs), state, reverse=reverse)
 
 
 def alive_steps(valid_lens, num_steps):
@@ -190,7 +196,7 @@ def alive_steps(valid_lens, num_steps):
 class GRUStack(Stack):
     """Layers of gated recurrent units."""
 
-    step, num_gates, num_states = gru_step, 3, 1
+    step, num_gates, num_states = staticmethod(gru_step), 3, 1
 
 
 class BidirectionalGRUStack(GRUStack):
@@ -205,17 +211,17 @@ class BidirectionalGRUStack(GRUStack):
 class LSTMStack(Stack):
     """Layers of long short-term memory."""
 
-    step, num_gates, num_states = lstm_step, 4, 2
+    step, num_gates, num_states = staticmethod(lstm_step), 4, 2
 
 
-def join(states):
+def stack_states(states):
     """Stack the layers' states: one tensor (num_layers, batch, num_hiddens), or a tuple of two."""
     joined = tuple(tf.stack(tensors) for tensors in zip(*states, strict=True))
     return joined if len(joined) > 1 else joined[0]
 
 
-def split(state):
-    """Undo `join`."""
+def unstack_states(state):
+    """Undo `stack_states`."""
     tensors = state if isinstance(state, (tuple, list)) else (state,)
     return list(zip(*(tf.unstack(tensor) for tensor in tensors), strict=True))
 
@@ -231,8 +237,8 @@ class _Recurrent(Layer):
 
     def check(self, inputs, H_c=None, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""
-        states = [seen(H) for H in leaves(H_c)]
-        checks.recurrent_inputs(seen(inputs), states, seen(valid_lens), **self.config)
+        states = [spec(H) for H in leaves(H_c)]
+        checks.recurrent_inputs(spec(inputs), states, spec(valid_lens), **self.config)
 
     def call(self, inputs, H_c=None, valid_lens=None, training=False):
         """Run over whole sequences.
@@ -248,9 +254,9 @@ class _Recurrent(Layer):
             Outputs (num_steps, batch, num_hiddens) and the final state, like H_c.
         """
         self.check(inputs, H_c, valid_lens)
-        states = None if H_c is None else split(H_c)
+        states = None if H_c is None else unstack_states(H_c)
         outputs, states = self.rnn(inputs, states, valid_lens, training=training)
-        return outputs, join(states)
+        return outputs, stack_states(states)
 
 
 class GRU(_Recurrent):

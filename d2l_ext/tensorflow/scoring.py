@@ -9,8 +9,8 @@ import math
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Dropout, Layer, kept, linear, seen
-from d2l_ext.tensorflow.masking import attend, check_masks, softmax
+from d2l_ext.tensorflow.layers import Dropout, Layer, dense, kept, spec
+from d2l_ext.tensorflow.masking import check_masks, combine_masks, unchecked_masked_softmax
 
 
 def attention(query, key, value, mask=None, dropout=None):
@@ -27,13 +27,13 @@ def attention(query, key, value, mask=None, dropout=None):
         Output (..., num_queries, value_size) and weights (..., num_queries, num_keys).
     """
     scores = tf.matmul(query, key, transpose_b=True) / math.sqrt(query.shape[-1])
-    check_masks(seen(scores).shape, mask=mask)
+    check_masks(spec(scores).shape, mask=mask)
     return pool(scores, value, mask, dropout)
 
 
 def pool(scores, value, mask, dropout):
     """Normalise scores and average the values with them; return output and weights."""
-    weights = softmax(scores, mask)
+    weights = unchecked_masked_softmax(scores, mask)
     return tf.matmul(weights if dropout is None else dropout(weights), value), weights
 
 
@@ -41,6 +41,7 @@ class Attention(Layer):
     """Attention pooling; subclasses give the score."""
 
     same_size = True  # whether queries and keys must be vectors of one size
+    keep_weights = True
 
     def __init__(self, dropout):
         super().__init__()
@@ -49,7 +50,7 @@ class Attention(Layer):
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
-        q, k, v = seen(queries), seen(keys), seen(values)
+        q, k, v = spec(queries), spec(keys), spec(values)
         checks.attention_inputs(q, k, v, self.same_size)
         check_masks((*q.shape[:2], k.shape[1]), valid_lens, mask)
 
@@ -77,10 +78,10 @@ class Attention(Layer):
         """
         self.check(queries, keys, values, valid_lens, mask)
         scores = self.score(queries, self.prepare_keys(keys))
-        mask = attend(tf.shape(keys)[1], valid_lens, mask)
+        mask = combine_masks(tf.shape(keys)[1], valid_lens, mask)
         dropout = functools.partial(self.dropout, training=training)
         output, weights = pool(scores, values, mask, dropout)
-        self.attention_weights = kept(weights)
+        self.attention_weights = kept(weights) if self.keep_weights else None
         return output
 
 
@@ -104,9 +105,9 @@ class AdditiveAttention(Attention):
 
     def __init__(self, num_hiddens, dropout):
         super().__init__(dropout)
-        self.W_k = linear(num_hiddens, bias=False)
-        self.W_q = linear(num_hiddens, bias=False)
-        self.w_v = linear(1, bias=False)
+        self.W_k = dense(num_hiddens, bias=False)
+        self.W_q = dense(num_hiddens, bias=False)
+        self.w_v = dense(1, bias=False)
 
     def prepare_keys(self, keys):
         """Project the keys to (batch, num_keys, num_hiddens)."""
@@ -140,6 +141,10 @@ class BilinearAttention(Attention):
     """Score q^T W k (Luong et al., 2015, "general"), W (query_size, key_size)."""
 
     same_size = False
+
+    def __init__(self, dropout):
+        super().__init__(dropout)
+        self.W = None
 
     def build(self, queries_shape, keys_shape):
         """Create W when the sizes are known."""

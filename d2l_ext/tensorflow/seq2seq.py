@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Layer, embedding, linear, seen
+from d2l_ext.tensorflow.layers import Layer, dense, embedding, spec
 from d2l_ext.tensorflow.recurrent import GRU, LSTM, BidirectionalGRUStack
 
 
@@ -12,7 +12,7 @@ class Encoder(Layer):
 
     def check(self, X, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""
-        checks.encoder_inputs(seen(X), seen(valid_lens), self.config["vocab_size"])
+        checks.encoder_inputs(spec(X), spec(valid_lens), self.config["vocab_size"])
 
     def call(self, X, valid_lens=None, training=False):
         """Encode ids (batch, num_steps)."""
@@ -24,11 +24,11 @@ class Decoder(Layer):
 
     def check(self, X, state):
         """Raise a ValueError where the inputs do not fit."""
-        checks.decoder_inputs(seen(X), self.batch_size(state), self.config["vocab_size"])
+        checks.decoder_inputs(spec(X), self.batch_size(state), self.config["vocab_size"])
 
     def batch_size(self, state):
         """Return the number of sentences of a state."""
-        return seen(state[0]).shape[1]  # the encoder's outputs, (num_steps, batch, num_hiddens)
+        return spec(state[0]).shape[1]  # the encoder's outputs, (num_steps, batch, num_hiddens)
 
     def init_state(self, enc_all_outputs, enc_valid_lens=None):
         """Return the state that decoding starts from; opaque to callers."""
@@ -38,9 +38,16 @@ class Decoder(Layer):
         """Map ids (batch, num_steps) to logits (batch, num_steps, vocab_size) and a new state."""
         raise NotImplementedError
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch (repeated or left out), for beam search."""
         raise NotImplementedError
+
+    def reserve(self, state, num_steps, least=0):
+        """Return the state with room for so many more steps, so that none copies those before it.
+
+        By default nothing grows with the steps, or what grows is copied: the state stays as it is.
+        """
+        return state
 
 
 class EncoderDecoder(Layer):
@@ -53,8 +60,8 @@ class EncoderDecoder(Layer):
     def check(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
         """Raise a ValueError where the inputs do not fit."""
         self.encoder.check(enc_X, enc_valid_lens)
-        checks.encoder_decoder_inputs(seen(enc_X), seen(dec_X), seen(teacher_forcing))
-        checks.tokens("dec_X", seen(dec_X), self.decoder.config["vocab_size"])
+        checks.encoder_decoder_inputs(spec(enc_X), spec(dec_X), spec(teacher_forcing))
+        checks.tokens("dec_X", spec(dec_X), self.decoder.config["vocab_size"])
 
     def call(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None, training=False):
         """Return the logits (batch, num_steps, vocab_size) of the target.
@@ -152,7 +159,7 @@ class Seq2SeqDecoder(Decoder):
         super().__init__()
         self.embedding = embedding(vocab_size, embed_size)
         self.rnn = GRU(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
-        self.dense = linear(vocab_size)
+        self.dense = dense(vocab_size)
 
     def init_state(self, enc_all_outputs, enc_valid_lens=None):
         """Return [encoder outputs, hidden state, context].
@@ -182,7 +189,7 @@ class Seq2SeqDecoder(Decoder):
         logits = tf.transpose(self.dense(outputs), (1, 0, 2))
         return logits, [enc_outputs, hidden_state, context]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, context = state
         return [
@@ -202,7 +209,7 @@ class LSTMDecoder(Decoder):
         super().__init__()
         self.embedding = embedding(vocab_size, embed_size)
         self.rnn = LSTM(embed_size, num_hiddens, num_layers, dropout)
-        self.dense = linear(vocab_size)
+        self.dense = dense(vocab_size)
 
     def init_state(self, enc_all_outputs, enc_valid_lens=None):
         """Return [encoder outputs, (H, C)], H and C (num_layers, batch, num_hiddens)."""
@@ -217,7 +224,7 @@ class LSTMDecoder(Decoder):
         outputs, hidden_state = self.rnn(embs, hidden_state, training=training)
         return tf.transpose(self.dense(outputs), (1, 0, 2)), [enc_outputs, hidden_state]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state = state
         return [
@@ -240,7 +247,7 @@ def masked_loss(Y_hat, Y, pad=None):
     Raises:
         ValueError: shapes that do not fit, or a label outside the vocabulary.
     """
-    checks.loss_inputs(seen(Y_hat), seen(Y))
+    checks.loss_inputs(spec(Y_hat), spec(Y))
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(Y, "int64"), Y_hat)
     real = tf.ones_like(losses) if pad is None else tf.cast(tf.not_equal(Y, pad), losses.dtype)
     return tf.reduce_sum(losses * real) / tf.maximum(tf.reduce_sum(real), 1)

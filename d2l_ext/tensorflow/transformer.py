@@ -6,10 +6,10 @@ import keras
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.interface import nest
+from d2l_ext.nested import nest
 from d2l_ext.tensorflow.bahdanau import AttentionDecoder
-from d2l_ext.tensorflow.layers import Dropout, Layer, embedding, linear, seen
-from d2l_ext.tensorflow.masking import attend, check_masks
+from d2l_ext.tensorflow.layers import Dropout, Layer, dense, embedding, spec
+from d2l_ext.tensorflow.masking import check_masks, combine_masks
 from d2l_ext.tensorflow.multihead import MultiHeadAttention
 from d2l_ext.tensorflow.positional import PositionalEncoding, known
 from d2l_ext.tensorflow.seq2seq import Encoder
@@ -38,8 +38,8 @@ class PositionWiseFFN(Layer):
         super().__init__()
         checks.choice("activation", activation, tuple(ACTIVATIONS))
         self.activation = ACTIVATIONS[activation]
-        self.dense1 = linear(ffn_num_hiddens)
-        self.dense2 = linear(ffn_num_outputs)
+        self.dense1 = dense(ffn_num_hiddens)
+        self.dense2 = dense(ffn_num_outputs)
 
     def call(self, X):
         """Map (..., size) to (..., ffn_num_outputs)."""
@@ -179,6 +179,20 @@ class TransformerDecoderBlock(Layer):
         self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
         self.addnorm3 = AddNorm(num_hiddens, dropout)
 
+    def project(self, enc_outputs, enc_valid_lens):
+        """Prepare what does not change while a sentence is decoded.
+
+        Args:
+            enc_outputs: (batch, num_keys, num_hiddens).
+            enc_valid_lens: (batch,) or None.
+
+        Returns:
+            Projected keys and values (batch * num_heads, num_keys, num_hiddens / num_heads), and
+            a mask (batch, 1, num_keys) or None.
+        """
+        mask = combine_masks(tf.shape(enc_outputs)[1], enc_valid_lens)
+        return *self.attention2.project(enc_outputs, enc_outputs), mask
+
     def call(self, X, state, training=False):
         """Decode the next steps.
 
@@ -191,31 +205,44 @@ class TransformerDecoderBlock(Layer):
             Like X, and the state, in which this block's cache is new.
         """
         if len(state) == 3:
-            state = [*state, [None] * len(state[2]), tf.zeros((), "int64")]
+            caches = state[2]
+            state = [*state, [None] * len(caches), steps_in(caches[self.i])]
         enc_outputs, enc_valid_lens, caches, projected, position = state
         caches, projected = list(caches), list(projected)
         if projected[self.i] is None:
-            projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
-        enc_mask = attend(tf.shape(enc_outputs)[1], enc_valid_lens)
+            projected[self.i] = self.project(enc_outputs, enc_valid_lens)
 
         def attend_to_past(x):
-            keys, values = self.attention1.project(x, x)
-            if caches[self.i] is not None:
-                keys = tf.concat((caches[self.i][0], keys), axis=1)
-                values = tf.concat((caches[self.i][1], values), axis=1)
-            caches[self.i] = (keys, values)
-            # The steps of X are the last of the keys, and each sees the keys up to itself.
-            steps = tf.range(tf.shape(keys)[1])
-            mask = steps[-tf.shape(x)[1] :, None] >= steps
+            caches[self.i] = append(caches[self.i], self.attention1.project(x, x))
+            keys, values = caches[self.i]
+            mask = up_to_itself(x, keys)
             return self.attention1.attend(x, keys, values, mask, training)
 
         def attend_to_encoder(x):
-            return self.attention2.attend(x, *projected[self.i], enc_mask, training)
+            return self.attention2.attend(x, *projected[self.i], training)
 
         X = self.addnorm1.wrap(X, attend_to_past, self.norm, training)
         X = self.addnorm2.wrap(X, attend_to_encoder, self.norm, training)
         X = self.addnorm3.wrap(X, self.ffn, self.norm, training)
         return X, [enc_outputs, enc_valid_lens, caches, projected, position]
+
+
+def steps_in(cache):
+    """Return how many steps a block's cached keys have, a tensor (); none at first."""
+    return tf.zeros((), "int64") if cache is None else tf.shape(cache[0], "int64")[1]
+
+
+def append(cache, pair):
+    """Append keys and values to a cache: none, or a pair that grows."""
+    if cache is None:
+        return pair
+    return tuple(tf.concat(both, axis=1) for both in zip(cache, pair, strict=True))
+
+
+def up_to_itself(X, keys):
+    """Mask by which X's steps, the keys' last ones, see no later key."""
+    steps = tf.range(tf.shape(keys)[1])
+    return steps[-tf.shape(X)[1] :, None] >= steps
 
 
 class TransformerDecoder(AttentionDecoder):
@@ -250,7 +277,7 @@ class TransformerDecoder(AttentionDecoder):
             for i in range(num_blks)
         }
         self.ln = layer_norm() if norm == "pre" else None
-        self.dense = linear(vocab_size)
+        self.dense = dense(vocab_size)
 
     @property
     def attention_weights(self):
@@ -265,7 +292,7 @@ class TransformerDecoder(AttentionDecoder):
         """Raise a ValueError where the inputs do not fit."""
         super().check(X, state)
         # In compiled code the position is known here or never.
-        H = checks.Seen((*seen(X).shape, self.config["num_hiddens"]), "float32")
+        H = checks.Spec((*spec(X).shape, self.config["num_hiddens"]), "float32")
         checks.positions(H, known(X, state[4]), **self.pos_encoding.config)
 
     def init_state(self, enc_outputs, enc_valid_lens=None):
@@ -277,32 +304,33 @@ class TransformerDecoder(AttentionDecoder):
 
         Returns:
             [encoder outputs, lengths, per block the cached keys and values of self-attention (None
-            at first), per block the encoder's projected keys and values, position]; keys and
-            values are (batch * num_heads, n, num_hiddens / num_heads).
+            at first), per block what `TransformerDecoderBlock.project` returns, position]; keys
+            and values are (batch * num_heads, n, num_hiddens / num_heads).
         """
-        batch, num_keys, _ = seen(enc_outputs).shape
+        batch, num_keys, _ = spec(enc_outputs).shape
         check_masks((batch, 1, num_keys), enc_valid_lens)
-        blks = self.blks.values()
-        projected = [blk.attention2.project(enc_outputs, enc_outputs) for blk in blks]
-        return [
-            enc_outputs,
-            enc_valid_lens,
-            [None] * len(blks),
-            projected,
-            tf.zeros((), "int64"),
-        ]
+        return self.with_prepared_keys([enc_outputs, enc_valid_lens, [None] * len(self.blks)])
+
+    def with_prepared_keys(self, state):
+        """Prepare what the blocks need of the source if the state has D2L's three entries only."""
+        if len(state) > 3:
+            return state
+        enc_outputs, enc_valid_lens, caches = state
+        projected = [blk.project(enc_outputs, enc_valid_lens) for blk in self.blks.values()]
+        return [*state, projected, steps_in(caches[0])]
 
     def call(self, X, state, training=False):
         """Decode ids.
 
         Args:
             X: (batch, num_steps), the tokens that follow those already decoded.
-            state: as returned by `init_state` or by the last call.
+            state: as returned by `init_state` or by the last call, or D2L's three entries.
             training: whether dropout acts.
 
         Returns:
             Logits (batch, num_steps, vocab_size) and the new state; the old one stays valid.
         """
+        state = self.with_prepared_keys(state)
         self.check(X, state)
         position = state[4]
         H = self.pos_encoding(self.embedding(X) * self.scale, position, training=training)
@@ -311,18 +339,21 @@ class TransformerDecoder(AttentionDecoder):
         logits = self.dense(H if self.ln is None else self.ln(H))
         return logits, [*state[:4], position + tf.shape(X, "int64")[1]]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 
-        def pick(x):  # (batch * num_heads, n, d)
-            heads = tf.reshape(x, (len(enc_outputs), -1, *x.shape[1:]))
-            return tf.reshape(tf.gather(heads, rows), (-1, *x.shape[1:]))
+        def pick(x):
+            return None if x is None else tf.gather(x, rows)
+
+        def pick_heads(x):  # (batch * num_heads, n, d)
+            x = tf.reshape(x, (len(enc_outputs), -1, *x.shape[1:]))
+            return tf.reshape(pick(x), (-1, *x.shape[2:]))
 
         return [
-            tf.gather(enc_outputs, rows),
-            None if enc_valid_lens is None else tf.gather(enc_valid_lens, rows),
-            nest(pick, caches),
-            nest(pick, projected),
+            pick(enc_outputs),
+            pick(enc_valid_lens),
+            nest(pick_heads, caches),
+            nest(pick_heads, projected),  # a mask has one head
             position,
         ]

@@ -4,8 +4,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from d2l_ext.torch.masking import attend, check_masks
-from d2l_ext.torch.recurrent import GRUStack, LSTMStack, join, split
+from d2l_ext.nested import nest
+from d2l_ext.torch.layers import times
+from d2l_ext.torch.masking import check_masks, combine_masks
+from d2l_ext.torch.recurrent import GRUStack, LSTMStack, stack_states, unstack_states
 from d2l_ext.torch.scoring import AdditiveAttention, pool, scoring
 from d2l_ext.torch.seq2seq import Decoder
 
@@ -14,7 +16,7 @@ class AttentionDecoder(Decoder):
     """Base class: a decoder with attention over the encoder's outputs.
 
     ``attention_weights`` holds the weights of the last call, one (batch, 1, num_keys) per step.
-    Keys are prepared once per sentence and cached at the end of the state.
+    Keys and the mask are prepared once per sentence and cached at the end of the state.
     """
 
     keep_weights = True
@@ -33,7 +35,7 @@ class AttentionDecoder(Decoder):
         return state[0].shape[0]
 
     def init_state(self, enc_outputs, enc_valid_lens=None):
-        """Return [encoder outputs (batch, num_keys, num_hiddens), hidden state, lengths, keys].
+        """Return [outputs (batch, num_keys, num_hiddens), hidden state, lengths, keys, mask].
 
         Args:
             enc_outputs: what the encoder returned: outputs, time first, and state.
@@ -42,18 +44,25 @@ class AttentionDecoder(Decoder):
         outputs, hidden_state = enc_outputs
         outputs = outputs.swapaxes(0, 1)
         check_masks((outputs.shape[0], 1, outputs.shape[1]), enc_valid_lens)
-        return [outputs, hidden_state, enc_valid_lens, self.attention.prepare_keys(outputs)]
+        return self.with_prepared_keys([outputs, hidden_state, enc_valid_lens])
 
-    def complete(self, state):
-        """Prepare the keys if the state has D2L's three entries only."""
-        return state if len(state) > 3 else [*state, self.attention.prepare_keys(state[0])]
+    def with_prepared_keys(self, state):
+        """Prepare keys and mask if the state has D2L's three entries only."""
+        if len(state) > 3:
+            return state
+        enc_outputs, _, enc_valid_lens = state
+        mask = combine_masks(enc_outputs.shape[1], enc_valid_lens)
+        return [*state, self.attention.prepare_keys(enc_outputs), mask]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
-        enc_outputs, hidden_state, enc_valid_lens, keys = state
-        hidden_state = join([tuple(h[rows] for h in layer) for layer in split(hidden_state)])
-        lens = None if enc_valid_lens is None else enc_valid_lens[rows]
-        return [enc_outputs[rows], hidden_state, lens, keys[rows]]
+        enc_outputs, hidden_state, enc_valid_lens, keys, mask = state
+        hidden_state = nest(lambda H: H[:, rows], hidden_state)
+
+        def pick(x):
+            return None if x is None else x[rows]
+
+        return [pick(enc_outputs), hidden_state, pick(enc_valid_lens), pick(keys), pick(mask)]
 
 
 class Seq2SeqAttentionDecoder(AttentionDecoder):
@@ -82,28 +91,29 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
             Logits (batch, num_steps, vocab_size) and the new state.
         """
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
+        enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.with_prepared_keys(state)
         batch, num_keys, num_hiddens = enc_outputs.shape
-        mask = attend(num_keys, enc_valid_lens)
         embs = self.embedding(X.T)  # (num_steps, batch, embed_size)
         # The first layer's input is [context, embedding]; the embedding's part of its gates does
         # not depend on the recurrence.
-        weight_ih, _, bias_ih, _ = self.rnn.weights(0)
+        rnn_weights = [self.rnn.layer_weights(layer) for layer in range(self.rnn.num_layers)]
+        weight_ih, _, bias_ih, _ = rnn_weights[0]
         emb_gates = F.linear(embs, weight_ih[:, num_hiddens:], bias_ih)
         rnn_masks = self.rnn.masks(len(embs), embs)
         pool_mask = self.attention.dropout.mask((len(embs), batch, 1, num_keys), embs)
-        states, outputs, all_weights = split(hidden_state), [], []
+        states, outputs, all_weights = unstack_states(hidden_state), [], []
         for t, gates in enumerate(emb_gates):
+            drop, *drops = [None if m is None else m[t] for m in (pool_mask, *rnn_masks)]
             query = states[-1][0][:, None]  # (batch, 1, num_hiddens)
-            drop = None if pool_mask is None else pool_mask[t].__mul__
-            context, weights = pool(self.attention.score(query, keys), enc_outputs, mask, drop)
+            scores = self.attention.score(query, keys)
+            context, weights = pool(scores, enc_outputs, mask, times(drop))
             gates = gates + F.linear(context[:, 0], weight_ih[:, :num_hiddens])
-            states = self.rnn.advance(gates, states, [m if m is None else m[t] for m in rnn_masks])
+            states = self.rnn.advance(gates, states, drops, rnn_weights)
             outputs.append(states[-1][0])
             all_weights.append(weights.detach())
         self._attention_weights = all_weights if self.keep_weights else None
         logits = self.dense(torch.stack(outputs)).swapaxes(0, 1)
-        return logits, [enc_outputs, join(states), enc_valid_lens, keys]
+        return logits, [enc_outputs, stack_states(states), enc_valid_lens, keys, mask]
 
 
 class LSTMAttentionDecoder(Seq2SeqAttentionDecoder):
@@ -135,13 +145,13 @@ class LuongDecoder(AttentionDecoder):
     def forward(self, X, state):
         """Decode ids; as `Seq2SeqAttentionDecoder`."""
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
-        outputs, states = self.rnn(self.embedding(X.T), split(hidden_state))
+        enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.with_prepared_keys(state)
+        outputs, states = self.rnn(self.embedding(X.T), unstack_states(hidden_state))
         queries = outputs.swapaxes(0, 1)  # (batch, num_steps, num_hiddens)
         scores = self.attention.score(queries, keys)
-        mask = attend(keys.shape[1], enc_valid_lens)
         contexts, weights = pool(scores, enc_outputs, mask, self.attention.dropout)
         per_step = [w[:, None] for w in weights.detach().unbind(1)]
         self._attention_weights = per_step if self.keep_weights else None
         attentional = torch.tanh(self.W_c(torch.cat((contexts, queries), dim=-1)))
-        return self.dense(attentional), [enc_outputs, join(states), enc_valid_lens, keys]
+        logits = self.dense(attentional)
+        return logits, [enc_outputs, stack_states(states), enc_valid_lens, keys, mask]

@@ -7,13 +7,13 @@ from d2l_ext import checks
 from d2l_ext.config import Configured
 
 
-def seen(x):
+def spec(x):
     """Describe a tensor to `checks`; None stays None."""
     if x is None:
         return None
     traced = torch.compiler.is_compiling()
     dtype = str(x.dtype).removeprefix("torch.")
-    return checks.Seen(tuple(x.shape), dtype, None if traced else lambda: x.detach().cpu().numpy())
+    return checks.Spec(tuple(x.shape), dtype, None if traced else lambda: x.detach().cpu().numpy())
 
 
 class Dropout(Configured, nn.Module):
@@ -53,3 +53,8 @@ class Dropout(Configured, nn.Module):
         """Return X times its mask."""
         mask = self.mask(X.shape, X)
         return X if mask is None else X * mask
+
+
+def times(mask):
+    """Return the function that multiplies by a mask; None stays None."""
+    return None if mask is None else lambda X: X * mask

@@ -6,7 +6,7 @@ One polarity everywhere: True means attend.
 import torch
 
 from d2l_ext import checks
-from d2l_ext.torch.layers import seen
+from d2l_ext.torch.layers import spec
 
 
 def sequence_mask(X, valid_lens, value=0):
@@ -20,7 +20,7 @@ def sequence_mask(X, valid_lens, value=0):
     Returns:
         A new tensor like X.
     """
-    checks.sequence_mask_inputs(seen(X), seen(valid_lens))
+    checks.sequence_mask_inputs(spec(X), spec(valid_lens))
     keep = torch.arange(X.shape[1], device=X.device) < valid_lens[:, None]  # (batch, num_steps)
     return torch.where(keep.reshape(keep.shape + (1,) * (X.dim() - 2)), X, value)
 
@@ -35,7 +35,7 @@ def padding_mask(tokens, pad):
     Returns:
         A boolean tensor (batch, 1, num_keys).
     """
-    checks.tokens("tokens", seen(tokens))
+    checks.tokens("tokens", spec(tokens))
     return (tokens != pad)[:, None, :]
 
 
@@ -66,15 +66,15 @@ def masked_softmax(X, valid_lens=None, mask=None):
         ValueError: lengths or a mask that do not fit.
     """
     check_masks(tuple(X.shape), valid_lens, mask)
-    return softmax(X, attend(X.shape[-1], valid_lens, mask))
+    return unchecked_masked_softmax(X, combine_masks(X.shape[-1], valid_lens, mask))
 
 
 def check_masks(shape, valid_lens=None, mask=None):
     """Check valid lengths and a mask for scores of a shape."""
-    checks.masks(shape, seen(valid_lens), seen(mask))
+    checks.masks(shape, spec(valid_lens), spec(mask))
 
 
-def attend(num_keys, valid_lens=None, mask=None):
+def combine_masks(num_keys, valid_lens=None, mask=None):
     """Combine valid lengths and a mask, unchecked, into one mask that broadcasts, or None."""
     if valid_lens is None:
         return mask
@@ -83,11 +83,11 @@ def attend(num_keys, valid_lens=None, mask=None):
     return valid if mask is None else valid & mask
 
 
-def softmax(X, mask=None):
+def unchecked_masked_softmax(X, mask=None):
     """`masked_softmax` without checks."""
     if mask is None:
         return X.softmax(dim=-1)
     # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
-    some = mask.any(dim=-1, keepdim=True)
-    fill = torch.where(some, -torch.inf, 0.0).to(X.dtype)
-    return torch.where(mask, X, fill).softmax(dim=-1) * some
+    has_key = mask.any(dim=-1, keepdim=True)
+    fill = torch.where(has_key, -torch.inf, 0.0).to(X.dtype)
+    return torch.where(mask, X, fill).softmax(dim=-1) * has_key

@@ -5,8 +5,8 @@ from torch.nn import functional as F
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.torch.layers import seen
-from d2l_ext.torch.masking import attend, check_masks
+from d2l_ext.torch.layers import spec
+from d2l_ext.torch.masking import check_masks, combine_masks
 from d2l_ext.torch.scoring import DotProductAttention, pool
 
 
@@ -34,7 +34,7 @@ class MultiHeadAttention(Configured, nn.Module):
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
-        checks.attention_inputs(seen(queries), seen(keys), seen(values), same_size=False)
+        checks.attention_inputs(spec(queries), spec(keys), spec(values), same_size=False)
         check_masks((*queries.shape[:2], keys.shape[1]), valid_lens, mask)
 
     def forward(self, queries, keys, values, valid_lens=None, mask=None):
@@ -52,7 +52,7 @@ class MultiHeadAttention(Configured, nn.Module):
             (batch, num_queries, num_hiddens).
         """
         self.check(queries, keys, values, valid_lens, mask)
-        mask = self.per_head(attend(keys.shape[1], valid_lens, mask))
+        mask = combine_masks(keys.shape[1], valid_lens, mask)
         return self.attend(queries, *self.project(keys, values), mask)
 
     def project(self, keys, values):
@@ -60,31 +60,24 @@ class MultiHeadAttention(Configured, nn.Module):
         return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
 
     def attend(self, queries, keys, values, mask):
-        """Attend to projected keys and values; the mask is `per_head`."""
+        """Attend to projected keys and values; the mask is one for all heads, or None."""
         queries = self.transpose_qkv(self.W_q(queries))
         inner = self.attention
-        dropout = inner.dropout.training and inner.dropout.rate
-        if inner.keep_weights or dropout or queries.shape[1] == 1:  # few weights: nothing to save
+        one_query = queries.shape[1] == 1  # it has few weights: nothing to save
+        if one_query or self._weights_are_needed:
             scores = inner.score(queries, keys)
-            output, weights = pool(scores, values, mask, inner.dropout)
+            output, weights = pool(scores, values, self.per_head(mask), inner.dropout)
             inner.attention_weights = weights.detach() if inner.keep_weights else None
         else:
-            output, inner.attention_weights = self.fused(queries, keys, values, mask), None
+            output = fused(queries, keys, values, mask, self.num_heads)
+            inner.attention_weights = None
         return self.W_o(self.transpose_output(output))
 
-    def fused(self, queries, keys, values, mask):
-        """Do what `pool` does in one kernel, which never holds all weights at once.
-
-        It has the explicit version's values, also zero for a row with no key to attend to.
-        """
-
-        def split(X):  # (batch * num_heads, ...) to (batch, num_heads, ...)
-            return X.unflatten(0, (-1, self.num_heads))
-
-        if mask is not None and mask.dim() == 3 and mask.shape[0] > 1:
-            mask = split(mask)
-        heads = split(queries), split(keys), split(values)
-        return F.scaled_dot_product_attention(*heads, attn_mask=mask).flatten(0, 1)
+    @property
+    def _weights_are_needed(self):
+        """Whether weights are kept, or dropped."""
+        inner = self.attention
+        return inner.keep_weights or (inner.dropout.training and inner.dropout.rate > 0)
 
     def per_head(self, mask):
         """Repeat a mask with a batch axis for every head."""
@@ -102,3 +95,14 @@ class MultiHeadAttention(Configured, nn.Module):
         X = X.reshape(-1, self.num_heads, *X.shape[1:])  # (batch, num_heads, n, d)
         X = X.permute(0, 2, 1, 3)  # (batch, n, num_heads, d)
         return X.reshape(*X.shape[:2], -1)
+
+
+def fused(queries, keys, values, mask, num_heads):
+    """Do what `pool` does in one kernel, which never holds all weights at once.
+
+    It has the explicit version's values, also zero for a row with no key to attend to.
+    """
+    heads = (X.unflatten(0, (-1, num_heads)) for X in (queries, keys, values))
+    if mask is not None and mask.dim() == 3:
+        mask = mask[:, None]  # the same for all heads
+    return F.scaled_dot_product_attention(*heads, attn_mask=mask).flatten(0, 1)

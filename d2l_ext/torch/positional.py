@@ -6,7 +6,7 @@ from torch import nn
 from d2l_ext import checks
 from d2l_ext.config import Configured
 from d2l_ext.tables import sinusoids
-from d2l_ext.torch.layers import Dropout, seen
+from d2l_ext.torch.layers import Dropout, spec
 
 
 class PositionalEncoding(Configured, nn.Module):
@@ -22,7 +22,7 @@ class PositionalEncoding(Configured, nn.Module):
     def check(self, X, offset=0):
         """Raise a ValueError where the inputs do not fit."""
         traced = torch.compiler.is_compiling()
-        checks.positions(seen(X), None if traced else int(offset), **self.config)
+        checks.positions(spec(X), None if traced else int(offset), **self.config)
 
     def forward(self, X, offset=0):
         """Add the encoding of positions offset, offset + 1, ...

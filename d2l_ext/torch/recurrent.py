@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.interface import leaves
-from d2l_ext.torch.layers import Dropout, seen
+from d2l_ext.nested import leaves
+from d2l_ext.torch.layers import Dropout, spec
 
 
 def gru_step(gates, state, weight_hh, bias_hh):
@@ -90,7 +90,7 @@ class Stack(Configured, nn.Module):
         weight = nn.init.xavier_uniform_(torch.empty(rows, columns))
         self.register_parameter(name, nn.Parameter(weight))
 
-    def weights(self, layer, direction=""):
+    def layer_weights(self, layer, direction=""):
         """Return W_ih, W_hh, b_ih, b_hh of a layer."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [getattr(self, f"{name}_l{layer}{direction}") for name in names]
@@ -106,24 +106,25 @@ class Stack(Configured, nn.Module):
             for layer in range(self.num_layers)
         ]
 
-    def advance(self, gates, states, masks):
+    def advance(self, gates, states, masks, weights):
         """One step of all layers.
 
         Args:
             gates: the input's part of the first layer's gates (batch, gates * num_hiddens).
             states: the state before.
             masks: per layer, the dropout mask of its input (batch, num_hiddens), or None.
+            weights: the `layer_weights` of each layer, read once for all steps.
 
         Returns:
             The new state; the step's output is ``states[-1][0]``.
         """
         new = []
         for layer, state in enumerate(states):
-            weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer)
+            weight_ih, weight_hh, bias_ih, bias_hh = weights[layer]
             if layer:
                 x = new[-1][0] if masks[layer] is None else new[-1][0] * masks[layer]
                 gates = F.linear(x, weight_ih, bias_ih)
-            new.append(type(self).step(gates, state, weight_hh, bias_hh))
+            new.append(self.step(gates, state, weight_hh, bias_hh))
         return new
 
     def forward(self, X, states=None, valid_lens=None):
@@ -153,11 +154,11 @@ class Stack(Configured, nn.Module):
 
     def scan(self, X, state, alive, layer, direction):
         """Run one layer over all steps, from the last to the first if the direction is reverse."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer, direction)
+        weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer, direction)
         gates = F.linear(X, weight_ih, bias_ih)  # (num_steps, batch, gates * num_hiddens)
         outputs = [None] * len(gates)
         for t in range(len(gates)) if direction == "" else reversed(range(len(gates))):
-            new = type(self).step(gates[t], state, weight_hh, bias_hh)
+            new = self.step(gates[t], state, weight_hh, bias_hh)
             if alive is not None:  # a sequence that has ended keeps its state
                 new = tuple(torch.where(alive[t], n, o) for n, o in zip(new, state, strict=True))
             state = new
@@ -177,7 +178,7 @@ def alive_steps(valid_lens, num_steps):
 class GRUStack(Stack):
     """Layers of gated recurrent units."""
 
-    step, num_gates, num_states = gru_step, 3, 1
+    step, num_gates, num_states = staticmethod(gru_step), 3, 1
 
 
 class BidirectionalGRUStack(GRUStack):
@@ -192,17 +193,17 @@ class BidirectionalGRUStack(GRUStack):
 class LSTMStack(Stack):
     """Layers of long short-term memory."""
 
-    step, num_gates, num_states = lstm_step, 4, 2
+    step, num_gates, num_states = staticmethod(lstm_step), 4, 2
 
 
-def join(states):
+def stack_states(states):
     """Stack the layers' states: one tensor (num_layers, batch, num_hiddens), or a tuple of two."""
     joined = tuple(torch.stack(tensors) for tensors in zip(*states, strict=True))
     return joined if len(joined) > 1 else joined[0]
 
 
-def split(state):
-    """Undo `join`."""
+def unstack_states(state):
+    """Undo `stack_states`."""
     tensors = state if isinstance(state, (tuple, list)) else (state,)
     return list(zip(*(tensor.unbind() for tensor in tensors), strict=True))
 
@@ -218,8 +219,8 @@ class _Recurrent(Configured, nn.Module):
 
     def check(self, inputs, H_c=None, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""
-        states = [seen(H) for H in leaves(H_c)]
-        checks.recurrent_inputs(seen(inputs), states, seen(valid_lens), **self.config)
+        states = [spec(H) for H in leaves(H_c)]
+        checks.recurrent_inputs(spec(inputs), states, spec(valid_lens), **self.config)
 
     def forward(self, inputs, H_c=None, valid_lens=None):
         """Run over whole sequences.
@@ -234,8 +235,8 @@ class _Recurrent(Configured, nn.Module):
             Outputs (num_steps, batch, num_hiddens) and the final state, like H_c.
         """
         self.check(inputs, H_c, valid_lens)
-        outputs, states = self.rnn(inputs, None if H_c is None else split(H_c), valid_lens)
-        return outputs, join(states)
+        outputs, states = self.rnn(inputs, None if H_c is None else unstack_states(H_c), valid_lens)
+        return outputs, stack_states(states)
 
 
 class GRU(_Recurrent):

@@ -10,8 +10,8 @@ from torch import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.torch.layers import Dropout, seen
-from d2l_ext.torch.masking import attend, check_masks, softmax
+from d2l_ext.torch.layers import Dropout, spec
+from d2l_ext.torch.masking import check_masks, combine_masks, unchecked_masked_softmax
 
 
 def attention(query, key, value, mask=None, dropout=None):
@@ -34,7 +34,7 @@ def attention(query, key, value, mask=None, dropout=None):
 
 def pool(scores, value, mask, dropout):
     """Normalise scores and average the values with them; return output and weights."""
-    weights = softmax(scores, mask)
+    weights = unchecked_masked_softmax(scores, mask)
     return (weights if dropout is None else dropout(weights)) @ value, weights
 
 
@@ -51,7 +51,7 @@ class Attention(Configured, nn.Module):
 
     def check(self, queries, keys, values, valid_lens=None, mask=None):
         """Raise a ValueError where the inputs do not fit."""
-        checks.attention_inputs(seen(queries), seen(keys), seen(values), self.same_size)
+        checks.attention_inputs(spec(queries), spec(keys), spec(values), self.same_size)
         check_masks((*queries.shape[:2], keys.shape[1]), valid_lens, mask)
 
     def prepare_keys(self, keys):
@@ -78,7 +78,7 @@ class Attention(Configured, nn.Module):
         self.check(queries, keys, values, valid_lens, mask)
         scores = self.score(queries, self.prepare_keys(keys))
         output, weights = pool(
-            scores, values, attend(keys.shape[1], valid_lens, mask), self.dropout
+            scores, values, combine_masks(keys.shape[1], valid_lens, mask), self.dropout
         )
         self.attention_weights = weights.detach() if self.keep_weights else None
         return output

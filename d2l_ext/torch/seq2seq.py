@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.torch.layers import seen
+from d2l_ext.torch.layers import spec
 from d2l_ext.torch.recurrent import GRU, LSTM, BidirectionalGRUStack
 
 
@@ -15,7 +15,7 @@ class Encoder(Configured, nn.Module):
 
     def check(self, X, valid_lens=None):
         """Raise a ValueError where the inputs do not fit."""
-        checks.encoder_inputs(seen(X), seen(valid_lens), self.config["vocab_size"])
+        checks.encoder_inputs(spec(X), spec(valid_lens), self.config["vocab_size"])
 
     def forward(self, X, valid_lens=None):
         """Encode ids (batch, num_steps)."""
@@ -27,7 +27,7 @@ class Decoder(Configured, nn.Module):
 
     def check(self, X, state):
         """Raise a ValueError where the inputs do not fit."""
-        checks.decoder_inputs(seen(X), self.batch_size(state), self.config["vocab_size"])
+        checks.decoder_inputs(spec(X), self.batch_size(state), self.config["vocab_size"])
 
     def batch_size(self, state):
         """Return the number of sentences of a state."""
@@ -41,12 +41,15 @@ class Decoder(Configured, nn.Module):
         """Map ids (batch, num_steps) to logits (batch, num_steps, vocab_size) and a new state."""
         raise NotImplementedError
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch (repeated or left out), for beam search."""
         raise NotImplementedError
 
     def reserve(self, state, num_steps, least=0):
-        """Return the state with room for so many more steps: none copies those before it."""
+        """Return the state with room for so many more steps, so that none copies those before it.
+
+        By default nothing grows with the steps, or what grows is copied: the state stays as it is.
+        """
         return state
 
 
@@ -60,8 +63,8 @@ class EncoderDecoder(Configured, nn.Module):
     def check(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
         """Raise a ValueError where the inputs do not fit."""
         self.encoder.check(enc_X, enc_valid_lens)
-        checks.encoder_decoder_inputs(seen(enc_X), seen(dec_X), seen(teacher_forcing))
-        checks.tokens("dec_X", seen(dec_X), self.decoder.config["vocab_size"])
+        checks.encoder_decoder_inputs(spec(enc_X), spec(dec_X), spec(teacher_forcing))
+        checks.tokens("dec_X", spec(dec_X), self.decoder.config["vocab_size"])
 
     def forward(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
         """Return the logits (batch, num_steps, vocab_size) of the target.
@@ -181,7 +184,7 @@ class Seq2SeqDecoder(Decoder):
         outputs, hidden_state = self.rnn(torch.cat((embs, contexts), dim=-1), hidden_state)
         return self.dense(outputs).swapaxes(0, 1), [enc_outputs, hidden_state, context]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, context = state
         return [enc_outputs[:, rows], hidden_state[:, rows], context[rows]]
@@ -211,7 +214,7 @@ class LSTMDecoder(Decoder):
         outputs, hidden_state = self.rnn(self.embedding(X.T), hidden_state)
         return self.dense(outputs).swapaxes(0, 1), [enc_outputs, hidden_state]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, (H, C) = state
         return [enc_outputs[:, rows], (H[:, rows], C[:, rows])]
@@ -231,7 +234,7 @@ def masked_loss(Y_hat, Y, pad=None):
     Raises:
         ValueError: shapes that do not fit, or a label outside the vocabulary.
     """
-    checks.loss_inputs(seen(Y_hat), seen(Y))
+    checks.loss_inputs(spec(Y_hat), spec(Y))
     losses = F.cross_entropy(Y_hat.flatten(0, 1), Y.flatten().long(), reduction="none")
     real = torch.ones_like(losses) if pad is None else (Y != pad).flatten().to(losses.dtype)
     return (losses * real).sum() / real.sum().clamp(min=1)

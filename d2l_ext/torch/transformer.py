@@ -7,11 +7,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from d2l_ext import checks
+from d2l_ext.caches import room
 from d2l_ext.config import Configured
-from d2l_ext.interface import nest, room
+from d2l_ext.nested import nest
 from d2l_ext.torch.bahdanau import AttentionDecoder
 from d2l_ext.torch.layers import Dropout
-from d2l_ext.torch.masking import attend, check_masks
+from d2l_ext.torch.masking import check_masks, combine_masks
 from d2l_ext.torch.multihead import MultiHeadAttention
 from d2l_ext.torch.positional import PositionalEncoding
 from d2l_ext.torch.seq2seq import Encoder
@@ -177,11 +178,10 @@ class TransformerDecoderBlock(Configured, nn.Module):
 
         Returns:
             Projected keys and values (batch * num_heads, num_keys, num_hiddens / num_heads), and
-            a mask (batch * num_heads, 1, num_keys) or None.
+            a mask (batch, 1, num_keys) or None.
         """
-        mask, inner = attend(enc_outputs.shape[1], enc_valid_lens), self.attention2
-        mask = None if mask is None else mask.repeat_interleave(inner.num_heads, dim=0)
-        return *inner.project(enc_outputs, enc_outputs), mask
+        mask = combine_masks(enc_outputs.shape[1], enc_valid_lens)
+        return *self.attention2.project(enc_outputs, enc_outputs), mask
 
     def forward(self, X, state):
         """Decode the next steps.
@@ -194,7 +194,8 @@ class TransformerDecoderBlock(Configured, nn.Module):
             Like X, and the state, in which this block's cache is new.
         """
         if len(state) == 3:
-            state = [*state, [None] * len(state[2]), torch.zeros((), dtype=torch.int64)]
+            caches = state[2]
+            state = [*state, [None] * len(caches), steps_in(caches[self.i])]
         enc_outputs, enc_valid_lens, caches, projected, position = state
         caches, projected = list(caches), list(projected)
         if projected[self.i] is None:
@@ -203,7 +204,8 @@ class TransformerDecoderBlock(Configured, nn.Module):
         def attend_to_past(x):
             caches[self.i] = append(caches[self.i], self.attention1.project(x, x), position)
             keys, values = so_far(caches[self.i], position + x.shape[1])
-            return self.attention1.attend(x, keys, values, up_to_itself(x, keys))
+            mask = up_to_itself(x, keys)
+            return self.attention1.attend(x, keys, values, mask)
 
         def attend_to_encoder(x):
             return self.attention2.attend(x, *projected[self.i])
@@ -212,6 +214,11 @@ class TransformerDecoderBlock(Configured, nn.Module):
         X = self.addnorm2.wrap(X, attend_to_encoder, self.norm)
         X = self.addnorm3.wrap(X, self.ffn, self.norm)
         return X, [enc_outputs, enc_valid_lens, caches, projected, position]
+
+
+def steps_in(cache):
+    """Return how many steps a block's cached keys have, a tensor (); none at first."""
+    return torch.tensor(0 if cache is None else cache[0].shape[1])
 
 
 def append(cache, pair, position):
@@ -297,26 +304,27 @@ class TransformerDecoder(AttentionDecoder):
             and values are (batch * num_heads, n, num_hiddens / num_heads).
         """
         check_masks((enc_outputs.shape[0], 1, enc_outputs.shape[1]), enc_valid_lens)
-        blks = self.blks.values()
-        projected = [blk.project(enc_outputs, enc_valid_lens) for blk in blks]
-        return [
-            enc_outputs,
-            enc_valid_lens,
-            [None] * len(blks),
-            projected,
-            torch.zeros((), dtype=torch.int64),
-        ]
+        return self.with_prepared_keys([enc_outputs, enc_valid_lens, [None] * len(self.blks)])
+
+    def with_prepared_keys(self, state):
+        """Prepare what the blocks need of the source if the state has D2L's three entries only."""
+        if len(state) > 3:
+            return state
+        enc_outputs, enc_valid_lens, caches = state
+        projected = [blk.project(enc_outputs, enc_valid_lens) for blk in self.blks.values()]
+        return [*state, projected, steps_in(caches[0])]
 
     def forward(self, X, state):
         """Decode ids.
 
         Args:
             X: (batch, num_steps), the tokens that follow those already decoded.
-            state: as returned by `init_state` or by the last call.
+            state: as returned by `init_state` or by the last call, or D2L's three entries.
 
         Returns:
             Logits (batch, num_steps, vocab_size) and the new state; the old one stays valid.
         """
+        state = self.with_prepared_keys(state)
         self.check(X, state)
         position = state[4]
         H = self.pos_encoding(self.embedding(X) * self.scale, position)
@@ -349,19 +357,22 @@ class TransformerDecoder(AttentionDecoder):
         caches = [grow(cache, keys) for cache, (keys, *_) in zip(caches, projected, strict=True)]
         return [enc_outputs, enc_valid_lens, caches, projected, position]
 
-    def select(self, state, rows):
+    def take_rows(self, state, rows):
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 
-        def pick(x):  # (..., batch * num_heads, n, d)
+        def pick(x):
+            return None if x is None else x[rows]
+
+        def pick_heads(x):  # (..., batch * num_heads, n, d)
             *rest, _, n, d = x.shape
             x = x.reshape(*rest, len(enc_outputs), -1, n, d)
             return x[..., rows, :, :, :].reshape(*rest, -1, n, d)
 
         return [
-            enc_outputs[rows],
-            None if enc_valid_lens is None else enc_valid_lens[rows],
-            nest(pick, caches),
-            nest(pick, projected),
+            pick(enc_outputs),
+            pick(enc_valid_lens),
+            nest(pick_heads, caches),
+            nest(pick_heads, projected),  # a mask has one head
             position,
         ]

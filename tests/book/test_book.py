@@ -1,11 +1,15 @@
 """The book: notebooks in step with chapters and library, frameworks that agree, no error shown."""
 
 import ast
+import base64
 import contextlib
 import importlib.util
+import io
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 import d2l_ext
 
@@ -98,6 +102,42 @@ def test_a_change_of_a_chapter_is_noticed(tmp_path):
 )
 def test_crosscheck_of_text(a, b, agree):
     assert crosscheck.same_text(a, b) == agree
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="png")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def drawn():
+    """A grey picture (height, width, colours) with a dark line."""
+    pixels = np.full((401, 500, 3), 200, np.uint8)
+    pixels[:, 100] = 0
+    return pixels
+
+
+def cell(rows, columns, change):
+    """The picture with a part of it darker."""
+    pixels = drawn()
+    pixels[rows, columns] -= change
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("other", "agree"),
+    [
+        (drawn(), True),
+        (cell(slice(40, 80), slice(200, 240), 3), True),  # a step of a colour map
+        (cell(slice(40, 41), slice(200, 201), 200), True),  # a pixel at an edge
+        (cell(slice(40, 80), slice(200, 240), 25), False),  # a cell that is 10 % off
+        (cell(slice(361, 401), slice(460, 500), 25), False),  # the same in the corner
+        (np.roll(drawn(), 1, axis=1), False),  # the line one pixel further
+        (drawn()[:400], False),
+    ],
+)
+def test_crosscheck_of_pictures(other, agree):
+    assert crosscheck.same_image(png(drawn()), png(other)) == agree
 
 
 def test_a_long_class_continues_as_its_own_subclass():

@@ -6,17 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from grid import CALLS, parameters
 
 import d2l_ext
 
 ROOT = Path(d2l_ext.__file__).parent
-CALLS = {
-    "torch": "forward",
-    "mxnet": "forward",
-    "jax": "__call__",
-    "tensorflow": "call",
-    "reference": "forward",
-}
 
 
 def files(column):
@@ -25,16 +19,6 @@ def files(column):
 
 def public_classes(api):
     return [name for name in api.__all__ if inspect.isclass(getattr(api, name))]
-
-
-def parameters(function, leave_out=()):
-    """Names and defaults; a framework's own arguments (of a Keras layer, say) are left out."""
-    return [
-        (p.name, p.default)
-        for p in inspect.signature(function).parameters.values()
-        if p.name not in ("self", *leave_out)
-        and p.kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    ]
 
 
 @pytest.mark.parametrize("column", d2l_ext.BACKENDS)
@@ -80,7 +64,7 @@ def test_public_methods_are_the_same(any_backend):
     reference = d2l_ext.backend("reference").api
     for name in public_classes(reference):
         cls, model = getattr(any_backend.api, name), getattr(reference, name)
-        for method in ("check", "init_state", "select", "prepare_keys", "score", "attend"):
+        for method in ("check", "init_state", "take_rows", "prepare_keys", "score", "attend"):
             assert hasattr(cls, method) == hasattr(model, method), (name, method)
 
 

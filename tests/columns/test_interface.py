@@ -1,13 +1,14 @@
 """The common interface: what code that must not know the framework relies on."""
 
+import inspect
 import math
 
 import numpy as np
 import pytest
 
 import d2l_ext
-from d2l_ext import randomness
-from d2l_ext.interface import leaves, nest
+from d2l_ext import interface, randomness
+from d2l_ext.nested import leaves, nest
 
 SRC = np.array([[3, 1, 4, 1, 5, 2], [2, 6, 5, 0, 0, 0]])
 TGT = np.array([[1, 2, 3], [4, 5, 6]])
@@ -122,6 +123,13 @@ def test_teacher_coins_have_the_ratio():
     assert coins[0] and abs(coins.mean() - 0.3) < 0.04
     assert randomness.teacher_coins(50, 1.0, 0, 0).all()
     assert not randomness.teacher_coins(50, 0.0, 0, 0)[1:].any()
+
+
+def test_masks_that_leave_a_layer_out_are_refused(model):
+    masks = {k: np.ones(s) for k, (_, s) in model.dropout_layers(SRC, TGT, LENS).items()}
+    del masks["decoder.attention.dropout"]
+    with pytest.raises(ValueError, match=r"^dropout: got no mask for decoder\.attention\.dropout$"):
+        model(SRC, TGT, LENS, training=True, dropout=masks)
 
 
 def test_dropout_layers_are_the_same_everywhere(model):
@@ -337,6 +345,51 @@ def test_the_learning_rate_may_change_between_steps(any_backend):
 def test_bad_options_of_a_trainer_are_errors(any_backend, options, message):
     with pytest.raises(ValueError, match=message):
         any_backend.trainer(translator(any_backend), **options)
+
+
+def test_every_trainer_takes_or_refuses_to_compile(any_backend, monkeypatch):
+    """Both give the same step; what a framework cannot do is refused before anything is done."""
+    if any_backend.name == "torch":  # whose compiler takes half a minute
+        monkeypatch.setattr("torch.compile", lambda function: function)
+    compiles, losses = any_backend._trainer.compiles, []
+    for wanted in (None, *compiles):
+        trainer = any_backend.trainer(translator(any_backend, dtype="float64"), 1, compile=wanted)
+        assert trainer.compile == (compiles[0] if wanted is None else wanted)
+        losses.append([trainer.step(BATCH) for _ in range(2)])
+    np.testing.assert_allclose(losses[1:], [losses[0]] * (len(losses) - 1), rtol=1e-12)
+    for refused in {True, False} - {*compiles}:
+        with pytest.raises(ValueError, match=rf"compile \({any_backend.name}\): got {refused}"):
+            any_backend.trainer(translator(any_backend), 0.1, compile=refused)
+
+
+def test_the_docstrings_say_what_every_hook_does():
+    for cls in (interface.Backend, interface.Model, interface.Trainer, interface.Decoding):
+        for name in cls.__abstractmethods__:
+            assert inspect.getdoc(getattr(cls, name)), f"{cls.__name__}.{name}"
+            assert "return" in getattr(cls, name).__annotations__, f"{cls.__name__}.{name}"
+            assert not inspect.getsource(getattr(cls, name)).rstrip().endswith("...")
+
+
+def test_pytorchs_random_state_is_the_users():
+    """Masks are drawn in NumPy, and finding out their shapes spends none of the user's numbers."""
+    torch = pytest.importorskip("torch")
+    be = d2l_ext.backend("torch")
+    module = be.api.EncoderDecoder(
+        be.api.Seq2SeqEncoder(7, 3, 4, 2, 0.3), be.api.Seq2SeqAttentionDecoder(8, 5, 4, 2, 0.3)
+    )
+    before = torch.get_rng_state()
+    model = be.model(module, SRC, TGT, LENS)
+    model(SRC, TGT, LENS, training=True)
+    be.trainer(model, 0.01).step(BATCH)
+    assert torch.equal(torch.get_rng_state(), before)
+    model(SRC, TGT, LENS, training=True, dropout="own")
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
+def test_decoding_returns_two_arrays(any_backend):
+    decoding = translator(any_backend).decoding(SRC, LENS)
+    found = decoding.step(np.array([1, 2]), k=3)
+    assert isinstance(found, tuple) and [x.shape for x in found] == [(2, 3), (2, 3)]
 
 
 def test_training_agrees_with_torch_with_dropout(any_backend):

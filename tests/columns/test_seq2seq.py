@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from d2l_ext.interface import leaves
+from d2l_ext.nested import leaves
 
 pytest_plugins = ["d2l_peer"]
 

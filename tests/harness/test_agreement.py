@@ -4,33 +4,21 @@ A failure names the case, the backend and the tensor. `make test` runs the sampl
 `make test-all` all of it.
 """
 
-import functools
-
 import numpy as np
 import pytest
+from shared import CATALOGUE as CASES
+from shared import failures, solved
 
 from d2l_ext import reference
-from d2l_ext.agreement.cases.catalogue import catalogue, sample
+from d2l_ext.agreement.cases.catalogue import sample
 from d2l_ext.agreement.judging import budget
-from d2l_ext.agreement.judging.solved import SolvedCase
-from d2l_ext.agreement.judging.verdict import verdicts
 from d2l_ext.agreement.running.remote import Worker
 from d2l_ext.config import build, describe
 
-CASES = catalogue()
-
-
-@functools.cache
-def solved(name):
-    return SolvedCase(CASES[name])
-
 
 def check(name, backend):
-    for dtype in ("float64", "float32"):
-        found = verdicts(solved(name), backend, dtype)
-        wrong = [str(v) for v in found if not v.agrees]
-        assert not wrong, "\n".join(wrong)
-        assert found
+    wrong = failures(name, backend)
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("name", sample())

@@ -339,6 +339,26 @@ def test_a_second_run_writes_the_same_numbers(tmp_path):
     assert json.dumps(one) == json.dumps(two)
 
 
+def test_backends_that_ask_at_once_get_all_the_masks_of_a_step(monkeypatch):
+    plan = models.plans()["seq2seq/GRU, dropout"]
+    inside, original = [], type(plan._model)._forward
+
+    def slow(*args):
+        inside.append(1)
+        time.sleep(0.05)
+        assert sum(inside) == 1  # nobody else is in here
+        inside.append(-1)
+        return original(*args)
+
+    monkeypatch.setattr(type(plan._model), "_forward", slow)
+    src, tgt, lens = plan.example
+    with ThreadPoolExecutor(2) as pool:
+        for batch in range(1, 4):  # each size is asked for the first time
+            inputs = src[:batch], tgt[:batch], lens[:batch]
+            one, two = pool.map(lambda _, i=inputs: plan.masks(i, 0), range(2))
+            assert one.keys() == two.keys() and one
+
+
 def test_every_decoder_is_in_a_small_model_with_and_without_dropout():
     plans = models.plans()
     decoders = {plan.target["config"]["decoder"]["class"] for plan in plans.values()}

@@ -505,7 +505,7 @@ def test_bad_options_of_other_commands(trained, args, message):
 
 def test_input_that_is_not_utf_8(trained):
     line = fails("translate", trained / run.BEST, input=b"I see.\nIl a \xe9t\xe9.\n")
-    assert "standard input, line 2: must be UTF-8, but byte 6 is not" in line
+    assert "standard input, line 2: got byte 6 that is not UTF-8" in line
 
 
 def test_plot_of_a_model_without_attention(tmp_path):
@@ -521,11 +521,14 @@ def corpus_lines():
 
 
 CORPORA = {
-    "one column": (b"only this", "line 4: must have 2 or 3 columns separated by tabs, but has 1"),
-    "four columns": (b"a\tb\tc\td", "line 4: must have 2 or 3 columns"),
-    "one side only": (b"Hello.\t ", "line 4: the second column must not be empty"),
-    "Latin-1": ("Va\tété".encode("latin-1"), "line 4: must be UTF-8, but byte 4"),
-    "UTF-16": ("a\tb".encode("utf-16"), "line 4: must be UTF-8"),
+    "one column": (
+        b"only this",
+        "line 4: number of columns: got 1, must be 2 or 3",
+    ),
+    "four columns": (b"a\tb\tc\td", "line 4: number of columns: got 4, must be 2 or 3"),
+    "one side only": (b"Hello.\t ", "line 4: got an empty second column"),
+    "Latin-1": ("Va\tété".encode("latin-1"), "line 4: got byte 4 that is not UTF-8"),
+    "UTF-16": ("a\tb".encode("utf-16"), "line 4: got byte"),
 }
 
 

@@ -40,5 +40,5 @@ def test_a_repeated_word_counts_as_often_as_the_reference_has_it():
 
 
 def test_k_is_checked():
-    with pytest.raises(ValueError, match="k must be at least 1, but is 0"):
+    with pytest.raises(ValueError, match="k: got 0, must be at least 1"):
         bleu("a", "a", 0)

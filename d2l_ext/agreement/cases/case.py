@@ -1,14 +1,16 @@
 """A case: a module or function, written once, from which a seed draws a job."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from d2l_ext import randomness, reference
 from d2l_ext.agreement.cases.job import Job, bound, described
 from d2l_ext.config import build
-from d2l_ext.interface import nest
+from d2l_ext.nested import Nested, nest
 from d2l_ext.reference.backend import BACKEND, ReferenceModel
 
 PAD = 1  # the target id that does not count in the loss
@@ -35,8 +37,8 @@ class Case:
     """
 
     name: str
-    target: dict
-    draw_inputs: Callable
+    target: dict[str, Any]
+    draw_inputs: Callable[[Generator], tuple[Nested, ...]]
     training: bool = False
     translates: bool = False
     max_norm: float | None = None
@@ -45,11 +47,11 @@ class Case:
     saturates: bool = False
 
     @property
-    def topic(self):
+    def topic(self) -> str:
         """The grid's row, "masking" and so on."""
         return self.name.partition("/")[0]
 
-    def job(self, seed):
+    def job(self, seed: int) -> Job:
         """Draw the case's numbers from a seed."""
         rng = randomness.generator(seed, "case", self.name)
         job = Job(
@@ -75,7 +77,13 @@ class Case:
             job.decode = _decode(rng, job.inputs[1], outputs.shape[-1])
         return job
 
-    def _steps(self, rng, shape, layers, seed):
+    def _steps(
+        self,
+        rng: Generator,
+        shape: tuple[int, ...],
+        layers: Mapping[str, tuple[float, tuple[int, ...]]],
+        seed: int,
+    ) -> dict[str, Any]:
         labels = rng.integers(0, shape[-1], shape[:-1])
         labels[0, -2:] = PAD
         return {
@@ -87,31 +95,31 @@ class Case:
         }
 
 
-def _outputs(job, model):
+def _outputs(job: Job, model: ReferenceModel | None) -> Nested:
     """Return the reference's outputs, nested: the cotangent mirrors them."""
-    if job.is_function:
+    if model is None:
         return bound(reference, job.target)(*job.inputs)
     model.load_parameters(job.parameters)
     return model(*job.inputs, training=job.training, dropout=job.masks)
 
 
-def _decode(rng, tokens, vocab_size):
+def _decode(rng: Generator, tokens: np.ndarray, vocab_size: int) -> dict[str, Any]:
     rows = rng.permutation(len(tokens))
     rows[0] = rows[1]  # one is repeated and one left out
     return {"tokens": tokens, "rows": rows, "vocab_size": vocab_size}
 
 
-def _parameter(name, shape, seed):
+def _parameter(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Draw a parameter: no zeros, so that each entry shows, and no size that saturates."""
     rng = randomness.generator(seed, "case parameter", name)
     centre = 1 if name.endswith("ln.weight") else 0
     return (centre + 0.5 * rng.standard_normal(shape)).astype(np.float32)
 
 
-def _cotangent(rng, output):
+def _cotangent(rng: Generator, output: np.ndarray) -> np.ndarray | None:
     return normal(rng, *output.shape) if output.dtype.kind == "f" else None
 
 
-def normal(rng, *shape):
+def normal(rng: Generator, *shape: int) -> np.ndarray:
     """Draw standard normal numbers, representable in float32."""
     return rng.standard_normal(shape).astype(np.float32)

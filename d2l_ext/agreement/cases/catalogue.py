@@ -3,34 +3,43 @@
 Sizes in a case are pairwise different where the class allows it, or a wrong axis would pass.
 """
 
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
 import numpy as np
+from jaxtyping import Bool, Int
+from numpy.random import Generator
 
 from d2l_ext import reference
 from d2l_ext.agreement.cases.case import Case, normal
 from d2l_ext.config import describe
 from d2l_ext.reference.scoring import SCORING
 
+Shape: TypeAlias = tuple[int, ...]
+# Draws valid lengths, or None and a mask, for scores (batch, num_queries, num_keys).
+DrawMask: TypeAlias = Callable[[Generator, Shape], tuple[Any, ...]]
+
 RATE = 0.3  # of dropout
 
 
-def function(name, **options):
+def function(name: str, **options: Any) -> dict[str, Any]:
     """Target: a function of the column, with the arguments that are no arrays."""
     return {"function": name, "options": options}
 
 
-def module(name, *arguments, **options):
+def module(name: str, *arguments: Any, **options: Any) -> dict[str, Any]:
     """Target: an instance of a class of the column."""
     return describe(getattr(reference, name)(*arguments, **options))
 
 
-def catalogue():
+def catalogue() -> dict[str, Case]:
     """Return ``{name: case}``."""
     cases = [*masking(), *loss(), *scoring(), *recurrent(), *encoders(), *translators()]
     cases += [*multihead(), *positional(), *transformer()]
     return {case.name: case for case in cases}
 
 
-def sample():
+def sample() -> dict[str, Case]:
     """Return a few cases of every class and function, which are done in a minute or two."""
     return {
         name: case
@@ -65,43 +74,51 @@ NOT_IN_SAMPLE = (
 )
 
 
-def masking():
+def _no_mask(rng: Generator, shape: Shape) -> tuple[Any, ...]:
+    return ()
+
+
+def masking() -> Iterator[Case]:
     """Masks, and the softmax that respects them."""
-    shape = (2, 3, 5)
-
-    def softmax(how, draw, scale=1):
-        draw_all = lambda rng: (scale * normal(rng, *shape), *draw(rng))  # noqa: E731
-        return Case(f"masking/masked_softmax/{how}", function("masked_softmax"), draw_all)
-
-    yield softmax("all", lambda rng: ())
-    for how, draw in MASKS.items():
-        yield softmax(how, lambda rng, draw=draw: draw(rng, shape))
-    yield softmax("large scores", lambda rng: (lengths(rng, 2, 5),), scale=np.float32(1e4))
+    yield _masked_softmax("all", _no_mask)
+    for how, draw_mask in MASKS.items():
+        yield _masked_softmax(how, draw_mask)
+    yield _masked_softmax("large scores", MASKS["lengths"], scale=1e4)
     yield Case(
         "masking/masked_softmax/mask of rank 4",
         function("masked_softmax"),
         lambda rng: (normal(rng, 2, 3, 4, 5), None, rng.random((2, 1, 4, 5)) < 0.6),
     )
-    for how, size, value in (("rank 2", (3, 5), 0), ("rank 4", (2, 5, 3, 4), -1.5)):
-        yield Case(
-            f"masking/sequence_mask/{how}",
-            function("sequence_mask", value=value),
-            lambda rng, size=size: (normal(rng, *size), lengths(rng, size[0], size[1], least=0)),
-        )
+    yield _sequence_mask("rank 2", (3, 5), 0)
+    yield _sequence_mask("rank 4", (2, 5, 3, 4), -1.5)
     yield Case(
         "masking/padding_mask", function("padding_mask", pad=1), lambda rng: (ids(rng, 3, 2, 5),)
     )
     yield Case("masking/causal_mask", function("causal_mask", num_steps=4), lambda rng: ())
 
 
-def loss():
+def _masked_softmax(how: str, draw_mask: DrawMask, scale: float = 1) -> Case:
+    shape = (2, 3, 5)
+    return Case(
+        f"masking/masked_softmax/{how}",
+        function("masked_softmax"),
+        lambda rng: (np.float32(scale) * normal(rng, *shape), *draw_mask(rng, shape)),
+    )
+
+
+def _sequence_mask(how: str, shape: Shape, value: float) -> Case:
+    return Case(
+        f"masking/sequence_mask/{how}",
+        function("sequence_mask", value=value),
+        lambda rng: (normal(rng, *shape), lengths(rng, shape[0], shape[1], least=0)),
+    )
+
+
+def loss() -> Iterator[Case]:
     """The masked loss."""
-    for how, pad, scale in (("pad", 1, 1), ("every label", None, 1), ("large logits", 2, 100)):
-        yield Case(
-            f"seq2seq/masked_loss/{how}",
-            function("masked_loss", pad=pad),
-            lambda rng, scale=scale: (np.float32(scale) * normal(rng, 3, 4, 5), ids(rng, 5, 3, 4)),
-        )
+    yield _masked_loss("pad", pad=1)
+    yield _masked_loss("every label", pad=None)
+    yield _masked_loss("large logits", pad=2, scale=100)
     yield Case(
         "seq2seq/masked_loss/no real token",
         function("masked_loss", pad=2),
@@ -109,20 +126,19 @@ def loss():
     )
 
 
-def scoring():
+def _masked_loss(how: str, pad: int | None, scale: float = 1) -> Case:
+    return Case(
+        f"seq2seq/masked_loss/{how}",
+        function("masked_loss", pad=pad),
+        lambda rng: (np.float32(scale) * normal(rng, 3, 4, 5), ids(rng, 5, 3, 4)),
+    )
+
+
+def scoring() -> Iterator[Case]:
     """The function `attention` and the five classes."""
-    for how, mask, drop in (
-        ("all", False, False),
-        ("mask", True, False),
-        ("mask and dropout", True, True),
-    ):
-
-        def draw(rng, mask=mask, drop=drop):
-            heads = normal(rng, 2, 3, 4, 6), normal(rng, 2, 3, 5, 6), normal(rng, 2, 3, 5, 7)
-            kept = (rng.random((2, 3, 4, 5)) < 0.6) / np.float32(0.6)
-            return *heads, rng.random((2, 1, 4, 5)) < 0.7 if mask else None, kept if drop else None
-
-        yield Case(f"scoring/attention/{how}", function("attention"), draw)
+    yield _attention("all")
+    yield _attention("mask", mask=True)
+    yield _attention("mask and dropout", mask=True, drop=True)
     yield Case(
         "scoring/attention/rank 3",
         function("attention"),
@@ -145,71 +161,85 @@ def scoring():
     )
 
 
-def _pooling(label, name, arguments, sizes):
+def _attention(how: str, mask: bool = False, drop: bool = False) -> Case:
+    def draw(rng: Generator) -> tuple[Any, ...]:
+        heads = normal(rng, 2, 3, 4, 6), normal(rng, 2, 3, 5, 6), normal(rng, 2, 3, 5, 7)
+        kept = (rng.random((2, 3, 4, 5)) < 0.6) / np.float32(0.6)
+        return *heads, rng.random((2, 1, 4, 5)) < 0.7 if mask else None, kept if drop else None
+
+    return Case(f"scoring/attention/{how}", function("attention"), draw)
+
+
+def _pooling(
+    label: str, name: str, arguments: dict[str, Any], sizes: tuple[int, ...]
+) -> Iterator[Case]:
     """Cases of a class that is called with queries, keys, values, lengths and mask."""
 
-    def case(how, draw=lambda rng: (), rate=0.0, training=False, sizes=sizes):
+    def case(how, draw_mask=_no_mask, rate=0.0, training=False, sizes=sizes):
         return Case(
             f"{label}/{how}",
             module(name, dropout=rate, **arguments),
-            lambda rng: (*qkv(rng, *sizes), *draw(rng)),
+            lambda rng: (*qkv(rng, *sizes), *draw_mask(rng, sizes[:3])),
             training=training,
         )
 
-    batch, queries, keys = sizes[:3]
     yield case("all")
-    for how, draw in MASKS.items():
-        yield case(how, lambda rng, draw=draw: draw(rng, (batch, queries, keys)))
-    one_lens = lambda rng: (lengths(rng, batch, keys),)  # noqa: E731
-    yield case("dropout", one_lens, RATE, training=True)
-    yield case("dropout in evaluation", one_lens, RATE)
-    yield case("one query, one key", sizes=(batch, 1, 1, *sizes[3:]))
+    for how, draw_mask in MASKS.items():
+        yield case(how, draw_mask)
+    yield case("dropout", MASKS["lengths"], RATE, training=True)
+    yield case("dropout in evaluation", MASKS["lengths"], RATE)
+    yield case("one query, one key", sizes=(sizes[0], 1, 1, *sizes[3:]))
 
 
-def recurrent():
+def recurrent() -> Iterator[Case]:
     """GRU and LSTM."""
     for name in ("GRU", "LSTM"):
-
-        def draw(rng, layers=2, state=False, lens=False, name=name):
-            steps, batch, size, hiddens = 6, 3, 4, 5
-            H = [normal(rng, layers, batch, hiddens) for _ in range(2)]
-            H_c = None if not state else H[0] if name == "GRU" else tuple(H)
-            return (
-                normal(rng, steps, batch, size),
-                H_c,
-                lengths(rng, batch, steps) if lens else None,
-            )
-
-        for how, layers, rate, options in (
-            ("one layer", 1, 0, {}),
-            ("three layers", 3, 0, {}),
-            ("lengths", 2, 0, {"lens": True}),
-            ("state", 2, 0, {"state": True}),
-            ("state, lengths", 2, RATE, {"state": True, "lens": True}),
-            ("dropout", 3, RATE, {"lens": True}),
-        ):
-            yield Case(
-                f"recurrent/{name}/{how}",
-                module(name, 4, 5, layers, rate),
-                lambda rng, layers=layers, options=options, draw=draw: draw(rng, layers, **options),
-                training=how == "dropout",
-            )
+        yield _recurrent(name, "one layer", 1)
+        yield _recurrent(name, "three layers", 3)
+        yield _recurrent(name, "lengths", 2, lens=True)
+        yield _recurrent(name, "state", 2, state=True)
+        yield _recurrent(name, "state, lengths", 2, RATE, state=True, lens=True)
+        yield _recurrent(name, "dropout", 3, RATE, lens=True)
 
 
-def encoders():
+def _recurrent(
+    name: str, how: str, layers: int, rate: float = 0, state: bool = False, lens: bool = False
+) -> Case:
+    steps, batch, size, hiddens = 6, 3, 4, 5
+
+    def draw(rng: Generator) -> tuple[Any, ...]:
+        H = [normal(rng, layers, batch, hiddens) for _ in range(2)]
+        H_c = None if not state else H[0] if name == "GRU" else tuple(H)
+        X = normal(rng, steps, batch, size)
+        return X, H_c, lengths(rng, batch, steps) if lens else None
+
+    return Case(
+        f"recurrent/{name}/{how}",
+        module(name, size, hiddens, layers, rate),
+        draw,
+        training=how == "dropout",
+    )
+
+
+def encoders() -> Iterator[Case]:
     """The recurrent encoders on their own."""
     for name in ("Seq2SeqEncoder", "LSTMEncoder", "BidirectionalEncoder"):
-        for how, layers, lens in (("all", 1, False), ("lengths", 2, True), ("dropout", 3, True)):
-            yield Case(
-                f"seq2seq/{name}/{how}",
-                module(name, 9, 7, 4, layers, RATE),
-                lambda rng, lens=lens: (ids(rng, 9, 3, 6), lengths(rng, 3, 6) if lens else None),
-                training=how == "dropout",
-            )
+        yield _encoder(name, "all", 1)
+        yield _encoder(name, "lengths", 2, lens=True)
+        yield _encoder(name, "dropout", 3, lens=True)
+
+
+def _encoder(name: str, how: str, layers: int, lens: bool = False) -> Case:
+    return Case(
+        f"seq2seq/{name}/{how}",
+        module(name, 9, 7, 4, layers, RATE),
+        lambda rng: (ids(rng, 9, 3, 6), lengths(rng, 3, 6) if lens else None),
+        training=how == "dropout",
+    )
 
 
 # Decoder, encoder and the decoder's further arguments.
-PAIRS = {
+PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "seq2seq/Seq2SeqDecoder": ("Seq2SeqDecoder", "Seq2SeqEncoder", {}),
     "seq2seq/LSTMDecoder": ("LSTMDecoder", "LSTMEncoder", {}),
     "bahdanau/Seq2SeqAttentionDecoder": ("Seq2SeqAttentionDecoder", "Seq2SeqEncoder", {}),
@@ -225,40 +255,54 @@ PAIRS = {
 }
 
 
-def translators():
+def translators() -> Iterator[Case]:
     """Encoder and decoder: outputs, gradients, optimiser steps and decoding."""
-    for label, (decoder, encoder, options) in PAIRS.items():
-        for how, layers, lens, coins, max_norm in (
-            ("all", 1, False, None, None),
-            ("lengths", 2, True, None, 0.5),
-            ("own tokens", 1, True, (True, False, True, False, False), None),
-            ("dropout", 2, True, None, 0.5),
-            ("dropout, own tokens", 2, True, (True, False, False, True, False), 1e4),
-        ):
-            of_all_scores = "Luong" not in label or "bilinear" in label
-            if not of_all_scores and how not in ("lengths", "dropout"):
-                continue  # what the score has no part in
-            pair = reference.EncoderDecoder(
-                getattr(reference, encoder)(9, 7, 4, layers, RATE),
-                getattr(reference, decoder)(8, 10, 4, layers, RATE, **options),
-            )
-            yield Case(
-                f"{label}/{how}",
-                describe(pair),
-                lambda rng, lens=lens, coins=coins: (
-                    ids(rng, 9, 3, 6),
-                    ids(rng, 8, 3, 5),
-                    lengths(rng, 3, 6) if lens else None,
-                    None if coins is None else np.array(coins),
-                ),
-                training=how.startswith("dropout"),
-                translates=True,
-                max_norm=max_norm,
-                pad=None if how == "all" else 1,
-            )
+    for label in PAIRS:
+        # Of Luong's scores one has all cases; the others those in which the score has a part.
+        every = "Luong" not in label or "bilinear" in label
+        if every:
+            yield _translator(label, "all", 1, pad=None)
+        yield _translator(label, "lengths", 2, lens=True, max_norm=0.5)
+        if every:
+            coins = (True, False, True, False, False)
+            yield _translator(label, "own tokens", 1, lens=True, coins=coins)
+        yield _translator(label, "dropout", 2, lens=True, max_norm=0.5)
+        if every:
+            coins = (True, False, False, True, False)
+            yield _translator(label, "dropout, own tokens", 2, lens=True, coins=coins, max_norm=1e4)
 
 
-def multihead():
+def _translator(
+    label: str,
+    how: str,
+    layers: int,
+    lens: bool = False,
+    coins: Sequence[bool] | None = None,
+    max_norm: float | None = None,
+    pad: int | None = 1,
+) -> Case:
+    decoder, encoder, options = PAIRS[label]
+    pair = reference.EncoderDecoder(
+        getattr(reference, encoder)(9, 7, 4, layers, RATE),
+        getattr(reference, decoder)(8, 10, 4, layers, RATE, **options),
+    )
+    return Case(
+        f"{label}/{how}",
+        describe(pair),
+        lambda rng: (
+            ids(rng, 9, 3, 6),
+            ids(rng, 8, 3, 5),
+            lengths(rng, 3, 6) if lens else None,
+            None if coins is None else np.array(coins),
+        ),
+        training=how.startswith("dropout"),
+        translates=True,
+        max_norm=max_norm,
+        pad=pad,
+    )
+
+
+def multihead() -> Iterator[Case]:
     """Multi-head attention."""
     sizes = (2, 7, 5, 6, 8, 9)
     for bias in (False, True):
@@ -267,19 +311,24 @@ def multihead():
         yield from _pooling(label, "MultiHeadAttention", arguments, sizes)
 
 
-def positional():
+def positional() -> Iterator[Case]:
     """Sinusoidal and learned positions."""
     for name in ("PositionalEncoding", "LearnedPositionalEncoding"):
-        for how, size in (("even", 6), ("odd", 7), ("dropout", 6)):
-            yield Case(
-                f"positional/{name}/{how}",
-                module(name, size, RATE, max_len=5),
-                lambda rng, size=size: (normal(rng, 2, 4, size),),
-                training=how == "dropout",
-            )
+        yield _positional(name, "even", 6)
+        yield _positional(name, "odd", 7)
+        yield _positional(name, "dropout", 6)
 
 
-def transformer():
+def _positional(name: str, how: str, size: int) -> Case:
+    return Case(
+        f"positional/{name}/{how}",
+        module(name, size, RATE, max_len=5),
+        lambda rng: (normal(rng, 2, 4, size),),
+        training=how == "dropout",
+    )
+
+
+def transformer() -> Iterator[Case]:
     """The Transformer and its parts."""
     for activation in ("relu", "gelu"):
         yield Case(
@@ -287,21 +336,10 @@ def transformer():
             module("PositionWiseFFN", 5, 6, activation),
             lambda rng: (normal(rng, 2, 3, 4),),
         )
-    for how, shift, scale in (("all", 0, 1), ("far from zero", 30, 1), ("small", 0, 1e-3)):
-        yield Case(
-            f"transformer/AddNorm/{how}",
-            module("AddNorm", 4, RATE),
-            lambda rng, shift=shift, scale=scale: (
-                np.float32(scale) * (normal(rng, 2, 3, 4) + np.float32(shift)),
-                np.float32(scale) * normal(rng, 2, 3, 4),
-            ),
-        )
-    yield Case(
-        "transformer/AddNorm/dropout",
-        module("AddNorm", 4, RATE),
-        lambda rng: (normal(rng, 2, 3, 4), normal(rng, 2, 3, 4)),
-        training=True,
-    )
+    yield _add_norm("all")
+    yield _add_norm("far from zero", shift=30)
+    yield _add_norm("small", scale=1e-3)
+    yield _add_norm("dropout")
     for how, options in TRANSFORMERS.items():
         training = "dropout" in how
         block = (6, 7, 3, RATE)  # num_hiddens, ffn_num_hiddens, num_heads, dropout
@@ -354,7 +392,19 @@ def transformer():
         )
 
 
-def _transformers(options):
+def _add_norm(how: str, shift: float = 0, scale: float = 1) -> Case:
+    return Case(
+        f"transformer/AddNorm/{how}",
+        module("AddNorm", 4, RATE),
+        lambda rng: (
+            np.float32(scale) * (normal(rng, 2, 3, 4) + np.float32(shift)),
+            np.float32(scale) * normal(rng, 2, 3, 4),
+        ),
+        training=how == "dropout",
+    )
+
+
+def _transformers(options: dict[str, Any]) -> reference.EncoderDecoder:
     sizes = 6, 7, 3, 2, RATE  # num_hiddens, ffn_num_hiddens, num_heads, num_blks, dropout
     return reference.EncoderDecoder(
         reference.TransformerEncoder(9, *sizes, max_len=8, **options),
@@ -362,7 +412,7 @@ def _transformers(options):
     )
 
 
-TRANSFORMERS = {
+TRANSFORMERS: dict[str, dict[str, Any]] = {
     "post": {},
     "pre, gelu": {"norm": "pre", "activation": "gelu"},
     "dropout, bias": {"use_bias": True},
@@ -370,19 +420,27 @@ TRANSFORMERS = {
 }
 
 
-def ids(rng, vocab_size, *shape):
+def ids(rng: Generator, vocab_size: int, *shape: int) -> Int[np.ndarray, "*shape"]:
     """Draw token ids."""
     return rng.integers(0, vocab_size, shape)
 
 
-def lengths(rng, batch, limit, least=1):
+def lengths(rng: Generator, batch: int, limit: int, least: int = 1) -> Int[np.ndarray, " batch"]:
     """Draw valid lengths, one of them the whole length and one shorter."""
     lens = rng.integers(min(least, limit - 1), limit, batch)
     lens[rng.integers(batch)] = limit
     return lens
 
 
-def qkv(rng, batch, num_queries, num_keys, query_size, key_size, value_size):
+def qkv(
+    rng: Generator,
+    batch: int,
+    num_queries: int,
+    num_keys: int,
+    query_size: int,
+    key_size: int,
+    value_size: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw queries, keys and values."""
     return (
         normal(rng, batch, num_queries, query_size),
@@ -391,19 +449,18 @@ def qkv(rng, batch, num_queries, num_keys, query_size, key_size, value_size):
     )
 
 
-def _some_empty(rng, shape):
+def _some_empty(rng: Generator, shape: Shape) -> Int[np.ndarray, " batch"]:
     batch, _, num_keys = shape
     return rng.permuted(([0, min(2, num_keys)] + [num_keys] * batch)[:batch])
 
 
-def _empty_row(rng, shape):
+def _empty_row(rng: Generator, shape: Shape) -> Bool[np.ndarray, "batch num_queries num_keys"]:
     mask = rng.random(shape) < 0.6
     mask[-1, 0] = False
     return mask
 
 
-# Valid lengths and mask, by shape (batch, num_queries, num_keys).
-MASKS = {
+MASKS: dict[str, DrawMask] = {
     "lengths": lambda rng, shape: (lengths(rng, shape[0], shape[2]),),
     "lengths per query": lambda rng, shape: (rng.integers(1, shape[2] + 1, shape[:2]),),
     "mask": lambda rng, shape: (None, rng.random((1, *shape[1:])) < 0.7),

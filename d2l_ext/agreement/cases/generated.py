@@ -9,10 +9,12 @@ Sizes come from a dozen fixed tuples, since compiled code has to be compiled for
 import dataclasses
 
 import numpy as np
+from numpy.random import Generator
 
 from d2l_ext import checks
 from d2l_ext.agreement.cases.case import Case, normal
 from d2l_ext.agreement.cases.catalogue import MASKS, RATE, function, ids, lengths, module, qkv
+from d2l_ext.nested import Nested
 
 # batch, queries, keys, query size, value size: ones, odd sizes, one query, few and many keys.
 SIZES = (
@@ -51,7 +53,7 @@ ARGUMENTS = {
 }
 
 
-def name(kind, sizes, mask, scale, dropout):
+def name(kind: str, sizes: int, mask: str, scale: str, dropout: bool) -> str:
     """Return the name of a generated case.
 
     Args:
@@ -64,7 +66,7 @@ def name(kind, sizes, mask, scale, dropout):
     return f"generated/{kind}/sizes={sizes},mask={mask},scale={scale},dropout={int(dropout)}"
 
 
-def case(name):
+def case(name: str) -> Case:
     """Return the case of a name.
 
     Raises:
@@ -90,11 +92,11 @@ def case(name):
     return dataclasses.replace(found, saturates=scale > 1)
 
 
-def _masked(rng, mask, shape):
+def _masked(rng: Generator, mask: str, shape: tuple[int, ...]) -> tuple[Nested, ...]:
     return () if mask == "none" else MASKS[mask](rng, shape)
 
 
-def _masked_softmax(name, sizes, mask, scale):
+def _masked_softmax(name: str, sizes: tuple[int, ...], mask: str, scale: np.float32) -> Case:
     shape = sizes[:3]
     return Case(
         name,
@@ -103,7 +105,7 @@ def _masked_softmax(name, sizes, mask, scale):
     )
 
 
-def _sequence_mask(name, sizes, mask, scale):
+def _sequence_mask(name: str, sizes: tuple[int, ...], mask: str, scale: np.float32) -> Case:
     batch, _, steps, size, _ = sizes
     return Case(
         name,
@@ -112,7 +114,7 @@ def _sequence_mask(name, sizes, mask, scale):
     )
 
 
-def _masked_loss(name, sizes, mask, scale):
+def _masked_loss(name: str, sizes: tuple[int, ...], mask: str, scale: np.float32) -> Case:
     batch, steps, vocab_size = sizes[:3]
     return Case(
         name,
@@ -124,7 +126,7 @@ def _masked_loss(name, sizes, mask, scale):
     )
 
 
-def _attention(name, sizes, mask, scale):
+def _attention(name: str, sizes: tuple[int, ...], mask: str, scale: np.float32) -> Case:
     batch, queries, keys, size, value_size = sizes
 
     def draw(rng):
@@ -143,7 +145,9 @@ BUILDERS = {
 }
 
 
-def _pooling(name, kind, sizes, mask, scale, dropout):
+def _pooling(
+    name: str, kind: str, sizes: tuple[int, ...], mask: str, scale: np.float32, dropout: bool
+) -> Case:
     batch, queries, keys, size, value_size = sizes
 
     def draw(rng):
@@ -154,7 +158,9 @@ def _pooling(name, kind, sizes, mask, scale, dropout):
     return Case(name, target, draw, training=dropout)
 
 
-def _recurrent(name, kind, sizes, mask, scale, dropout):
+def _recurrent(
+    name: str, kind: str, sizes: tuple[int, ...], mask: str, scale: np.float32, dropout: bool
+) -> Case:
     batch, layers, steps, size, hiddens = sizes
     layers, steps = min(layers, 3), min(steps, 9)
 

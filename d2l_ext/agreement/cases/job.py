@@ -6,8 +6,14 @@ NumPy, gets the same ones. All are representable in float32: both precisions sta
 
 import dataclasses
 import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+
+from d2l_ext.interface import Arrays
+from d2l_ext.nested import Nested
 
 
 @dataclasses.dataclass
@@ -34,44 +40,44 @@ class Job:
     """
 
     name: str
-    target: dict
-    inputs: tuple
-    parameters: dict = dataclasses.field(default_factory=dict)
+    target: dict[str, Any]
+    inputs: tuple[Nested, ...]
+    parameters: Arrays = dataclasses.field(default_factory=dict)
     training: bool = False
-    layers: dict = dataclasses.field(default_factory=dict)
-    masks: dict = dataclasses.field(default_factory=dict)
+    layers: Arrays = dataclasses.field(default_factory=dict)
+    masks: Arrays = dataclasses.field(default_factory=dict)
     first_output: bool = False
     saturates: bool = False
-    cotangent: object = None
-    steps: dict | None = None
-    decode: dict | None = None
+    cotangent: Nested = None
+    steps: dict[str, Any] | None = None
+    decode: dict[str, Any] | None = None
 
     @property
-    def is_function(self):
+    def is_function(self) -> bool:
         """Whether the target is a function of the column, not a class."""
         return "function" in self.target
 
     @property
-    def largest_term(self):
+    def largest_term(self) -> float:
         """How large the terms are that a gradient is a sum of: a cotangent times an input."""
         floats = (x for x in flat(self.inputs).values() if x.dtype.kind == "f")
         return _largest(flat(self.cotangent).values()) * max(1.0, _largest(floats))
 
-    def compared(self, outputs):
+    def compared(self, outputs: Nested) -> Nested:
         """Return the outputs that are compared."""
         return outputs[0] if self.first_output else outputs
 
 
-def _largest(arrays):
+def _largest(arrays: Iterable[np.ndarray]) -> float:
     return max((np.abs(x[np.isfinite(x)]).max(initial=0) for x in arrays), default=0.0)
 
 
-def described(layers):
+def described(layers: Mapping[str, tuple[float, tuple[int, ...]]]) -> Arrays:
     """Return `Model.dropout_layers` as arrays of strings, to be compared as they are."""
     return {path: np.array([str(rate), *map(str, shape)]) for path, (rate, shape) in layers.items()}
 
 
-def bound(api, target):
+def bound(api: ModuleType, target: Mapping[str, Any]) -> Callable[..., Nested]:
     """Return a column's function with its options, as a function of arrays alone."""
     name, options = target["function"], target["options"]
     if callable(name):  # a reader's own, which takes the column as its first argument
@@ -82,12 +88,14 @@ def bound(api, target):
     return lambda *inputs: function(*inputs, **options)
 
 
-def _with_mask_of_dropout(attention, query, key, value, mask, drop):
+def _with_mask_of_dropout(
+    attention: Callable[..., Nested], query: Any, key: Any, value: Any, mask: Any, drop: Any
+) -> Nested:
     """Call `attention` with a dropout that multiplies by a given array, or with none."""
     return attention(query, key, value, mask, None if drop is None else lambda w: w * drop)
 
 
-def flat(values, path=""):
+def flat(values: Nested, path: str = "") -> Arrays:
     """Return ``{path: array}`` of nested values, without the None; a single array is "0"."""
     if values is None:
         return {}
@@ -97,7 +105,7 @@ def flat(values, path=""):
     return {path or "0": np.asarray(values)}
 
 
-def matching(values, keep):
+def matching(values: Nested, keep: Nested) -> Iterator[tuple[Any, Any]]:
     """Yield the pairs of leaves of two nested values where the second is not None."""
     if keep is None or values is None:
         return

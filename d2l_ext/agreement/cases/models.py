@@ -28,7 +28,7 @@ MODELS = {
 }
 
 
-def plans(seed=0):
+def plans(seed: int = 0) -> dict[str, Plan]:
     """Return ``{"topic/model" or "topic/model, dropout": Plan}``."""
     data, sentences, references = corpus()
     found = {}
@@ -54,9 +54,9 @@ def plans(seed=0):
     return found
 
 
-def corpus():
+def corpus() -> tuple[TranslationData, list[str], list[str]]:
     """Return 32 short pairs as data, two batches, and the sentences of 12 of them."""
     pairs = [p for p in load_pairs("bundled") if max(len(side.split()) for side in p) <= 5]
     pairs = list(dict(pairs).items())[:32]  # one translation each
     data = TranslationData(pairs, num_steps=6, num_train=32, num_val=0, batch_size=16, min_freq=1)
-    return data, *map(list, zip(*pairs[:12], strict=True))
+    return data, [source for source, _ in pairs[:12]], [target for _, target in pairs[:12]]

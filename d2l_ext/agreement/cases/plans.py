@@ -7,12 +7,16 @@ way; `drift` makes a budget of it.
 
 import dataclasses
 import threading
+from typing import Any
 
 import numpy as np
 
 from d2l_ext import randomness, reference
 from d2l_ext.config import build
 from d2l_ext.data.text import preprocess, tokenize
+from d2l_ext.data.translation import TranslationData
+from d2l_ext.interface import Arrays
+from d2l_ext.nested import Nested
 from d2l_ext.reference.backend import BACKEND, ReferenceModel
 
 DRAWS = 5  # starts from parameters moved by a rounding unit
@@ -32,18 +36,18 @@ class Plan:
         draws: how many starts from moved parameters there are.
     """
 
-    data: object
-    target: dict
+    data: TranslationData
+    target: dict[str, Any]
     epochs: int
     lr: float
     max_norm: float
     seed: int
-    sentences: list
-    references: list
+    sentences: list[str]
+    references: list[str]
     beam: int | None = None
     draws: int = DRAWS
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         batch = next(iter(self.data.batches(self.seed, 0)))
         self.example = batch[:-1]
         self._module = build(reference, self.target)
@@ -53,34 +57,31 @@ class Plan:
         self.src, _, self.valid_lens, _ = self.data.build(self.sentences, self.references)
 
     @property
-    def num_steps(self):
+    def num_steps(self) -> int:
         """Training steps of a run."""
         return self.epochs * self.data.num_batches
 
-    def label(self, number):
+    def label(self, number: int) -> str:
         """Return a sentence's translation in the data, as its tokens with spaces between."""
         return " ".join(tokenize(preprocess(self.references[number]))[:-1])
 
-    def source_tokens(self, number):
+    def source_tokens(self, number: int) -> list[str]:
         """Return the tokens of a sentence, with `<eos>`, as far as the model sees them."""
         return tokenize(preprocess(self.sentences[number]))[: self.data.num_steps]
 
-    def masks(self, inputs, step):
-        """Draw the dropout masks of a step.
-
-        The backends train at the same time, and the one model runs to tell its dropout layers.
-        """
-        with self._lock:
+    def masks(self, inputs: Nested, step: int) -> Arrays:
+        """Draw the dropout masks of a step; several backends may ask at the same time."""
+        with self._lock:  # the model notes in its layers what they are asked for
             layers = self._model.dropout_layers(*inputs)
         return randomness.dropout_masks(layers, self.seed, step)
 
-    def start(self, dtype, draw=None):
+    def start(self, dtype: str, draw: int | None = None) -> Arrays:
         """Return the initial parameters; moved by a rounding unit, this way or that, for a draw."""
         params = {name: p.astype(dtype) for name, p in self.parameters.items()}
         return params if draw is None else moved(params, self.seed, draw)
 
 
-def moved(parameters, seed, draw):
+def moved(parameters: Arrays, seed: int, draw: int) -> Arrays:
     """Return parameters moved by a rounding unit, each number up or down; zeros stay."""
 
     def move(name, p):
@@ -95,16 +96,16 @@ def moved(parameters, seed, draw):
 class State:
     """Parameters and the optimiser's moments after a step, each ``{name: array}``."""
 
-    parameters: dict
-    moments: dict
+    parameters: Arrays
+    moments: Arrays
 
 
 @dataclasses.dataclass
 class Translations:
     """What a way of decoding gave: per sentence its tokens, and margins as in `Decoded`."""
 
-    tokens: list
-    margins: list
+    tokens: list[list[int]]
+    margins: list[np.ndarray]
 
 
 @dataclasses.dataclass
@@ -124,4 +125,4 @@ class Run:
     last: State
     greedy: Translations
     beam: Translations | None = None
-    weights: list | None = None
+    weights: list[np.ndarray] | None = None

@@ -4,16 +4,19 @@ The reference computes them as every backend does (`perform`). One rule is added
 but rounding is not compared.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from d2l_ext.agreement.judging.error import ZERO
+from d2l_ext.agreement.cases.job import Job
+from d2l_ext.agreement.judging.error import ZERO, Answer
 from d2l_ext.agreement.running.perform import CHECKS, perform
 from d2l_ext.reference.backend import BACKEND
 
 EXACT = "longdouble"
 
 
-def exact_answer(job):
+def exact_answer(job: Job) -> Answer:
     """Compute everything that is compared.
 
     Returns:
@@ -23,7 +26,7 @@ def exact_answer(job):
     """
     made = {}
     results = perform(BACKEND, job, EXACT, made)
-    answer = {quantity: x for quantity, x in results.items() if quantity not in CHECKS}
+    answer: Answer = {quantity: x for quantity, x in results.items() if quantity not in CHECKS}
     if job.steps is not None:
         rounding = zeros(made["trainer"].state()["m"])
         for number in range(1, len(job.steps["masks"]) + 1):
@@ -31,7 +34,7 @@ def exact_answer(job):
     return answer
 
 
-def zeros(gradients):
+def zeros(gradients: Mapping[str, np.ndarray]) -> set[str]:
     """Return the names of the tensors whose gradient is zero but for rounding."""
     largest = {name: np.abs(g).max(initial=0) for name, g in gradients.items()}
     limit = ZERO * max(largest.values(), default=0)

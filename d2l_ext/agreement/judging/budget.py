@@ -21,21 +21,26 @@ numbers, and with ``--all`` every one, which a change of the reference's arithme
 import functools
 import hashlib
 import json
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import click
 import numpy as np
 from rich.progress import track
 
+from d2l_ext.agreement.cases.case import Case
 from d2l_ext.agreement.cases.catalogue import catalogue
-from d2l_ext.agreement.cases.job import flat
+from d2l_ext.agreement.cases.job import Job, flat
 from d2l_ext.agreement.judging.answer import exact_answer
-from d2l_ext.agreement.judging.error import errors
+from d2l_ext.agreement.judging.error import Answer, errors
 from d2l_ext.agreement.running.perform import perform
 from d2l_ext.files import replacing
 from d2l_ext.interface import EPSILON
 from d2l_ext.reference.backend import BACKEND
+
+Own: TypeAlias = dict[str, dict[str, float]]  # own errors by quantity and tensor
 
 FILE = Path(__file__).with_name("budgets.json")
 SEEDS = 20
@@ -46,7 +51,7 @@ LEAST = {"float64": 64, "float32": FACTOR}  # in rounding units
 DTYPES = tuple(LEAST)
 
 
-def unit(dtype):
+def unit(dtype: str) -> float:
     """Return the rounding unit: the gap between 1 and the next number."""
     return float(np.finfo(dtype).eps)
 
@@ -61,17 +66,17 @@ class Budget:
         times: how many times as much is allowed, because the numbers are others.
     """
 
-    def __init__(self, own, dtype, times=1):
+    def __init__(self, own: Own, dtype: str, times: float = 1):
         self._own, self._unit, self._times = own, unit(dtype), times
         self._least = LEAST[dtype] * self._unit
 
-    def of(self, quantity, tensor):
+    def of(self, quantity: str, tensor: str) -> float:
         """Return the largest error allowed."""
         own = self._own.get(quantity.removesuffix(" of vjp"), {}).get(tensor, 0)
         return self._times * max(self._least, FACTOR * max(own, self._unit))
 
 
-def own_errors(job, answer, dtype):
+def own_errors(job: Job, answer: Answer, dtype: str) -> Own:
     """Return the reference's own errors in a precision.
 
     Args:
@@ -96,7 +101,7 @@ def own_errors(job, answer, dtype):
     return own
 
 
-def amplified(job, answer, dtype):
+def amplified(job: Job, answer: Answer, dtype: str) -> Own:
     """Return what one rounding of a gradient changes in the parameters after steps of Adam.
 
     The first step is lr r with r = g / (|g| + epsilon), and dr/dg = (1 - |r|)^2 / epsilon: where an
@@ -105,18 +110,22 @@ def amplified(job, answer, dtype):
     Args and Returns:
         As in `own_errors`.
     """
-    found = {}
-    for name, p in answer.get("step 1", {}).items():
-        r = np.array([]) if p is None else np.abs(job.parameters[name] - p) / job.steps["lr"]
+    if job.steps is None:
+        return {}
+    found, lr = {}, job.steps["lr"]
+    for name, p in answer["step 1"].items():
+        if p is None:
+            continue
+        r = np.abs(job.parameters[name] - p) / lr
         slack = 1 - r[r > 0]  # epsilon / (|g| + epsilon); a g that is zero has no rounding
         if slack.size:
             rounding = unit(dtype) * EPSILON * (1 / slack.min() - 1)  # of the largest |g|
-            change = job.steps["lr"] * min(1, rounding * slack.max() ** 2 / EPSILON)
+            change = lr * min(1, rounding * slack.max() ** 2 / EPSILON)
             found[name] = float(change / np.abs(p).max())
     return {"step 1": found, "step 2": {name: 2 * size for name, size in found.items()}}
 
 
-def larger(one, other):
+def larger(one: Own, other: Own) -> Own:
     """Return the larger of two sets of own errors, tensor by tensor."""
     return {
         quantity: {
@@ -127,7 +136,7 @@ def larger(one, other):
     }
 
 
-def measure(case, seeds=range(SEEDS)):
+def measure(case: Case, seeds: Iterable[int] = range(SEEDS)) -> dict[str, Own]:
     """Return ``{dtype: the case's largest own errors over some seeds}``."""
     own = {dtype: {} for dtype in DTYPES}
     for seed in seeds:
@@ -139,18 +148,18 @@ def measure(case, seeds=range(SEEDS)):
 
 
 @functools.cache
-def stored():
+def stored() -> dict[str, Any]:
     """Read the file of own errors."""
     return json.loads(FILE.read_text()) if FILE.exists() else {}
 
 
-def stale(cases):
+def stale(cases: Iterable[Case]) -> list[Case]:
     """Return those of the cases whose own errors are unknown or of other numbers."""
     known = stored()
     return [c for c in cases if known.get(c.name, {}).get("key") != key(c)]
 
 
-def budget(case, seed, job, answer, dtype):
+def budget(case: Case, seed: int, job: Job, answer: Answer, dtype: str) -> Budget:
     """Return the `Budget` of a case's job.
 
     A case that is not stored (a generated one, a reader's own) is measured here, over fewer seeds.
@@ -165,11 +174,11 @@ def budget(case, seed, job, answer, dtype):
 
 
 @functools.lru_cache(maxsize=8)
-def _measured_here(case):
+def _measured_here(case: Case) -> dict[str, Own]:
     return measure(case, range(SEEDS_HERE))
 
 
-def key(case):
+def key(case: Case) -> str:
     """Return a hash of a case's numbers.
 
     That the reference still computes the same with them is for a test to see, which measures again.
@@ -183,7 +192,7 @@ def key(case):
     return digest.hexdigest()[:16]
 
 
-def _numbers(job):
+def _numbers(job: Job) -> list[Any]:
     """Nest all numbers of a job."""
     numbers = [job.inputs, job.cotangent, [*job.parameters.values()], [*job.masks.values()]]
     if job.steps is not None:
@@ -194,7 +203,7 @@ def _numbers(job):
     return numbers
 
 
-def _measured(name):
+def _measured(name: str) -> tuple[str, dict[str, Any]]:
     case = catalogue()[name]
     return name, {"key": key(case)} | {
         dtype: {
@@ -208,7 +217,7 @@ def _measured(name):
 @click.command()
 @click.option("--all", "everything", is_flag=True, help="Measure every case again.")
 @click.option("--processes", type=click.IntRange(1), help="At a time.  [default: one per core]")
-def main(everything, processes):
+def main(everything: bool, processes: int | None) -> None:
     """Measure the reference's own errors where they are not known, and write budgets.json."""
     cases = catalogue()
     todo = list(cases) if everything else [c.name for c in stale(cases.values())]

@@ -9,11 +9,20 @@ translations are compared alone.
 
 import collections
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
+from d2l_ext.agreement.cases.plans import Run, Translations
 from d2l_ext.agreement.judging.budget import FACTOR, LEAST, unit
 from d2l_ext.agreement.judging.error import error
+from d2l_ext.interface import Arrays
+
+# The runs of each backend, the first from the common start.
+Runs: TypeAlias = Mapping[str, Sequence[Run]]
+# By quantity and backend.
+Found: TypeAlias = "dict[str, Mapping[str, Drift | TokenVerdict]]"
 
 MEANINGLESS = 0.01  # a budget beyond which values are not compared
 
@@ -30,22 +39,22 @@ class Drift:
 
     errors: np.ndarray
     budgets: np.ndarray
-    names: list
+    names: list[str]
 
     @property
-    def compared(self):
+    def compared(self) -> np.ndarray:
         """Where the budget still says something."""
         return self.budgets <= MEANINGLESS
 
     @property
-    def worst(self):
+    def worst(self) -> int | None:
         """Place of the largest error over budget among those compared, or None."""
         ratios = np.where(self.compared, self.errors / self.budgets, -1.0)
         ratios[np.isnan(self.errors)] = np.inf
         return int(ratios.argmax()) if (ratios >= 0).any() else None
 
     @property
-    def ratio(self):
+    def ratio(self) -> float | None:
         """The largest error over budget among those compared, or None."""
         if self.worst is None:
             return None
@@ -53,18 +62,18 @@ class Drift:
         return float("inf") if np.isnan(ratio) else ratio
 
     @property
-    def failures(self):
+    def failures(self) -> list[str]:
         """Names of what left the budget, in order."""
         bad = ~(self.errors <= self.budgets) & (self.compared | np.isnan(self.errors))
         return [name for name, wrong in zip(self.names, bad, strict=True) if wrong]
 
     @property
-    def agrees(self):
+    def agrees(self) -> bool:
         """Whether nothing left the budget."""
         return not self.failures
 
 
-def loss_drift(runs, dtype):
+def loss_drift(runs: Runs, dtype: str) -> dict[str, Drift]:
     """Compare the losses of every step.
 
     Args:
@@ -86,7 +95,7 @@ def loss_drift(runs, dtype):
     return _drifts(errors, changes, [f"step {n}" for n in range(1, len(middle) + 1)], dtype)
 
 
-def tensor_drift(runs, dtype, tensors):
+def tensor_drift(runs: Runs, dtype: str, tensors: Callable[[Run], Arrays]) -> dict[str, Drift]:
     """Compare arrays, each as a whole; as `loss_drift`.
 
     Args:
@@ -105,7 +114,7 @@ def tensor_drift(runs, dtype, tensors):
     return _drifts(errors, _largest_changes(runs, change), names, dtype)
 
 
-def _largest_changes(runs, change):
+def _largest_changes(runs: Runs, change: Callable[[Run, Run], np.ndarray]) -> dict[str, np.ndarray]:
     """Return, per backend, the largest change that a moved start makes."""
     return {
         name: np.max([change(run, first) for run in moved], axis=0)
@@ -113,7 +122,12 @@ def _largest_changes(runs, change):
     }
 
 
-def _drifts(errors, changes, names, dtype):
+def _drifts(
+    errors: Mapping[str, np.ndarray],
+    changes: Mapping[str, np.ndarray],
+    names: list[str],
+    dtype: str,
+) -> dict[str, Drift]:
     usual = np.median(list(changes.values()), axis=0)
     least = LEAST[dtype] * unit(dtype)
     return {
@@ -132,23 +146,23 @@ class TokenVerdict:
         margin_budget: 8 times the largest change of a margin over the moved starts.
     """
 
-    different: list
-    ties: list
+    different: list[int]
+    ties: list[int]
     margin_budget: float
 
     @property
-    def agrees(self):
+    def agrees(self) -> bool:
         """Whether all differences are ties."""
         return len(self.ties) == len(self.different)
 
-    def __str__(self):
+    def __str__(self) -> str:
         if not self.different:
             return "the same"
         ties = f", {len(self.ties)} ties" if self.ties else ""
         return f"{len(self.different)} other{ties}"
 
 
-def compare_tokens(runs, dtype, how="greedy"):
+def compare_tokens(runs: Runs, dtype: str, how: str = "greedy") -> dict[str, TokenVerdict]:
     """Compare the translations, sentence by sentence.
 
     Args:
@@ -171,7 +185,7 @@ def compare_tokens(runs, dtype, how="greedy"):
 
         def margin(i, first=first):
             margins = first.margins[i]
-            step = _first_difference(first.tokens[i], most[i])
+            step = first_difference(first.tokens[i], most[i])
             return margins[step] if how == "greedy" else margins.min()
 
         ties = [i for i in different if margin(i) <= allowed]
@@ -179,24 +193,34 @@ def compare_tokens(runs, dtype, how="greedy"):
     return found
 
 
-def _first_difference(one, other):
+def first_difference(one: Sequence[int], other: Sequence[int]) -> int:
     """Return the step at which two token sequences, each followed by `<eos>`, part."""
     pairs = zip([*one, None], [*other, None], strict=False)
     return next(step for step, (a, b) in enumerate(pairs) if a != b)
 
 
-def _margin_change(first, run):
+def _margin_change(first: Translations, run: Translations) -> float:
     """Return the largest change of a margin, up to where the translations part."""
-    largest = 0.0
-    for a, b, p, q in zip(first.tokens, run.tokens, first.margins, run.margins, strict=True):
-        same = min(len(p), len(q)) if a == b else _first_difference(a, b)
-        p, q = p[:same], q[:same]
-        finite = np.isfinite(p) & np.isfinite(q)  # infinite where there was no other choice
-        largest = max(largest, np.abs(p[finite] - q[finite]).max(initial=0))
-    return largest
+    sentences = zip(first.tokens, run.tokens, first.margins, run.margins, strict=True)
+    return max((margin_change(*sentence) for sentence in sentences), default=0.0)
 
 
-def compare_runs(runs, dtype):
+def margin_change(a: Sequence[int], b: Sequence[int], p: np.ndarray, q: np.ndarray) -> float:
+    """Return the largest change of a margin, up to where two translations part.
+
+    Args:
+        a, b: their tokens.
+        p, q: their margins (steps,), infinite where there was no other choice.
+    """
+    same = min(len(p), len(q))
+    if a != b:
+        same = min(same, first_difference(a, b))
+    p, q = p[:same], q[:same]
+    finite = np.isfinite(p) & np.isfinite(q)
+    return float(np.abs(p[finite] - q[finite]).max(initial=0))
+
+
+def compare_runs(runs: Runs, dtype: str) -> Found:
     """Compare everything that is kept of the runs of one model.
 
     Args:
@@ -211,7 +235,7 @@ def compare_runs(runs, dtype):
     def state(tensors):
         return tensor_drift(runs, dtype, tensors)
 
-    found = {
+    found: Found = {
         "loss of step 1": {b: _part(drift, slice(0, 1)) for b, drift in losses.items()},
         "moments after 1 step": state(lambda run: run.first.moments),
         "parameters after 1 step": state(lambda run: run.first.parameters),
@@ -225,11 +249,11 @@ def compare_runs(runs, dtype):
     return found
 
 
-def _part(drift, steps):
+def _part(drift: Drift, steps: slice) -> Drift:
     return Drift(drift.errors[steps], drift.budgets[steps], drift.names[steps])
 
 
-def departure(found, backend):
+def departure(found: Found, backend: str) -> str | None:
     """Name the first quantity of `compare_runs` that left its budget, and where; or return None."""
     for quantity, by_backend in found.items():
         verdict = by_backend[backend]

@@ -5,8 +5,14 @@ The error of a tensor is max |a - b| / max |b|, b being exact. There is no toler
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+# ``{quantity: {tensor: array or None}}``: what a job should give; None is not compared.
+Answer: TypeAlias = dict[str, dict[str, Any]]
 
 # A gradient smaller than this, relative to the model's largest, is zero: what long double shows of
 # it is its own rounding.
@@ -28,11 +34,11 @@ class Error:
     size: float
     reason: str = ""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.quantity} {self.tensor}: {self.reason or f'error {self.size:.1e}'}"
 
 
-def error(a, b, scale=None):
+def error(a: ArrayLike, b: ArrayLike, scale: float | None = None) -> tuple[float, str]:
     """Return the error of `a`, and why it is infinite, or "".
 
     Args:
@@ -59,7 +65,13 @@ def error(a, b, scale=None):
     return (float(difference / scale), "") if scale else (math.inf, "must be zero")
 
 
-def errors(results, exact, dtype, term=0.0, saturates=False):
+def errors(
+    results: Mapping[str, Mapping[str, np.ndarray]],
+    exact: Answer,
+    dtype: str,
+    term: float = 0.0,
+    saturates: bool = False,
+) -> list[Error]:
     """Compare everything that a job gave with what it should give.
 
     Args:
@@ -93,15 +105,17 @@ NEARLY = 1e-3  # of the terms' size is left where they nearly cancel
 A_FEW = 8  # rounding units
 
 
-def _largest_gradient(exact):
+def _largest_gradient(exact: Answer) -> float:
     return max((_largest(b) for q in GRADIENTS for b in exact.get(q, {}).values()), default=0.0)
 
 
-def _largest(b):
+def _largest(b: np.ndarray) -> float:
     return np.abs(b[np.isfinite(b)]).max(initial=0) if b.dtype.kind == "f" else 0.0
 
 
-def _judge(a, b, source, nearly, dtype):
+def _judge(
+    a: np.ndarray, b: np.ndarray, source: float, nearly: float, dtype: str
+) -> tuple[float, str]:
     """Return the error of a tensor and why it is infinite.
 
     A gradient is a sum of terms as large as `source`, the largest gradient or a cotangent times an

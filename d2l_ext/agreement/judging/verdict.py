@@ -2,9 +2,13 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from d2l_ext.agreement.judging.error import errors
+from d2l_ext.agreement.judging.solved import SolvedCase
 from d2l_ext.agreement.running.perform import perform
+from d2l_ext.interface import Arrays, Backend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,24 +33,26 @@ class Verdict:
     reason: str = ""
 
     @property
-    def ratio(self):
+    def ratio(self) -> float:
         """Error over budget; more than 1 is a failure."""
         if self.error == 0:
             return 0.0
         return self.error / self.budget if self.budget else math.inf
 
     @property
-    def agrees(self):
+    def agrees(self) -> bool:
         """Whether the error is within the budget (NaN never is)."""
         return self.ratio <= 1
 
-    def __str__(self):
+    def __str__(self) -> str:
         what = f"{self.quantity} {self.tensor}" if self.tensor != "0" else self.quantity
         how = self.reason or f"error {self.error:.1e}, budget {self.budget:.1e}"
         return f"{self.backend} {self.dtype} {self.case}[{self.seed}]: {what}: {how}"
 
 
-def judge(solved, backend, dtype, results):
+def judge(
+    solved: SolvedCase, backend: str, dtype: str, results: Mapping[str, Arrays]
+) -> list[Verdict]:
     """Judge what a backend computed.
 
     Args:
@@ -75,7 +81,9 @@ def judge(solved, backend, dtype, results):
     ]
 
 
-def verdicts(solved, backend, dtype, made=None):
+def verdicts(
+    solved: SolvedCase, backend: Backend, dtype: str, made: dict[str, Any] | None = None
+) -> list[Verdict]:
     """Ask a backend in this process, and judge.
 
     Args:
@@ -87,6 +95,6 @@ def verdicts(solved, backend, dtype, made=None):
     return judge(solved, backend.name, dtype, perform(backend, solved.job, dtype, made))
 
 
-def worst(verdicts):
+def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
     """Return the verdict with the largest ratio of error to budget, or None."""
     return max(verdicts, key=lambda v: (not v.agrees, v.ratio), default=None)

@@ -1,16 +1,21 @@
 """A job on a backend: everything that is compared, computed by the framework."""
 
+from typing import Any
+
 import numpy as np
 
-from d2l_ext.agreement.cases.job import bound, described, flat
+from d2l_ext.agreement.cases.job import Job, bound, described, flat
 from d2l_ext.config import build
-from d2l_ext.interface import nest
+from d2l_ext.interface import Arrays, Backend, Model
+from d2l_ext.nested import nest
 
 # What can be checked without an exact answer.
 CHECKS = ("start", "unchanged", "masks", "outputs of vjp")
 
 
-def perform(backend, job, dtype, made=None):
+def perform(
+    backend: Backend, job: Job, dtype: str, made: dict[str, Any] | None = None
+) -> dict[str, Arrays]:
     """Compute everything that is compared.
 
     Args:
@@ -52,13 +57,13 @@ def perform(backend, job, dtype, made=None):
     wanted = flat(job.inputs)
     results["input gradients"] = {k: g for k, g in flat(input_gradients).items() if k in wanted}
     if job.decode is not None:
-        results["decoding"] = _decoding(model, job)
+        results["decoding"] = _decoding(model, job, job.decode)
     if job.steps is not None:
-        results |= _training_steps(backend, model, job, made)
+        results |= _training_steps(backend, model, job, job.steps, made)
     return results
 
 
-def _perform_function(backend, job, dtype):
+def _perform_function(backend: Backend, job: Job, dtype: str) -> dict[str, Arrays]:
     def cast(x):
         x = np.asarray(x)
         return x.astype(dtype) if x.dtype.kind == "f" else x
@@ -74,8 +79,9 @@ def _perform_function(backend, job, dtype):
     return results
 
 
-def _training_steps(backend, model, job, made):
-    steps = job.steps
+def _training_steps(
+    backend: Backend, model: Model, job: Job, steps: dict[str, Any], made: dict[str, Any]
+) -> dict[str, Arrays]:
     if "trainer" not in made:
         trainer = backend.trainer(model, steps["lr"], steps["max_norm"], steps["pad"])
         made |= {"trainer": trainer, "fresh": trainer.state()}
@@ -89,15 +95,15 @@ def _training_steps(backend, model, job, made):
     return results
 
 
-def _decoding(model, job):
+def _decoding(model: Model, job: Job, decode: dict[str, Any]) -> Arrays:
     source, _, lens = (*job.inputs, None)[:3]
     decoding = model.decoding(source, lens)
-    tokens, found = job.decode["tokens"], {}
+    tokens, found = decode["tokens"], {}
     for t in range(tokens.shape[1]):
-        log_probs, ids = decoding.step(tokens[:, t], k=job.decode["vocab_size"])
+        log_probs, ids = decoding.step(tokens[:, t], k=decode["vocab_size"])
         found[f"step {t + 1}"] = np.take_along_axis(log_probs, np.argsort(ids, axis=-1), axis=-1)
         if t == 0:
-            rows = job.decode["rows"]
+            rows = decode["rows"]
             decoding.reorder(rows)
             tokens = tokens[rows]
     return found

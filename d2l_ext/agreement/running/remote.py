@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
 from d2l_ext.agreement.running import wire
 from d2l_ext.environment import ENVIRONMENT
@@ -37,7 +39,13 @@ class Worker:
         environment: variables that are set.
     """
 
-    def __init__(self, name, python=None, limit=300, environment=ENVIRONMENT):
+    def __init__(
+        self,
+        name: str,
+        python: str | None = None,
+        limit: float = 300,
+        environment: Mapping[str, str] = ENVIRONMENT,
+    ):
         self.name, self.limit = name, limit
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
         self._thread = ThreadPoolExecutor(
@@ -73,7 +81,7 @@ class Worker:
         self.stop()
         self._close()
 
-    def ask(self, what, *arguments, limit=None):
+    def ask(self, what: str, *arguments: Any, limit: float | None = None) -> Any:
         """Ask for one thing and return the answer.
 
         Args:

@@ -1,20 +1,26 @@
 """The training of a plan in a worker: from the common start, then from the moved ones."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from d2l_ext.agreement.cases.plans import Run, State, Translations
+from d2l_ext.agreement.cases.plans import Plan, Run, State, Translations
+from d2l_ext.agreement.running.remote import Worker
+from d2l_ext.interface import Batch, Masks
 from d2l_ext.training.loop import fit
 
 
 class RemoteTrainer:
     """A worker's trainer, as `fit` wants it; the masks are drawn here."""
 
-    def __init__(self, worker, plan):
+    def __init__(self, worker: Worker, plan: Plan):
         self._worker, self._plan = worker, plan
-        self.num_steps, self.pad = 0, plan.data.pad
-        self.lr, self.max_norm = plan.lr, plan.max_norm
+        self.num_steps, self.lr = 0, plan.lr
+        self.pad: int | None = plan.data.pad
+        self.max_norm: float | None = plan.max_norm
 
-    def step(self, batch, dropout=None):
+    def step(self, batch: Batch, dropout: Masks | str = None) -> float:
         """Do one step; return the loss."""
         masks = self._plan.masks(batch[:-1], self.num_steps)
         loss = self._worker.ask("step", batch, masks)
@@ -22,7 +28,9 @@ class RemoteTrainer:
         return loss
 
 
-def train(worker, plan, dtype, on_step=None):
+def train(
+    worker: Worker, plan: Plan, dtype: str, on_step: Callable[[], object] | None = None
+) -> list[Run]:
     """Train a plan in a worker: once from the common start, then from the moved ones.
 
     Args:
@@ -39,7 +47,9 @@ def train(worker, plan, dtype, on_step=None):
     return [_run(worker, plan, dtype, draw, on_step) for draw in (None, *range(plan.draws))]
 
 
-def _run(worker, plan, dtype, draw, on_step):
+def _run(
+    worker: Worker, plan: Plan, dtype: str, draw: int | None, on_step: Callable[[], object] | None
+) -> Run:
     worker.ask("start", plan.start(dtype, draw))
     states = {}
 
@@ -58,12 +68,12 @@ def _run(worker, plan, dtype, draw, on_step):
         states[1],
         states[plan.num_steps],
         Translations(greedy["tokens"], greedy["margins"]),
-        beam and Translations(beam["tokens"], beam["margins"]),
+        None if beam is None else Translations(beam["tokens"], beam["margins"]),
         greedy["attention_weights"],
     )
 
 
-def _translate(worker, plan, beam, **options):
+def _translate(worker: Worker, plan: Plan, beam: int | None, **options: Any) -> dict[str, Any]:
     data = plan.data
     options |= {"bos": data.bos, "eos": data.eos, "max_steps": data.num_steps}
     return worker.ask("translate", plan.src, plan.valid_lens, beam, options)

@@ -2,14 +2,17 @@
 
 import itertools
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from d2l_ext.porting.known.between import normalized
 from d2l_ext.porting.known.formula import formula
+from d2l_ext.porting.known.piece import Piece
 
 
-def _attention(piece):
+def _attention(piece: Piece) -> Iterator[dict[str, Any]]:
     arrays = [x for x in piece.floats() if x.ndim in (3, 4)]
     triples = itertools.permutations(arrays[:4], 3)
     if len(arrays) >= 3:
@@ -26,7 +29,9 @@ def _attention(piece):
                     yield {"q": q, "k": k, "v": v, "heads": heads, "real": real}
 
 
-def _masks(piece, batch, num_queries, num_keys):
+def _masks(
+    piece: Piece, batch: int, num_queries: int, num_keys: int
+) -> Iterator[np.ndarray | None]:
     """Yield what may be a mask, True where a key counts, (batch or 1, 1, queries or 1, keys)."""
     yield None
     for lens in piece.lengths():
@@ -55,20 +60,20 @@ def _masks(piece, batch, num_queries, num_keys):
     empty_row=("zero", "NaN", "uniform"),
 )
 def attention(
-    piece,
-    q,
-    k,
-    v,
-    heads,
-    real,
-    mask,
-    polarity,
-    causal,
-    attention_scale,
-    attention_axis,
-    masking,
-    empty_row,
-):
+    piece: Piece,
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    heads: int,
+    real: np.ndarray | None,
+    mask: str,
+    polarity: str,
+    causal: str,
+    attention_scale: str,
+    attention_axis: str,
+    masking: str,
+    empty_row: str,
+) -> np.ndarray:
     """softmax(Q K^T / sqrt(d)) V, with heads side by side in the last axis."""
 
     def split(x):  # (batch, heads, steps, size of a head)

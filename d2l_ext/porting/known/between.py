@@ -1,10 +1,13 @@
 """What stands between layers, and layers without parameters."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from d2l_ext.porting.known.formula import formula
+from d2l_ext.porting.known.piece import Piece
 from d2l_ext.reference.layers import gelu, relu, sigmoid
 from d2l_ext.tables import sinusoids
 
@@ -27,23 +30,23 @@ ACTIVATIONS = {
 }
 
 
-def _same_shape(piece):
+def _same_shape(piece: Piece) -> Iterator[dict[str, Any]]:
     yield from ({"x": x} for x in piece.floats()[:4] if x.shape == piece.a.shape)
 
 
 @formula(_same_shape, activation=tuple(ACTIVATIONS))
-def activation(piece, x, activation):
+def activation(piece: Piece, x: np.ndarray, activation: str) -> np.ndarray:
     """A function of each number."""
     return ACTIVATIONS[activation](x)
 
 
 @formula(_same_shape, softmax_axis=(-1, -2, -3))
-def softmax(piece, x, softmax_axis):
+def softmax(piece: Piece, x: np.ndarray, softmax_axis: int) -> np.ndarray | None:
     """exp(x), normalised along one axis."""
     return normalized(x, softmax_axis) if -softmax_axis <= x.ndim else None
 
 
-def normalized(x, axis):
+def normalized(x: np.ndarray, axis: int) -> np.ndarray:
     """Return the softmax along an axis; NaN where all are -inf."""
     with np.errstate(invalid="ignore", divide="ignore"):
         largest = x.max(axis=axis, keepdims=True)
@@ -51,7 +54,7 @@ def normalized(x, axis):
         return e / e.sum(axis=axis, keepdims=True)
 
 
-def _positions(piece):
+def _positions(piece: Piece) -> Iterator[dict[str, Any]]:
     for x in piece.floats()[:4]:
         if x.shape != piece.a.shape or x.ndim < 2:
             continue
@@ -75,7 +78,16 @@ def _positions(piece):
     sinusoids=("sine and cosine in turn", "sines, then cosines"),
     positions=("added", "missing"),
 )
-def positional(piece, x, axis, table, position, embedding_scale, sinusoids, positions):
+def positional(
+    piece: Piece,
+    x: np.ndarray,
+    axis: int,
+    table: np.ndarray,
+    position: str,
+    embedding_scale: str,
+    sinusoids: str,
+    positions: str,
+) -> np.ndarray:
     """A scaled vector plus the encoding of its position."""
     y = x * math.sqrt(x.shape[-1]) if embedding_scale == "sqrt(d)" else x
     if sinusoids == "sines, then cosines":
@@ -86,7 +98,7 @@ def positional(piece, x, axis, table, position, embedding_scale, sinusoids, posi
     return y + P if positions == "added" else y
 
 
-def _pooling(piece):
+def _pooling(piece: Piece) -> Iterator[dict[str, Any]]:
     for x in piece.floats()[:4]:
         for axis in (0, 1):
             if x.ndim == 3 and piece.a.shape == (x.shape[1 - axis], x.shape[2]):
@@ -102,7 +114,7 @@ def _pooling(piece):
 
 
 @formula(_pooling, mean=("over the real steps", "over all steps", "real steps divided by all"))
-def pooling(piece, x, real, mean):
+def pooling(piece: Piece, x: np.ndarray, real: np.ndarray, mean: str) -> np.ndarray:
     """The mean over a sequence."""
     weights = np.ones(real.shape) if mean == "over all steps" else real.astype(float)
     count = weights.sum(axis=1, keepdims=True)

@@ -1,13 +1,21 @@
 """Which known difference makes the two sides of a piece equal."""
 
 import itertools
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from d2l_ext.porting.known.attention import attention
 from d2l_ext.porting.known.between import activation, pooling, positional, softmax
 from d2l_ext.porting.known.causes import CAUSES, Cause
+from d2l_ext.porting.known.formula import Formula
 from d2l_ext.porting.known.layers import embedding, layer_norm, linear
+from d2l_ext.porting.known.piece import Piece
 from d2l_ext.porting.known.recurrent import gru, lstm
 from d2l_ext.porting.known.relations import RELATIONS
+
+Choice: TypeAlias = dict[str, Any]  # of a value for each of a formula's options
 
 CHANGES_A = 2  # options in which the first model may differ from the usual
 CHANGES_B = 3  # options in which the second may differ from the first
@@ -19,7 +27,9 @@ FORMULAS = (
 )
 
 
-def explain(piece, error, budget):
+def explain(
+    piece: Piece, error: Callable[[np.ndarray, np.ndarray], float], budget: float
+) -> Cause | None:
     """Find the known difference that fits.
 
     Args:
@@ -44,11 +54,18 @@ def explain(piece, error, budget):
     return None
 
 
-def _fits(one, piece, given, changes, error, budget):
+def _fits(
+    one: Formula,
+    piece: Piece,
+    given: dict[str, Any],
+    changes: int,
+    error: Callable[[np.ndarray, np.ndarray], float],
+    budget: float,
+) -> tuple[Choice, Choice, float] | None:
     """Return the choice that gives `a`, the one that gives `b` and the error left, or None."""
     usual = {name: values[0] for name, values in one.options.items()}
 
-    def closest(start, wanted, most):
+    def closest(start: Choice, wanted: np.ndarray, most: int) -> tuple[float, Choice] | None:
         """Return the choice that fits with the fewest changes, the best of them, and its error."""
         for changes in range(most + 1):
             fits = []
@@ -62,13 +79,13 @@ def _fits(one, piece, given, changes, error, budget):
         return None
 
     a = closest(usual, piece.a, changes)
-    b = a and closest(a[1], piece.b, CHANGES_B)
-    if not b or a[1] == b[1]:
+    b = None if a is None else closest(a[1], piece.b, CHANGES_B)
+    if a is None or b is None or a[1] == b[1]:
         return None
     return a[1], b[1], max(a[0], b[0])
 
 
-def _cause(a, b, left):
+def _cause(a: Choice, b: Choice, left: float) -> Cause:
     changed = [name for name in a if a[name] != b[name]]
     names, sentences, details = [], [], []
     for name in changed:

@@ -2,7 +2,10 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,11 +18,11 @@ class Formula:
         options: ``{name: values}``, the usual value first.
     """
 
-    compute: Callable
-    givens: Callable
-    options: dict
+    compute: Callable[..., np.ndarray | None]
+    givens: Callable[..., Iterator[dict[str, Any]]]
+    options: dict[str, tuple[Any, ...]]
 
-    def choices(self, start, changes):
+    def choices(self, start: dict[str, Any], changes: int) -> Iterator[dict[str, Any]]:
         """Yield the choices that differ from a given one in so many options."""
         for names in itertools.combinations(self.options, changes):
             others = ([v for v in self.options[name] if v != start[name]] for name in names)
@@ -27,6 +30,8 @@ class Formula:
                 yield start | dict(zip(names, values, strict=True))
 
 
-def formula(givens, **options):
+def formula(
+    givens: Callable[..., Iterator[dict[str, Any]]], **options: tuple[Any, ...]
+) -> Callable[[Callable[..., np.ndarray | None]], Formula]:
     """Make a `Formula` of a function."""
     return lambda compute: Formula(compute, givens, options)

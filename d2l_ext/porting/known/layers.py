@@ -1,13 +1,17 @@
 """Layers with parameters: layer norm, dense, embedding."""
 
 import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
+from d2l_ext.interface import Arrays
 from d2l_ext.porting.known.formula import formula
+from d2l_ext.porting.known.piece import Piece
 
 
-def of_kind(kind):
+def of_kind(kind: str) -> Callable[[Piece], Iterator[dict[str, Any]]]:
     """Return `Formula.givens` of a layer: its input, and each side's parameters."""
 
     def givens(piece):
@@ -24,7 +28,9 @@ def of_kind(kind):
     variance=("divided by n", "divided by n - 1"),
     norm_bias=("added", "missing"),
 )
-def layer_norm(piece, x, own, epsilon, variance, norm_bias):
+def layer_norm(
+    piece: Piece, x: np.ndarray, own: Arrays, epsilon: float, variance: str, norm_bias: str
+) -> np.ndarray:
     """(x - mean) / sqrt(variance + epsilon) * weight + bias."""
     x = x.astype(np.float64)
     centred = x - x.mean(axis=-1, keepdims=True)
@@ -34,7 +40,7 @@ def layer_norm(piece, x, own, epsilon, variance, norm_bias):
     return y + own.get("bias", 0) if norm_bias == "added" else y
 
 
-def _linear(piece):
+def _linear(piece: Piece) -> Iterator[dict[str, Any]]:
     for given in of_kind("linear")(piece):
         yield {"x": given["x"], "W": given["own"]["weight"], "b": given["own"].get("bias")}
     for own in piece.parameters if piece.kind != "linear" else ():
@@ -46,7 +52,9 @@ def _linear(piece):
 
 
 @formula(_linear, kernel=("x W^T", "x W"), bias=("added", "missing"))
-def linear(piece, x, W, b, kernel, bias):
+def linear(
+    piece: Piece, x: np.ndarray, W: np.ndarray, b: np.ndarray | None, kernel: str, bias: str
+) -> np.ndarray | None:
     """Return x W^T + b."""
     W = W.T if kernel == "x W^T" else W
     if x.shape[-1] != len(W):
@@ -60,7 +68,9 @@ def linear(piece, x, W, b, kernel, bias):
     embedding_scale=("1", "sqrt(d)"),
     ids=("as they are", "plus one", "minus one"),
 )
-def embedding(piece, x, own, embedding_scale, ids):
+def embedding(
+    piece: Piece, x: np.ndarray, own: Arrays, embedding_scale: str, ids: str
+) -> np.ndarray:
     """Rows of a table."""
     table = own["weight"]
     shift = {"as they are": 0, "plus one": 1, "minus one": -1}[ids]

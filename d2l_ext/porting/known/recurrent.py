@@ -1,15 +1,19 @@
 """Recurrent layers."""
 
 import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
+from d2l_ext.interface import Arrays
 from d2l_ext.porting.known.formula import formula
 from d2l_ext.porting.known.layers import of_kind
+from d2l_ext.porting.known.piece import Piece
 from d2l_ext.reference.layers import sigmoid
 
 
-def _recurrent(kind):
+def _recurrent(kind: str) -> Callable[[Piece], Iterator[dict[str, Any]]]:
     def givens(piece):
         for given in of_kind(kind)(piece):
             if "weight_hh_l0" in given["own"] and given["x"].ndim == 3:
@@ -36,7 +40,17 @@ RECURRENT = {
     hidden_bias=("on all gates", "on n only"),
     **RECURRENT,
 )
-def gru(piece, x, own, lens, gru_gates, reset, update, hidden_bias, **options):
+def gru(
+    piece: Piece,
+    x: np.ndarray,
+    own: Arrays,
+    lens: np.ndarray | None,
+    gru_gates: str,
+    reset: str,
+    update: str,
+    hidden_bias: str,
+    **options: str,
+) -> np.ndarray | None:
     """Stacked GRU; the rows of its weights are read in some order of gates."""
     at = gru_gates.split(", ").index
     if hidden_bias == "on n only":
@@ -59,7 +73,7 @@ def gru(piece, x, own, lens, gru_gates, reset, update, hidden_bias, **options):
     return _run_recurrent(piece, step, 1, x, own, lens, **options)
 
 
-def _on_last_gate(bias):
+def _on_last_gate(bias: np.ndarray) -> np.ndarray:
     return np.where(np.arange(len(bias)) < 2 * len(bias) // 3, 0, bias)
 
 
@@ -69,7 +83,15 @@ def _on_last_gate(bias):
     forget_bias=("as it is", "plus one"),
     **RECURRENT,
 )
-def lstm(piece, x, own, lens, lstm_gates, forget_bias, **options):
+def lstm(
+    piece: Piece,
+    x: np.ndarray,
+    own: Arrays,
+    lens: np.ndarray | None,
+    lstm_gates: str,
+    forget_bias: str,
+    **options: str,
+) -> np.ndarray | None:
     """Stacked LSTM; the rows of its weights are read in some order of gates."""
     at = lstm_gates.split(", ").index
 
@@ -84,18 +106,18 @@ def lstm(piece, x, own, lens, lstm_gates, forget_bias, **options):
 
 
 def _run_recurrent(
-    piece,
-    step,
-    num_states,
-    x,
-    own,
-    lens,
-    recurrent_bias,
-    recurrent_kernel,
-    layout,
-    steps,
-    direction,
-):
+    piece: Piece,
+    step: Callable[..., tuple[np.ndarray, ...]],
+    num_states: int,
+    x: np.ndarray,
+    own: Arrays,
+    lens: np.ndarray | None,
+    recurrent_bias: str,
+    recurrent_kernel: str,
+    layout: str,
+    steps: str,
+    direction: str,
+) -> np.ndarray | None:
     """Run a step over time, layer by layer; return outputs or final state, whichever is wanted."""
     x = x.astype(np.float64)
     x = x.swapaxes(0, 1) if layout == "batch first" else x  # (num_steps, batch, num_inputs)
@@ -104,11 +126,12 @@ def _run_recurrent(
         if lens is None or len(lens) != x.shape[1]:
             return None
         alive = np.arange(len(x))[:, None] < lens
+    state, outputs, none = (x[0],) * num_states, x, np.asarray(0.0)  # of a stack of no layers
     for layer in itertools.count():
         if f"weight_hh_l{layer}" not in own:
             break
         W_ih, W_hh, b_ih, b_hh = (
-            own.get(f"{name}_l{layer}", np.zeros(1))
+            own.get(f"{name}_l{layer}", none)
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
         size = W_hh.shape[1]
@@ -136,7 +159,7 @@ def _run_recurrent(
     return outputs if piece.a.shape == outputs.shape else state[0].reshape(-1, *state[0].shape)
 
 
-def _each_transposed(W):
+def _each_transposed(W: np.ndarray) -> np.ndarray:
     """Transpose each gate's square block."""
     size = W.shape[1]
     return W.reshape(-1, size, size).swapaxes(1, 2).reshape(W.shape)
