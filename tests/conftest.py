@@ -22,7 +22,7 @@ settings.register_profile("fixed", deadline=None, derandomize=True, database=Non
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile("fixed")
 
-PER_GROUP = 2  # tests of a topic in a column that `--quick` keeps
+PER_GROUP = 1  # tests of a topic in a column that `--quick` keeps
 
 
 def pytest_addoption(parser):
