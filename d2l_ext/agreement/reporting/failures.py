@@ -50,7 +50,10 @@ def grouped(outcomes, dtypes):
             groups.setdefault(key, []).append(v)
     order = {v.case.partition("/")[0]: None for o in outcomes.values() for v in o.verdicts}
     found = sorted(groups, key=lambda key: list(order).index(key[0]))
-    return [Group(*key, sorted(groups[key], key=lambda v: -v.ratio)) for key in found]
+    return [
+        Group(topic, backend, cause, sorted(groups[topic, backend, cause], key=lambda v: -v.ratio))
+        for topic, backend, cause in found
+    ]
 
 
 def _cause(verdict, failed, dtypes):

@@ -9,7 +9,7 @@ from d2l_ext.agreement.reporting import tables
 SENTENCES = 12  # whose translations are shown
 
 TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader(__package__, "."),
+    loader=jinja2.PackageLoader("d2l_ext.agreement.reporting", "."),
     autoescape=True,
     trim_blocks=True,
     lstrip_blocks=True,

@@ -196,8 +196,10 @@ class Report:
 
     def translation(self, dtype, backend, number):
         """Return a sentence's translation as text."""
-        run = self.training[dtype]["runs"][backend][0]
-        return " ".join(self.plan.data.tgt_vocab.to_tokens(run.greedy.tokens[number]))
+        plan, training = self.plan, self.training[dtype]
+        assert plan is not None and training is not None  # only what was translated is asked for
+        run = training["runs"][backend][0]
+        return " ".join(plan.data.tgt_vocab.to_tokens(run.greedy.tokens[number]))
 
     def bleu(self, dtype, backend, number):
         """Return D2L's BLEU of a translation, with k = 2."""

@@ -5,6 +5,8 @@ No pickle: the other side may be another interpreter with another NumPy, or have
 
 import json
 import struct
+from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +21,12 @@ class GarbageError(Exception):
     """What was read is no message."""
 
 
-def send(connection, value):
+def send(connection: Connection, value: Any) -> None:
     """Send a value through a `multiprocessing.connection.Connection`."""
     connection.send_bytes(encode(value))
 
 
-def receive(connection):
+def receive(connection: Connection) -> Any:
     """Wait for a value and return it.
 
     Raises:
@@ -40,7 +42,7 @@ def receive(connection):
     return decode(message)
 
 
-def encode(value):
+def encode(value: Any) -> bytes:
     """Return a message as bytes: None, bool, numbers, strings, lists, tuples, dicts, arrays."""
     arrays = []
     text = json.dumps(_plain(value, arrays)).encode()
@@ -48,7 +50,7 @@ def encode(value):
     return HEADER.pack(MAGIC, len(text)) + text + data
 
 
-def decode(message):
+def decode(message: bytes) -> Any:
     """Return the value of a message's bytes.
 
     Raises:
@@ -64,7 +66,7 @@ def decode(message):
         raise GarbageError(f"not a message: {error}") from error
 
 
-def _plain(value, arrays):
+def _plain(value: Any, arrays: list[np.ndarray]) -> Any:
     if isinstance(value, np.generic):
         value = np.asarray(value)
     if isinstance(value, np.ndarray):
@@ -80,7 +82,7 @@ def _plain(value, arrays):
     return value
 
 
-def _value(plain, data):
+def _value(plain: Any, data: memoryview) -> Any:
     if isinstance(plain, list):
         return [_value(v, data) for v in plain]
     if not isinstance(plain, dict):

@@ -11,6 +11,7 @@ import platform
 import sys
 import traceback
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,8 @@ class Service:
 
     def __init__(self, name):
         self.backend = backend(name)
-        self.model = self.trainer = None
+        self.model: Any = None
+        self.trainer: Any = None
         self.jobs = 0
 
     def versions(self):
