@@ -25,6 +25,7 @@ EXPLAINED = {
     "mxnet/recurrent: Stack.scan: True -> False": STRICT,
     "mxnet/recurrent: stack_states: True -> False": STRICT,
     "mxnet/transformer: append: True -> False": STRICT,
+    "mxnet/transformer: steps_in: 1 -> 2": "goes on from D2L's state: test_contract",
     "tensorflow/recurrent: stack_states: True -> False": STRICT,
     "mxnet/scoring: products: 3 -> 4": SPEED,
     "mxnet/scoring: pool: npx.batch_dot if value.ndim == 3 else mnp.matmul -> "
