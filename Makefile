@@ -46,6 +46,10 @@ compare: $(STAMP)  ## train the model in the four frameworks and compare (writes
 test: lint  ## check the code and run the tests, without the slow ones
 	@$(PYTEST) -m "not slow" $(ARGS)
 
+.PHONY: test-quick
+test-quick: $(STAMP)  ## run a few tests of each topic in each column, in about a minute
+	@$(PYTEST) --dist worksteal --quick tests/columns tests/harness/test_agreement.py $(ARGS)
+
 .PHONY: test-all
 test-all: lint  ## run every test, with new random examples
 	@$(PYTEST) --hypothesis-profile explore $(ARGS)

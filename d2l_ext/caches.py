@@ -1,7 +1,9 @@
 """How caches grow whose room is reserved, in the columns that fill them in place."""
 
+from collections.abc import Sequence
 
-def room(sizes, wanted, least=0):
+
+def room(sizes: Sequence[int], wanted: int, least: int = 0) -> int | None:
     """Return how large caches must become that have to hold ``wanted`` steps; None if all are.
 
     One that must grow at least doubles, so that growing is rare, and gets the size ``least`` at

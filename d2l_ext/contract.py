@@ -23,6 +23,9 @@ Rules:
   that what it calls on its way need not.
 """
 
+# Declared, not implemented: bodies are docstrings alone.
+# pyright: reportReturnType=false, reportIncompatibleMethodOverride=false
+
 from typing import Any, Protocol
 
 Array = Any  # the framework's own

@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from d2l_ext import checks, randomness
-from d2l_ext.nested import Nested, leaves, nest, stacked  # noqa: F401
+from d2l_ext.nested import Nested, nest, stacked
 
 COLUMNS = ("torch", "mxnet", "jax", "tensorflow")
 BACKENDS = (*COLUMNS, "reference")
@@ -288,12 +288,17 @@ class Model(ABC):
 
         Returns:
             ``{canonical path: float32 array}``, or None for the framework's own generator.
+
+        Raises:
+            ValueError: a dictionary without a layer that acts: it would drop what it likes.
         """
         if dropout is None:
             return randomness.dropout_masks(self.dropout_layers(*inputs), self.seed, step)
         if isinstance(dropout, str):
             checks.choice("dropout", dropout, ("own",))
             return None
+        if missing := sorted(self.dropout_layers(*inputs).keys() - dropout.keys()):
+            raise ValueError(f"dropout: got no mask for {', '.join(missing)}")
         return dropout
 
     def dropout_layers(self, *inputs: Nested) -> dict[str, tuple[float, tuple[int, ...]]]:

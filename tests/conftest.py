@@ -22,6 +22,40 @@ settings.register_profile("fixed", deadline=None, derandomize=True, database=Non
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile("fixed")
 
+PER_GROUP = 1  # tests of a topic in a column that `--quick` keeps
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="a few tests of each topic and column")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """With `--quick`, keep some of the tests over the backends, and nothing else."""
+    if not config.getoption("quick"):
+        return
+    groups = {}
+    for item in items:
+        if (key := _topic_and_column(item)) is not None:
+            groups.setdefault(key, []).append(item)
+    kept = {item for some in groups.values() for item in _spread(some)}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
+def _topic_and_column(item):
+    """Return file, topic of the case if there is one, and column; None where there is no column."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    column = params.get("backend", params.get("any_backend"))
+    if column is None or item.get_closest_marker("slow"):
+        return None
+    return item.path, str(params.get("name", "")).partition("/")[0], column
+
+
+def _spread(items):
+    """Return the first of some tests and others at equal distances."""
+    return items[:: -(-len(items) // PER_GROUP)]
+
 
 def _backend(name):
     if name != "reference" and name not in d2l_ext.installed():

@@ -13,7 +13,8 @@ import hashlib
 import subprocess
 import sys
 
-from planted import CATALOGUE, PACKAGE, failure, planted
+from planted import PACKAGE, failure, planted
+from shared import CATALOGUE
 
 import d2l_ext
 

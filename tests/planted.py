@@ -6,18 +6,17 @@ would not notice it in a port either.
 
 import contextlib
 import dataclasses
-import functools
 import importlib
 import importlib.machinery
 import sys
 from pathlib import Path
 
+from shared import solved
+
 import d2l_ext
-from d2l_ext.agreement.cases.catalogue import catalogue
-from d2l_ext.agreement.judging.verdict import Question, verdicts
+from d2l_ext.agreement.judging.verdict import verdicts
 
 PACKAGE = Path(d2l_ext.__file__).parent
-CATALOGUE = catalogue()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,15 +103,10 @@ def _take_out(package):
     return {name: sys.modules.pop(name) for name in names}
 
 
-@functools.cache
-def question(name):
-    return Question(CATALOGUE[name])
-
-
 def failure(name, backend, dtype):
     """Return what a case says that a backend fails, or None."""
     try:
-        found = verdicts(question(name), backend, dtype)
+        found = verdicts(solved(name), backend, dtype)
     except Exception as error:  # a bug may well end in one
         return f"{name}: {type(error).__name__}: {error}"
     return next((str(v) for v in found if not v.agrees), None)

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -13,9 +14,10 @@ from d2l_ext.agreement.cases import generated, models
 from d2l_ext.agreement.cases.case import Case
 from d2l_ext.agreement.cases.catalogue import catalogue, sample
 from d2l_ext.agreement.cases.plans import Plan
+from d2l_ext.agreement.comparison import Comparison
+from d2l_ext.agreement.reporting.folder import write
 from d2l_ext.agreement.reporting.report import MAIN, Report
 from d2l_ext.agreement.reporting.terminal import show
-from d2l_ext.agreement.running.run import Comparison
 from d2l_ext.config import describe
 from d2l_ext.data import TranslationData, load_pairs
 from d2l_ext.progress import Bars
@@ -176,7 +178,7 @@ def compare(
     with Bars(names) as bars:
         outcomes = Comparison(names, cases, plans, dtypes, seed, pythons, limit, bars.show).run()
     report = Report(outcomes, plans, dtypes, settings, left_out)
-    files = report.write(folder)
+    files = write(report, folder)
     show(report, console)
     console.print(f"written to {folder}: {', '.join(files)}", markup=False, highlight=False)
     sys.exit(0 if report.agrees else 1)
@@ -212,7 +214,7 @@ def _plan(source: str, epochs: int | None, dropout: float, seed: int) -> Plan:
         train = min(512, len(pairs))
         data = TranslationData(pairs, num_train=train, num_val=min(128, len(pairs) - train))
         translated = [*D2L_SENTENCES, *pairs[:train]]
-    sizes = size, size, layers, dropout
+    sizes: tuple[Any, ...] = (size, size, layers, dropout)
     target = describe(
         reference.EncoderDecoder(
             reference.Seq2SeqEncoder(len(data.src_vocab), *sizes),

@@ -1,6 +1,6 @@
 """What all columns agree on, where frameworks differ unless told otherwise.
 
-`d2l_ext.agreement.reporting.differences` puts it beside what the frameworks' own layers and
+`d2l_ext.agreement.running.differences` puts it beside what the frameworks' own layers and
 operators do.
 """
 

@@ -1,7 +1,7 @@
 """Checkpoints: one `safetensors` file that every framework reads, with all that a model needs.
 
 The tensors are the canonical parameters under their names and, when training is to go on, the
-optimiser's moments as ``training.m.NAME`` and ``training.v.NAME``. The file's metadata is
+optimiser's moments as ``training.m.NAME`` and ``training.v.NAME``. The file's metadata is::
 
     format, version   that this is such a file, and which kind
     sha256            of the whole file, with zeros in its own place

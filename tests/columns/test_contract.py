@@ -328,6 +328,20 @@ def test_a_block_prepares_a_mask_per_sentence(any_backend):
     assert module.project(be.array(memory), None)[2] is None
 
 
+def test_a_block_goes_on_after_the_steps_in_its_cache(any_backend):
+    """D2L's state has no position; it is the number of keys that the block has."""
+    be = any_backend
+    memory = np.ones((BATCH, KEYS, SIZE))
+    module = be.api.TransformerDecoderBlock(SIZE, 8, HEADS, 0, 0)
+    module = ready(be, module, memory[:, :STEPS], [memory, LENS, [None]])
+    past = be.array(np.ones((BATCH * HEADS, STEPS, SIZE // HEADS)))
+    for cache, steps in ((None, 0), ((past, past), STEPS)):
+        state = [be.array(memory), be.array(LENS), [cache]]
+        _, state = module(be.array(memory[:, :1]), state)
+        assert len(state) == 5 and be.numpy(state[4]) == steps
+        assert be.numpy(state[2][0][0]).shape == (BATCH * HEADS, steps + 1, SIZE // HEADS)
+
+
 def test_masks_combine_to_one_per_sentence(any_backend):
     be = any_backend
     masking = file(be, "masking")

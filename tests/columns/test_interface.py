@@ -125,6 +125,13 @@ def test_teacher_coins_have_the_ratio():
     assert not randomness.teacher_coins(50, 0.0, 0, 0)[1:].any()
 
 
+def test_masks_that_leave_a_layer_out_are_refused(model):
+    masks = {k: np.ones(s) for k, (_, s) in model.dropout_layers(SRC, TGT, LENS).items()}
+    del masks["decoder.attention.dropout"]
+    with pytest.raises(ValueError, match=r"^dropout: got no mask for decoder\.attention\.dropout$"):
+        model(SRC, TGT, LENS, training=True, dropout=masks)
+
+
 def test_dropout_layers_are_the_same_everywhere(model):
     assert model.dropout_layers(SRC, TGT, LENS) == {
         "encoder.rnn.rnn.dropout_l1": (0.3, (6, 2, 4)),

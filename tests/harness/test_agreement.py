@@ -4,32 +4,21 @@ A failure names the case, the backend and the tensor. `make test` runs the sampl
 `make test-all` all of it.
 """
 
-import functools
-
 import numpy as np
 import pytest
+from shared import CATALOGUE as CASES
+from shared import failures, solved
 
 from d2l_ext import reference
-from d2l_ext.agreement.cases.catalogue import catalogue, sample
+from d2l_ext.agreement.cases.catalogue import sample
 from d2l_ext.agreement.judging import budget
-from d2l_ext.agreement.judging.verdict import Question, verdicts
 from d2l_ext.agreement.running.remote import Worker
 from d2l_ext.config import build, describe
 
-CASES = catalogue()
-
-
-@functools.cache
-def question(name):
-    return Question(CASES[name])
-
 
 def check(name, backend):
-    for dtype in ("float64", "float32"):
-        found = verdicts(question(name), backend, dtype)
-        wrong = [str(v) for v in found if not v.agrees]
-        assert not wrong, "\n".join(wrong)
-        assert found
+    wrong = failures(name, backend)
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("name", sample())
@@ -132,7 +121,7 @@ def test_a_reference_that_is_wrong_itself_sets_no_budget(monkeypatch):
 def test_the_reference_is_asked_like_any_backend():
     """In a process of its own, as `compare` asks; long double crosses unchanged."""
     case = CASES["bahdanau/Seq2SeqAttentionDecoder/all"]
-    job, answer = case.job(0), question(case.name).answer
+    job, answer = case.job(0), solved(case.name).answer
     with Worker("reference") as worker:
         found = worker.ask("perform", vars(job), "longdouble")
     for quantity, tensors in answer.items():

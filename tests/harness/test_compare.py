@@ -17,6 +17,7 @@ from d2l_ext import reference
 from d2l_ext.agreement.cases import models
 from d2l_ext.agreement.cases.catalogue import catalogue
 from d2l_ext.agreement.cases.plans import Run, State, Translations
+from d2l_ext.agreement.comparison import Comparison
 from d2l_ext.agreement.judging.budget import unit
 from d2l_ext.agreement.judging.drift import (
     compare_runs,
@@ -25,10 +26,9 @@ from d2l_ext.agreement.judging.drift import (
     loss_drift,
     tensor_drift,
 )
-from d2l_ext.agreement.reporting import report
+from d2l_ext.agreement.reporting import data, report
 from d2l_ext.agreement.running import wire
 from d2l_ext.agreement.running.remote import Worker, WorkerError
-from d2l_ext.agreement.running.run import Comparison
 from d2l_ext.cli import main
 
 two_frameworks = pytest.mark.skipif(
@@ -62,9 +62,7 @@ def test_messages_come_back_as_they_were(value):
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize(
-    "garbage", [b"hello, world, how are you", b"", b"d2l_ext\1" + b"\xff" * 16]
-)
+@pytest.mark.parametrize("garbage", [b"hello, world, how are you", b"", wire.MAGIC + b"\xff" * 16])
 def test_garbage_is_no_message(garbage):
     with pytest.raises(wire.GarbageError):
         wire.decode(garbage)
@@ -106,9 +104,15 @@ def test_a_failure_inside_leaves_the_worker_alive(worker):
         ("kill -SEGV $$", "ended by SIGSEGV"),
         ("kill -KILL $$", "out of memory"),
         ("echo this is no message, not at all > /proc/self/fd/$5; sleep 9", "garbage"),
+        ("printf '\\0\\0\\0\\5hello' > /proc/self/fd/$5; sleep 60", "garbage"),
+        ("printf '\\0\\0\\0\\5hel' > /proc/self/fd/$5; sleep 60", "no answer in 2 s"),
+        ("sleep 60 & exit 0", "no answer in 2 s"),
         ("exec sleep 60", "no answer in 2 s"),
     ],
-    ids=["exits", "crashes", "is killed", "prints garbage", "hangs"],
+    ids=[
+        *("exits", "crashes", "is killed", "prints text", "prints garbage", "stops amid an answer"),
+        *("leaves a child", "hangs"),
+    ],
 )
 def test_every_end_of_a_worker_is_told(tmp_path, script, message):
     start = time.monotonic()
@@ -119,6 +123,15 @@ def test_every_end_of_a_worker_is_told(tmp_path, script, message):
     assert time.monotonic() - start < 20
     if "oh no" in script:
         assert "oh no" in failure.value.details
+
+
+def test_a_worker_that_does_not_listen_is_told(tmp_path):
+    much = np.zeros(1 << 20)  # more than a pipe holds
+    with (
+        Worker("torch", program(tmp_path, "exec sleep 60"), limit=2) as worker,
+        pytest.raises(WorkerError, match="no answer in 2 s"),
+    ):
+        worker.ask("versions", much)
 
 
 def test_an_interpreter_that_is_not_there_is_told(tmp_path):
@@ -319,10 +332,11 @@ def test_a_second_run_writes_the_same_numbers(tmp_path):
             *("--cases", "scoring/attention/", "--report", tmp_path / folder),
         )
         assert result.exit_code == 0, result.output
-    one, two = ((tmp_path / folder / "report.json").read_text() for folder in ("one", "two"))
-    assert one == two
-    keys = re.findall(r"^- ``(\w+)``", report.__doc__, re.MULTILINE)
-    assert keys == list(json.loads(one))
+    texts = ((tmp_path / folder / "report.json").read_text() for folder in ("one", "two"))
+    one, two = map(json.loads, texts)
+    assert re.findall(r"^- ``(\w+)``", data.__doc__, re.MULTILINE) == list(one)
+    assert one.pop("made")["processors"] == two.pop("made")["processors"]
+    assert json.dumps(one) == json.dumps(two)
 
 
 def test_backends_that_ask_at_once_get_all_the_masks_of_a_step(monkeypatch):
@@ -356,6 +370,25 @@ def test_every_decoder_is_in_a_small_model_with_and_without_dropout():
     assert all(plan.num_steps == 100 for plan in plans.values())
     assert {f"{name}, dropout" for name in models.MODELS} <= plans.keys()
     assert len(plans) == 2 * len(models.MODELS)
+
+
+def test_backends_that_train_at_the_same_time_ask_for_masks_one_after_the_other(monkeypatch):
+    """A model that runs twice at a time would mix up its dropout layers."""
+    plan, asking = models.plans()["bahdanau/GRU, dropout"], []
+    layers = plan._model.dropout_layers(*plan.example)
+
+    def dropout_layers(*_):
+        asking.append(1)
+        time.sleep(0.05)
+        alone = len(asking) == 1
+        asking.pop()
+        assert alone
+        return layers
+
+    monkeypatch.setattr(plan._model, "dropout_layers", dropout_layers)
+    with ThreadPoolExecutor(4) as pool:
+        masks = list(pool.map(lambda _: plan.masks(plan.example, 0), range(4)))
+    assert all(found.keys() == layers.keys() for found in masks)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import math
 import pytest
 
 import d2l_ext
-from d2l_ext.agreement.reporting.differences import DEFAULTS, LIMITS, measured
+from d2l_ext.agreement.running.differences import DEFAULTS, LIMITS, measured
 
 NAN = "NaN"
 # torch, mxnet, jax, tensorflow, reference

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
+from d2l_ext.agreement.cases.job import Job
 from d2l_ext.agreement.judging.answer import zeros
 from d2l_ext.agreement.judging.budget import Budget, amplified, larger, unit
 from d2l_ext.agreement.judging.error import error, errors
 from d2l_ext.agreement.judging.verdict import Verdict
-from d2l_ext.agreement.running.job import Job
 from d2l_ext.interface import EPSILON
 
 

@@ -17,7 +17,8 @@ import pytest
 
 import d2l_ext
 from d2l_ext.agreement.cases.catalogue import catalogue
-from d2l_ext.agreement.judging.verdict import Question, verdicts
+from d2l_ext.agreement.judging.solved import SolvedCase
+from d2l_ext.agreement.judging.verdict import verdicts
 
 STRIDE = 19
 # Those with the same cases follow one another.
@@ -32,11 +33,11 @@ def found(seed, columns=None):
     if not any(case.name == name for case in cases for name, _, _ in MADE):
         forget()
     for case in cases:
-        question = Question(case, seed)
+        solved = SolvedCase(case, seed)
         for name in columns or d2l_ext.installed():
             for dtype in ("float64", "float32"):
                 made = MADE[case.name, name, dtype]
-                yield from verdicts(question, d2l_ext.backend(name), dtype, made)
+                yield from verdicts(solved, d2l_ext.backend(name), dtype, made)
 
 
 def forget():

@@ -3,14 +3,12 @@
 A failure prints the name of the smallest case that fails, and the command that reproduces it.
 """
 
-import functools
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from shared import failures
 
 from d2l_ext.agreement.cases import generated
-from d2l_ext.agreement.judging.verdict import Question, verdicts
 
 # Each new shape is compiled in JAX and TensorFlow: a few in `make test`, many in `make test-all`.
 EXAMPLES = 10 if settings.default.derandomize else 200
@@ -25,18 +23,12 @@ NAMES = st.builds(
 )
 
 
-@functools.lru_cache(maxsize=EXAMPLES)
-def question(name):
-    return Question(generated.case(name))
-
-
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 @given(name=NAMES)
 def test_generated_cases_agree(backend, name):
-    for dtype in ("float64", "float32"):
-        wrong = [str(v) for v in verdicts(question(name), backend, dtype) if not v.agrees]
-        again = f'python -m d2l_ext compare --train none --cases "{name}"'
-        assert not wrong, "\n".join([*wrong, again])
+    wrong = failures(name, backend)
+    again = f'python -m d2l_ext compare --train none --cases "{name}"'
+    assert not wrong, "\n".join([*wrong, again])
 
 
 def test_a_name_tells_the_whole_case():

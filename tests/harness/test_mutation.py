@@ -12,6 +12,7 @@ SPEED = "both operators compute the same, one of them faster"
 OWN_MASK = "the framework's own generator is tested in test_alone"
 START = "a model has the common start; that of a module on its own is tested in test_nnx"
 GROWS = "room is reserved a step earlier or later, which changes no number"
+STRICT = "zip's strict: the lengths are the same"
 KEEP = "a backend says itself whether weights are kept; the class alone is tested in test_alone"
 EXPLAINED = {
     "jax/layers: Dropout.mask: 1 -> 2": OWN_MASK,
@@ -20,7 +21,11 @@ EXPLAINED = {
     "jax/layers: matrix: 2 * GENERATOR.random((rows, columns), np.float32) -> "
     "2 / GENERATOR.random((rows, columns), np.float32)": START,
     "mxnet/positional: positions: 1 -> 2": "one step is spared an operator, which changes nothing",
-    "mxnet/recurrent: Stack.scan: True -> False": "zip's strict: the lengths are the same",
+    "jax/recurrent: stack_states: True -> False": STRICT,
+    "mxnet/recurrent: Stack.scan: True -> False": STRICT,
+    "mxnet/recurrent: stack_states: True -> False": STRICT,
+    "mxnet/transformer: append: True -> False": STRICT,
+    "tensorflow/recurrent: stack_states: True -> False": STRICT,
     "mxnet/scoring: products: 3 -> 4": SPEED,
     "mxnet/scoring: pool: npx.batch_dot if value.ndim == 3 else mnp.matmul -> "
     "mnp.matmul if value.ndim == 3 else npx.batch_dot": SPEED,

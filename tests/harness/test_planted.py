@@ -1,7 +1,8 @@
 """A planted bug is reported by a case of its topic, and nothing is reported where there is none."""
 
 import pytest
-from planted import BUGS, CATALOGUE, failure, planted
+from planted import BUGS, failure, planted
+from shared import CATALOGUE
 
 import d2l_ext
 

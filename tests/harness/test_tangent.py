@@ -56,7 +56,9 @@ def test_how_many_directions_are_taken_at_once_changes_nothing(name, monkeypatch
 
 def test_adam_by_hand():
     params = {"p": np.array([1.0])}
-    model = types.SimpleNamespace(parameters=lambda: dict(params), load_parameters=params.update)
+    model = types.SimpleNamespace(
+        backend=backend.BACKEND, parameters=lambda: dict(params), load_parameters=params.update
+    )
     trainer = backend.ReferenceTrainer(model, lr=0.1, max_norm=1.0)
     clipped = trainer._clipped({"p": np.array([3.0])})
     assert clipped["p"][0] == pytest.approx(1)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
+from shared import encoder_decoder
 
 import d2l_ext
 from d2l_ext.data import Vocab
@@ -38,9 +39,7 @@ def make_model(backend, kind="bahdanau", dtype="float32", seed=0):
     encoder, decoder, sizes = KINDS[kind]
     if not hasattr(backend.api, decoder):
         pytest.skip(f"{backend.name} has no {decoder}")
-    module = backend.api.EncoderDecoder(
-        getattr(backend.api, encoder)(6, *sizes), getattr(backend.api, decoder)(7, *sizes)
-    )
+    module = encoder_decoder(backend.api, encoder, decoder, (6, 7), *sizes)
     return backend.model(module, SRC, TGT, LENS, seed=seed, dtype=dtype)
 
 
@@ -376,13 +375,10 @@ def d2l_models(tmp_path_factory):
 
 def whole(backend, kind, inputs):
     """Make our model of the same classes and sizes."""
-    api = backend.api
-    if kind == "transformer":
-        sizes = (12, 8, 10, 2, 2, 0)
-        parts = api.TransformerEncoder(*sizes), api.TransformerDecoder(*sizes)
-    else:
-        parts = api.Seq2SeqEncoder(12, 8, 8, 2), api.Seq2SeqAttentionDecoder(12, 8, 8, 2)
-    return backend.model(api.EncoderDecoder(*parts), *inputs)
+    encoder, decoder, _ = KINDS[kind]
+    sizes = (8, 10, 2, 2, 0) if kind == "transformer" else (8, 8, 2)
+    module = encoder_decoder(backend.api, encoder, decoder, (12, 12), *sizes)
+    return backend.model(module, *inputs)
 
 
 @pytest.mark.parametrize("kind", ["bahdanau", "transformer"])

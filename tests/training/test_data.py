@@ -173,7 +173,7 @@ def test_utf16_is_refused(tmp_path):
 def test_a_file_with_no_pair_and_no_file(tmp_path):
     path = tmp_path / "pairs.tsv"
     path.write_text("\n \n")
-    with pytest.raises(ValueError, match="at least one sentence pair"):
+    with pytest.raises(ValueError, match="got no sentence pair, must have at least one"):
         load_pairs(path)
     with pytest.raises(FileNotFoundError, match=r"source: got .*nowhere\.txt, which is no file"):
         load_pairs(tmp_path / "nowhere.txt")
@@ -334,7 +334,7 @@ def test_validation_batches_keep_the_order(small):
         ({"num_train": 0}, "num_train: got 0, must be at least 1"),
         ({"num_val": -1}, "num_val: got -1, must be at least 0"),
         ({"batch_size": 0}, "batch_size: got 0, must be at least 1"),
-        ({"num_train": 3}, r"num_train \+ num_val = 4, but are 3"),
+        ({"num_train": 3}, r"pairs: got 3, must be at least num_train \+ num_val = 4"),
     ],
 )
 def test_sizes_are_checked(arguments, message):
@@ -416,7 +416,7 @@ def test_buckets_are_checked():
     arguments = {"src_pad": 0, "tgt_pad": 0, "bos": 1}
     with pytest.raises(ValueError, match=r"buckets: got .*, must reach .* example 1 has 4 tokens"):
         list(bucketed_batches([([5], [5]), ([5], [5] * 4)], 2, 0, 0, [3, 2], **arguments))
-    with pytest.raises(ValueError, match="example 0 has not"):
+    with pytest.raises(ValueError, match="got no token on a side of example 0"):
         list(bucketed_batches([([], [5])], 2, 0, 0, [3], **arguments))
 
 

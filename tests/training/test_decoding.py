@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shared import encoder_decoder
 
 import d2l_ext
 from d2l_ext.data import TranslationData
@@ -17,20 +18,14 @@ KINDS = {
     "lstm": ("LSTMEncoder", "LSTMDecoder"),
     "bahdanau": ("Seq2SeqEncoder", "Seq2SeqAttentionDecoder"),
     "luong": ("BidirectionalEncoder", "LuongDecoder"),
+    "transformer": ("TransformerEncoder", "TransformerDecoder"),
 }
 
 
 def make_model(backend, kind="bahdanau", vocab=7, scale=3.0, dtype="float64", seed=0):
     """A model with weights large enough that its choices differ from step to step."""
-    api = backend.api
-    if kind == "transformer":
-        module = api.EncoderDecoder(
-            api.TransformerEncoder(6, 8, 12, 2, 2, 0.0),
-            api.TransformerDecoder(vocab, 8, 12, 2, 2, 0.0),
-        )
-    else:
-        encoder, decoder = (getattr(api, name) for name in KINDS[kind])
-        module = api.EncoderDecoder(encoder(6, 5, 4, 2), decoder(vocab, 3, 4, 2))
+    sizes = (8, 12, 2, 2, 0.0) if kind == "transformer" else (5, 4, 2)
+    module = encoder_decoder(backend.api, *KINDS[kind], (6, vocab), *sizes)
     src, lens = sources(2)
     model = backend.model(module, src, src % vocab, lens, seed=seed, dtype=dtype)
     model.load_parameters({k: v * scale for k, v in model.parameters().items()})
@@ -62,7 +57,7 @@ def log_probs_of(model, src, lens, tokens, num_steps):
     return [rows[np.arange(len(t)), t] for rows, t in zip(log_probs, tokens, strict=True)]
 
 
-@pytest.mark.parametrize("kind", ["lstm", "bahdanau", "luong", "transformer"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_greedy_takes_the_most_likely_token(any_backend, kind):
     available(any_backend, kind)
     model = make_model(any_backend, kind)
@@ -254,11 +249,8 @@ PAIRS = [
 
 def test_sentences_in_sentences_out(torch_backend):
     data = TranslationData(PAIRS, num_steps=7, num_train=4, num_val=0, batch_size=4, min_freq=1)
-    api = torch_backend.api
-    module = api.EncoderDecoder(
-        api.Seq2SeqEncoder(len(data.src_vocab), 4, 6, 1),
-        api.Seq2SeqAttentionDecoder(len(data.tgt_vocab), 4, 6, 1),
-    )
+    vocab_sizes = len(data.src_vocab), len(data.tgt_vocab)
+    module = encoder_decoder(torch_backend.api, *KINDS["bahdanau"], vocab_sizes, 4, 6, 1)
     model = torch_backend.model(
         module, *(a[:1] for a in (data.src, data.tgt_in, data.src_valid_len))
     )

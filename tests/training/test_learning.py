@@ -10,6 +10,7 @@ import functools
 
 import numpy as np
 import pytest
+from shared import encoder_decoder
 
 import d2l_ext
 from d2l_ext.agreement.cases.plans import DRAWS, moved
@@ -57,10 +58,8 @@ def trained(backend_name, name, dtype, draw=None, epochs=EPOCHS):
     """
     be, data = d2l_ext.backend(backend_name), corpus()
     encoder, decoder, sizes = MODELS[name]
-    module = be.api.EncoderDecoder(
-        getattr(be.api, encoder)(len(data.src_vocab), **sizes),
-        getattr(be.api, decoder)(len(data.tgt_vocab), **sizes),
-    )
+    vocab_sizes = len(data.src_vocab), len(data.tgt_vocab)
+    module = encoder_decoder(be.api, encoder, decoder, vocab_sizes, **sizes)
     *inputs, labels = data.arrays
     model = be.model(module, *(x[:2] for x in inputs), seed=0, dtype=dtype)
     if draw is not None:

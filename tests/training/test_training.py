@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from shared import encoder_decoder
 
 from d2l_ext.data import TranslationData
 from d2l_ext.training.loop import fit
@@ -28,11 +29,9 @@ def data():
 
 
 def make_trainer(backend, data, lr=0.01, dropout=0.1, dtype="float64", max_norm=1):
-    api = backend.api
-    module = api.EncoderDecoder(
-        api.Seq2SeqEncoder(len(data.src_vocab), 4, 5, 1, dropout),
-        api.Seq2SeqAttentionDecoder(len(data.tgt_vocab), 4, 5, 1, dropout),
-    )
+    vocab_sizes = len(data.src_vocab), len(data.tgt_vocab)
+    names = "Seq2SeqEncoder", "Seq2SeqAttentionDecoder"
+    module = encoder_decoder(backend.api, *names, vocab_sizes, 4, 5, 1, dropout)
     example = [a[:2] for a in (data.src, data.tgt_in, data.src_valid_len)]
     model = backend.model(module, *example, seed=3, dtype=dtype)
     return backend.trainer(model, lr, max_norm, pad=data.pad)

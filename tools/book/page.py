@@ -2,11 +2,12 @@
 
 import base64
 import shutil
+import subprocess
+import sys
 from itertools import groupby
 from pathlib import Path
 
-from sphinx.cmd.build import build_main
-
+from tools.book import reference
 from tools.book.chapter import CHAPTERS, ROOT
 from tools.book.crosscheck import results
 
@@ -25,19 +26,34 @@ def build(chapters, notebooks):
     source = BUILD / "source"
     shutil.rmtree(BUILD, ignore_errors=True)
     source.mkdir(parents=True)
-    shutil.copy(Path(__file__).with_name("sphinx_conf.py"), source / "conf.py")
-    shutil.copytree(STATIC, source / "_static")
     index = (CHAPTERS / "index.md").read_text(encoding="utf-8")
-    names = "\n".join(chapter.name for chapter in chapters)
+    names = "\n".join([*(chapter.name for chapter in chapters), "reference/index"])
     (source / "index.md").write_text(
         f"{index}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n", encoding="utf-8"
     )
     for chapter in chapters:
         text = _Page(chapter, notebooks[chapter.name], source).text()
         (source / f"{chapter.name}.md").write_text(text, encoding="utf-8")
-    if build_main(["-q", "-W", "--keep-going", "-b", "html", str(source), str(BUILD / "html")]):
-        raise SystemExit("sphinx failed")
+    write_reference(source)
+    run_sphinx(source, BUILD / "html")
     return BUILD / "html" / "index.html"
+
+
+def write_reference(source):
+    """Write the pages of the reference into a folder of the source."""
+    folder = source / "reference"
+    folder.mkdir()
+    for name, text in reference.pages().items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+def run_sphinx(source, target):
+    """Make a web site of a folder of MyST Markdown."""
+    shutil.copy(Path(__file__).with_name("sphinx_conf.py"), source / "conf.py")
+    shutil.copytree(STATIC, source / "_static")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
+    if subprocess.run([*command, source, target], cwd=ROOT).returncode:
+        raise SystemExit("sphinx failed")
 
 
 class _Page:

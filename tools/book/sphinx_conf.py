@@ -2,7 +2,15 @@
 
 project = html_title = "Attention in four frameworks"
 author = "the d2l_ext authors"
-extensions = ["myst_parser", "tools.book.mathml"]
+extensions = [
+    *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"),
+    *("tools.book.docstrings", "tools.book.mathml"),
+]
+add_module_names = False
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+default_role = "py:obj"  # what docstrings have between single backquotes
+napoleon_use_ivar = True
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 # Notebooks start with the chapter's title too, but a page's own install cell is left out.

@@ -1,1 +1,1 @@
-"""What is compared: cases, the catalogue of them, and plans of training."""
+"""What is compared: cases, the catalogue of them, the jobs drawn from them, plans of training."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from d2l_ext import randomness, reference
-from d2l_ext.agreement.running.job import Job, bound, described
+from d2l_ext.agreement.cases.job import Job, bound, described
 from d2l_ext.config import build
 from d2l_ext.nested import Nested, nest
 from d2l_ext.reference.backend import BACKEND, ReferenceModel

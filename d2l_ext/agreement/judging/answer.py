@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from d2l_ext.agreement.cases.job import Job
 from d2l_ext.agreement.judging.error import ZERO, Answer
-from d2l_ext.agreement.running.job import Job
 from d2l_ext.agreement.running.perform import CHECKS, perform
 from d2l_ext.reference.backend import BACKEND
 

@@ -32,9 +32,9 @@ from rich.progress import track
 
 from d2l_ext.agreement.cases.case import Case
 from d2l_ext.agreement.cases.catalogue import catalogue
+from d2l_ext.agreement.cases.job import Job, flat
 from d2l_ext.agreement.judging.answer import exact_answer
 from d2l_ext.agreement.judging.error import Answer, errors
-from d2l_ext.agreement.running.job import Job, flat
 from d2l_ext.agreement.running.perform import perform
 from d2l_ext.files import replacing
 from d2l_ext.interface import EPSILON

@@ -185,7 +185,7 @@ def compare_tokens(runs: Runs, dtype: str, how: str = "greedy") -> dict[str, Tok
 
         def margin(i, first=first):
             margins = first.margins[i]
-            step = _first_difference(first.tokens[i], most[i])
+            step = first_difference(first.tokens[i], most[i])
             return margins[step] if how == "greedy" else margins.min()
 
         ties = [i for i in different if margin(i) <= allowed]
@@ -193,7 +193,7 @@ def compare_tokens(runs: Runs, dtype: str, how: str = "greedy") -> dict[str, Tok
     return found
 
 
-def _first_difference(one: Sequence[int], other: Sequence[int]) -> int:
+def first_difference(one: Sequence[int], other: Sequence[int]) -> int:
     """Return the step at which two token sequences, each followed by `<eos>`, part."""
     pairs = zip([*one, None], [*other, None], strict=False)
     return next(step for step, (a, b) in enumerate(pairs) if a != b)
@@ -201,13 +201,23 @@ def _first_difference(one: Sequence[int], other: Sequence[int]) -> int:
 
 def _margin_change(first: Translations, run: Translations) -> float:
     """Return the largest change of a margin, up to where the translations part."""
-    largest = 0.0
-    for a, b, p, q in zip(first.tokens, run.tokens, first.margins, run.margins, strict=True):
-        same = min(len(p), len(q)) if a == b else _first_difference(a, b)
-        p, q = p[:same], q[:same]
-        finite = np.isfinite(p) & np.isfinite(q)  # infinite where there was no other choice
-        largest = max(largest, np.abs(p[finite] - q[finite]).max(initial=0))
-    return largest
+    sentences = zip(first.tokens, run.tokens, first.margins, run.margins, strict=True)
+    return max((margin_change(*sentence) for sentence in sentences), default=0.0)
+
+
+def margin_change(a: Sequence[int], b: Sequence[int], p: np.ndarray, q: np.ndarray) -> float:
+    """Return the largest change of a margin, up to where two translations part.
+
+    Args:
+        a, b: their tokens.
+        p, q: their margins (steps,), infinite where there was no other choice.
+    """
+    same = min(len(p), len(q))
+    if a != b:
+        same = min(same, first_difference(a, b))
+    p, q = p[:same], q[:same]
+    finite = np.isfinite(p) & np.isfinite(q)
+    return float(np.abs(p[finite] - q[finite]).max(initial=0))
 
 
 def compare_runs(runs: Runs, dtype: str) -> Found:

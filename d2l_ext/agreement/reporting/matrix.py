@@ -42,7 +42,7 @@ class Entry:
         if isinstance(verdict, Drift):
             self.beyond += int((~verdict.compared).sum())
             self.compared += int(verdict.compared.sum())
-            if verdict.ratio is not None:
+            if verdict.worst is not None:
                 self._larger(verdict.ratio, f"{where}: {verdict.names[verdict.worst]}")
             return
         self.compared += 1

@@ -1,1 +1,1 @@
-"""Jobs, and the workers that do them: each backend in a process of its own."""
+"""Workers, each with a backend in a process of its own, and what they do."""

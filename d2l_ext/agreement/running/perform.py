@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from d2l_ext.agreement.running.job import Job, bound, described, flat
+from d2l_ext.agreement.cases.job import Job, bound, described, flat
 from d2l_ext.config import build
 from d2l_ext.interface import Arrays, Backend, Model
 from d2l_ext.nested import nest

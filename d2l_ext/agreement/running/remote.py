@@ -1,13 +1,16 @@
 """Workers seen from the parent: each request has a time limit, and every end is survived."""
 
+import contextlib
 import os
-import selectors
 import signal
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
 from d2l_ext.agreement.running import wire
 from d2l_ext.environment import ENVIRONMENT
@@ -36,30 +39,40 @@ class Worker:
         environment: variables that are set.
     """
 
-    def __init__(self, name, python=None, limit=300, environment=ENVIRONMENT):
+    def __init__(
+        self,
+        name: str,
+        python: str | None = None,
+        limit: float = 300,
+        environment: Mapping[str, str] = ENVIRONMENT,
+    ):
         self.name, self.limit = name, limit
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
-        requests, self._requests = os.pipe()
-        self._answers, answers = os.pipe()
+        self._thread = ThreadPoolExecutor(
+            1
+        )  # waits at the pipes, so that the waiting can be limited
+        requests, self._requests = Pipe(duplex=False)
+        self._answers, answers = Pipe(duplex=False)
         package = str(Path(__file__).resolve().parents[3])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         command = [python or sys.executable, "-m", f"{__package__}.worker", name]
+        pipes = requests.fileno(), answers.fileno()
         try:
             self._process = subprocess.Popen(
-                [*command, str(requests), str(answers)],
-                pass_fds=(requests, answers),
+                [*command, *map(str, pipes)],
+                pass_fds=pipes,
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
                 env=os.environ | environment | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,  # what it starts ends with it
             )
         except OSError as error:
             self._close()
             raise WorkerError(f"the interpreter {python} does not start: {error}") from error
         finally:
-            os.close(requests)
-            os.close(answers)
-        os.set_blocking(self._requests, False)
+            requests.close()
+            answers.close()
 
     def __enter__(self):
         return self
@@ -68,7 +81,7 @@ class Worker:
         self.stop()
         self._close()
 
-    def ask(self, what, *arguments, limit=None):
+    def ask(self, what: str, *arguments: Any, limit: float | None = None) -> Any:
         """Ask for one thing and return the answer.
 
         Args:
@@ -79,57 +92,36 @@ class Worker:
         Raises:
             WorkerError: it failed, crashed, was too slow or answered garbage.
         """
-        deadline = time.monotonic() + (limit or self.limit)
+        seconds = limit or self.limit
         try:
-            self._write(wire.encode({"do": what, "with": arguments}), deadline)
-            header = self._read(wire.HEADER.size, deadline)
-            answer = wire.decode(header + self._read(wire.size(header), deadline))
+            answer = self._thread.submit(self._exchange, what, arguments).result(seconds)
+        except TimeoutError:  # it never reads, never answers or stops amid an answer
+            self.stop()
+            raise WorkerError(f"gave no answer in {seconds:g} s", self._printed()) from None
         except wire.GarbageError as error:
             self.stop()
             raise WorkerError(f"answered garbage: {error}", self._printed()) from error
-        except TimeoutError:
-            self.stop()
-            seconds = limit or self.limit
-            raise WorkerError(f"gave no answer in {seconds:g} s", self._printed()) from None
-        except (EOFError, BrokenPipeError):
+        except (EOFError, OSError):
             raise WorkerError(self._end(), self._printed()) from None
         if "error" in answer:
             raise WorkerError(answer["error"], answer["traceback"], dead=False)
         return answer["value"]
 
     def stop(self):
-        """End the process; a second call does nothing."""
-        self._process.kill()
+        """End the process and what it started; a second call does nothing."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
+    def _exchange(self, what, arguments):
+        wire.send(self._requests, {"do": what, "with": arguments})
+        return wire.receive(self._answers)
+
     def _close(self):
-        os.close(self._requests)
-        os.close(self._answers)
+        self._thread.shutdown()
+        self._requests.close()
+        self._answers.close()
         self._log.close()
-
-    def _write(self, message, deadline):
-        view = memoryview(message)
-        while view:
-            self._wait(self._requests, selectors.EVENT_WRITE, deadline)
-            view = view[os.write(self._requests, view) :]
-
-    def _read(self, count, deadline):
-        parts = []
-        while count:
-            self._wait(self._answers, selectors.EVENT_READ, deadline)
-            part = os.read(self._answers, min(count, 1 << 20))
-            if not part:
-                raise EOFError
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
-
-    @staticmethod
-    def _wait(descriptor, event, deadline):
-        with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, event)
-            if not selector.select(max(deadline - time.monotonic(), 0)):
-                raise TimeoutError
 
     def _end(self):
         """Say how the process ended."""

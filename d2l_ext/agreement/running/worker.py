@@ -5,17 +5,19 @@ with two file descriptors. What a framework prints goes elsewhere and can't spoi
 of the requests is the end of the process.
 """
 
+import contextlib
 import importlib
-import os
 import platform
 import sys
 import traceback
+from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 
-from d2l_ext.agreement.reporting.differences import measured
+from d2l_ext.agreement.cases.job import Job
 from d2l_ext.agreement.running import wire
-from d2l_ext.agreement.running.job import Job
+from d2l_ext.agreement.running.differences import measured
 from d2l_ext.agreement.running.perform import perform
 from d2l_ext.config import build
 from d2l_ext.interface import backend
@@ -29,7 +31,8 @@ class Service:
 
     def __init__(self, name):
         self.backend = backend(name)
-        self.model = self.trainer = None
+        self.model: Any = None
+        self.trainer: Any = None
         self.jobs = 0
 
     def versions(self):
@@ -83,20 +86,24 @@ class Service:
 
 def main(name, requests, answers):
     """Answer requests until there are no more."""
-    service = None
-    with os.fdopen(requests, "rb") as source, os.fdopen(answers, "wb") as sink:
-        while header := source.read(wire.HEADER.size):
-            request = wire.decode(header + source.read(wire.size(header)))
-            try:
-                service = service or Service(name)
-                answer = {"value": getattr(service, request["do"])(*request["with"])}
-            except Exception as error:  # of any kind: it is the parent that judges it
-                answer = {
-                    "error": f"{type(error).__name__}: {error}",
-                    "traceback": traceback.format_exc(),
-                }
-            sink.write(wire.encode(answer))
-            sink.flush()
+    service, sink = None, Connection(answers, readable=False)
+    for request in _received(Connection(requests, writable=False)):
+        try:
+            service = service or Service(name)
+            answer = {"value": getattr(service, request["do"])(*request["with"])}
+        except Exception as error:  # of any kind: it is the parent that judges it
+            answer = {
+                "error": f"{type(error).__name__}: {error}",
+                "traceback": traceback.format_exc(),
+            }
+        wire.send(sink, answer)
+
+
+def _received(connection):
+    """Yield messages until the other side is gone."""
+    with contextlib.suppress(EOFError):
+        while True:
+            yield wire.receive(connection)
 
 
 if __name__ == "__main__":

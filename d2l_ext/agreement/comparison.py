@@ -1,4 +1,8 @@
-"""The whole comparison: every backend in a worker, its cases, then its training runs."""
+"""The whole comparison: every backend in a worker, its cases, then its training runs.
+
+The way of a case leads through the rooms in their order: it is drawn and solved (`cases`), done by
+a worker (`running`), judged (`judging`); `reporting` has the verdicts after that.
+"""
 
 import dataclasses
 import functools
@@ -9,7 +13,8 @@ from typing import Any
 
 from d2l_ext.agreement.cases.case import Case
 from d2l_ext.agreement.cases.plans import Plan, Run
-from d2l_ext.agreement.judging.verdict import Question, Verdict
+from d2l_ext.agreement.judging.solved import SolvedCase
+from d2l_ext.agreement.judging.verdict import Verdict, judge
 from d2l_ext.agreement.running.remote import Worker, WorkerError
 from d2l_ext.agreement.running.training import train
 from d2l_ext.environment import ENVIRONMENT, QUICK
@@ -25,7 +30,7 @@ class Outcome:
     Attributes:
         backend: its name.
         versions: of framework, Python and NumPy.
-        differences: what `differences.measured` found in it.
+        differences: what `running.differences.measured` found in it.
         verdicts: of all cases, a list of `Verdict`.
         runs: ``{(name of a plan, dtype): list of plans.Run}``.
         problems: what went wrong otherwise: (what was being done, why, details).
@@ -70,7 +75,7 @@ class Comparison:
         steps = sum(self._steps(plan) for plan in plans.values())
         self._total = len(dtypes) * (len(cases) + steps)
         self._lock = threading.Lock()
-        self._question = functools.cache(lambda number: Question(cases[number], seed))
+        self._solved = functools.cache(lambda number: SolvedCase(cases[number], seed))
 
     def run(self) -> dict[str, Outcome]:
         """Return ``{backend: Outcome}``."""
@@ -79,10 +84,10 @@ class Comparison:
             outcomes = dict(zip(order, pool.map(self._one, order), strict=True))
         return {name: outcomes[name] for name in self.backends}
 
-    def question(self, number: int) -> Question:
-        """Return a case with its exact answer; the backends share it."""
+    def solved(self, number: int) -> SolvedCase:
+        """Return a `SolvedCase`; the backends share it."""
         with self._lock:
-            return self._question(number)
+            return self._solved(number)
 
     def _one(self, backend: str) -> Outcome:
         outcome = Outcome(backend)
@@ -110,9 +115,9 @@ class Comparison:
         outcome.differences = worker.ask("differences")
         done = 0
         for dtype in self.dtypes:
-            for number, case in enumerate(self.cases):
+            for number in range(len(self.cases)):
                 self.progress(outcome.backend, f"cases, {dtype}", done, self._total)
-                self._case(worker, outcome, number, case, dtype)
+                outcome.verdicts += self._verdicts(worker, outcome, self.solved(number), dtype)
                 done += 1
 
     def _ask_training(self, worker: Worker, outcome: Outcome) -> None:
@@ -122,19 +127,17 @@ class Comparison:
                 self._train(worker, outcome, name, dtype, done)
                 done += self._steps(plan)
 
-    def _case(self, worker: Worker, outcome: Outcome, number: int, case: Case, dtype: str) -> None:
-        question = self.question(number)
-        job = vars(question.job)
+    def _verdicts(
+        self, worker: Worker, outcome: Outcome, solved: SolvedCase, dtype: str
+    ) -> list[Verdict]:
         try:
-            results = worker.ask("perform", job, dtype)
+            results = worker.ask("perform", vars(solved.job), dtype)
         except WorkerError as error:
-            outcome.problems.append(
-                (f"{case.name}[{self.seed}] {dtype}", str(error), error.details)
-            )
+            outcome.problems.append((f"{solved.job.name} {dtype}", str(error), error.details))
             if error.dead:
                 raise
-            return
-        outcome.verdicts += question.verdicts(outcome.backend, dtype, results)
+            return []
+        return judge(solved, outcome.backend, dtype, results)
 
     def _train(self, worker: Worker, outcome: Outcome, name: str, dtype: str, done: int) -> None:
         plan, doing = self.plans[name], f"training {name}, {dtype}"
