@@ -235,12 +235,12 @@ class TransformerDecoderBlock(Module):
         return X, [enc_outputs, enc_valid_lens, caches, projected, position]
 
 
-def steps_in(cache: tuple | Array | None) -> Int[Array, ""]:
+def steps_in(cache: tuple | None) -> Int[Array, ""]:
     """Return how many steps a block's cached keys have, an array (); none at first."""
     return np.array(0 if cache is None else cache[0].shape[1], np.int64)
 
 
-def append(cache: tuple | Array | None, pair: tuple) -> tuple | Array:
+def append(cache: tuple | None, pair: tuple) -> tuple:
     """Append keys and values to a cache: none, or a pair that grows."""
     if cache is None:
         return pair
