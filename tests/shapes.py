@@ -16,7 +16,8 @@ from jaxtyping import install_import_hook
 import d2l_ext
 
 FOLDER = Path(d2l_ext.__file__).parent
-WITHOUT_SHAPES = {"__init__", "backend", "hooks", "defaults"}  # behind the common interface
+# What is behind the common interface; what MXNet needs to start.
+WITHOUT_SHAPES = {"__init__", "backend", "hooks", "defaults", "numpy2"}
 INTEGERS_ARE_FLOATS = BeartypeConf(is_pep484_tower=True)  # dropout=0
 
 annotated, called = set(), set()
