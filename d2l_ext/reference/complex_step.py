@@ -5,14 +5,17 @@ f(x + ih).imag / h with h = 1e-30 is the derivative of f to rounding, since no d
 part only.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
-from d2l_ext.nested import nest
+from d2l_ext.nested import Nested, nest
+from d2l_ext.reference.layers import Array, Float
 
 STEP = 1e-30  # no difference is taken, so the step only has to be small
 
 
-def gradient(function, values):
+def gradient(function: Callable[[Nested], Float[Array, ""]], values: Nested) -> Nested:
     """Differentiate a scalar function of nested arrays, by one run per entry.
 
     Args and Returns:

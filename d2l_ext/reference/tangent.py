@@ -9,12 +9,15 @@ precision, long double included; `tests/harness/test_tangent.py` holds it agains
     value' of f(x) = f_x x'        value' of f(x, y) = f_x x' + f_y y'
 """
 
+from collections.abc import Callable
+from typing import Any, SupportsIndex
+
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from scipy import special
 
-from d2l_ext.nested import leaves, nest
-from d2l_ext.reference.layers import erf
+from d2l_ext.nested import Nested, leaves, nest
+from d2l_ext.reference.layers import Array, Float, erf
 
 DIRECTIONS = 512  # at once: few enough for memory and cache, many enough for NumPy
 
@@ -42,12 +45,17 @@ class Tangent(NDArrayOperatorsMixin):
 
     Args:
         value: an array of any shape.
-        tangent: (directions, *shape), the derivatives in some consecutive directions; in all
+        tangent: the derivatives in some consecutive directions; in all
             others they are zero.
         first: the number of the first of these directions.
     """
 
-    def __init__(self, value, tangent, first=0):
+    def __init__(
+        self,
+        value: Float[Array, "*shape"],
+        tangent: Float[Array, " directions *shape"],
+        first: SupportsIndex = 0,
+    ):
         self.value, self.tangent, self.first = value, tangent, first
 
     shape = property(lambda self: self.value.shape)
@@ -87,11 +95,11 @@ class Tangent(NDArrayOperatorsMixin):
             return NotImplemented
         return FUNCTIONS[function](*args, **options)
 
-    def sum(self, axis=None, keepdims=False):
+    def sum(self, axis: int | tuple | None = None, keepdims: bool = False) -> "Tangent":
         """As `np.sum`."""
         return self._reduced(np.sum, axis, keepdims)
 
-    def mean(self, axis=None, keepdims=False):
+    def mean(self, axis: int | tuple | None = None, keepdims: bool = False) -> "Tangent":
         """As `np.mean`."""
         return self._reduced(np.mean, axis, keepdims)
 
@@ -101,12 +109,12 @@ class Tangent(NDArrayOperatorsMixin):
         assert np.max(axis, initial=-1) < 0, "axes are counted from the last"
         return self._with(*(function(x, axis=axis, keepdims=keepdims) for x in self._both()))
 
-    def reshape(self, *shape):
+    def reshape(self, *shape: int | tuple) -> "Tangent":
         """As `np.reshape`."""
         value = self.value.reshape(*shape)
         return self._with(value, self.tangent.reshape(len(self.tangent), *value.shape))
 
-    def transpose(self, *axes):
+    def transpose(self, *axes: SupportsIndex) -> "Tangent":
         """As `np.transpose`."""
         axes = axes or tuple(reversed(range(self.ndim)))
         tangent = self.tangent.transpose(0, *(axis + 1 for axis in axes))
@@ -118,12 +126,12 @@ class Tangent(NDArrayOperatorsMixin):
     def _both(self):
         return self.value, self.tangent
 
-    def aligned(self, ndim):
+    def aligned(self, ndim: int) -> Float[Array, "directions ..."]:
         """Return the derivatives with as many axes as a result of ``ndim`` axes needs."""
         return self.tangent.reshape(len(self.tangent), *(1,) * (ndim - self.ndim), *self.shape)
 
 
-def gradient(function, values):
+def gradient(function: Callable[[Nested], Float[Array, ""]], values: Nested) -> Nested:
     """Differentiate a scalar function of nested arrays.
 
     Args:
@@ -165,7 +173,7 @@ def _variables(values, starts, low, high):
     return nest(variable, values)
 
 
-def value_of(x):
+def value_of(x: Any) -> Any:
     """Return the value of a `Tangent`; anything else is its own."""
     return x.value if isinstance(x, Tangent) else x
 

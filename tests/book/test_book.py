@@ -150,6 +150,32 @@ def test_a_long_class_continues_as_its_own_subclass():
         quote.definition("torch", "scoring", "Nothing")
 
 
+A, B, C = (letter * 37 for letter in "abc")
+SOURCE = f"""
+def short(self, X: Float[Array, "batch n"], *rest: int, eps: float = 1e-5, **more) -> None:
+    pass
+
+def one_line_of_arguments({A}: int, {B}: str = "relu") -> None:
+    pass
+
+def a_line_each({A}: int, {B}, {C}: int) -> None:
+    pass
+"""
+PLAIN = [
+    "def short(self, X, *rest, eps=1e-5, **more):",
+    f'def one_line_of_arguments(\n    {A}, {B}="relu"\n):',
+    f"def a_line_each(\n    {A},\n    {B},\n    {C},\n):",
+]
+
+
+def test_quotations_leave_annotations_out(monkeypatch):
+    tree = ast.parse(SOURCE)
+    monkeypatch.setattr(quote, "_parsed", lambda place: (tree, SOURCE.splitlines()))
+    for node, plain in zip(tree.body, PLAIN, strict=True):
+        (cell,) = quote.definition("torch", "scoring", node.name)
+        assert cell == f"# d2l_ext/torch/scoring.py\n{plain}\n    pass"
+
+
 @pytest.fixture(scope="module")
 def kernels():
     """``{framework: run}``: a process each, so that each framework is loaded once."""

@@ -1,8 +1,9 @@
 """Quoting: the source of a definition, as it stands in a framework's column.
 
 Files are read, not imported, so that notebooks are made and checked without any framework.
-Docstrings are cut to their first sentence: the text around the quotation says the rest. A class
-that is too long for one cell continues in the next one as its own subclass, ``class A(A):``.
+Docstrings are cut to their first sentence: the text around the quotation says the rest. Annotations
+are left out: a cell is to show the computation, and its signatures fit a line. A class that is too
+long for one cell continues in the next one as its own subclass, ``class A(A):``.
 """
 
 import ast
@@ -11,7 +12,7 @@ import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-MAX_LINES = 25
+MAX_LINES, WIDTH = 25, 100
 
 
 def definition(backend, row, name):
@@ -139,15 +140,19 @@ def _bindings(tree):
 
 def _from(module, names):
     line = f"from {module} import {', '.join(names)}"
-    if len(line) <= 100:
+    if len(line) <= WIDTH:
         return line
     return f"from {module} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
 
 
 def _summarised(node, lines):
-    """Return a definition's source with each docstring cut to its first sentence."""
-    lines = dict(enumerate(lines, start=1))
+    """Return a definition's source without annotations, docstrings cut to their first sentence."""
+    source, lines = "\n".join(lines), dict(enumerate(lines, start=1))
     for inner in ast.walk(node):
+        if isinstance(inner, ast.FunctionDef) and _is_annotated(inner):
+            for number in range(inner.lineno, inner.body[0].lineno):
+                del lines[number]
+            lines[inner.lineno] = _signature(inner, source)
         if not isinstance(inner, ast.ClassDef | ast.FunctionDef) or not ast.get_docstring(inner):
             continue
         doc = inner.body[0]
@@ -158,7 +163,7 @@ def _summarised(node, lines):
         text = f'{prefix}"""{summary}"""'
         lines[doc.lineno] = textwrap.fill(
             text,
-            100,
+            WIDTH,
             initial_indent=" " * doc.col_offset,
             subsequent_indent=" " * doc.col_offset,
             break_long_words=False,
@@ -166,6 +171,33 @@ def _summarised(node, lines):
     start = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
     kept = [text for number, text in sorted(lines.items()) if start <= number <= node.end_lineno]
     return "\n".join(kept)
+
+
+def _is_annotated(node):
+    notes = [arg.annotation for arg in ast.walk(node.args) if isinstance(arg, ast.arg)]
+    return any((*notes, node.returns))
+
+
+def _signature(node, source):
+    """Return a function's ``def`` without annotations, laid out as ruff does."""
+    arguments, given = node.args, ast.get_source_segment
+    defaults = [None] * (len(arguments.args) - len(arguments.defaults)) + arguments.defaults
+    pairs = [
+        *zip(arguments.args, defaults, strict=True),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+    ]
+    parts = [arg.arg + (f"={given(source, default)}" if default else "") for arg, default in pairs]
+    star = f"*{arguments.vararg.arg}" if arguments.vararg else "*" if arguments.kwonlyargs else ""
+    parts[len(arguments.args) : len(arguments.args)] = [star] if star else []
+    parts += [f"**{arguments.kwarg.arg}"] if arguments.kwarg else []
+    indent = " " * node.col_offset
+    start, listed = f"{indent}def {node.name}(", ", ".join(parts)
+    if len(f"{start}{listed}):") <= WIDTH:
+        return f"{start}{listed}):"
+    inner = f"\n{indent}    "
+    if len(inner) - 1 + len(listed) > WIDTH:
+        listed = f",{inner}".join(parts) + ","
+    return f"{start}{inner}{listed}\n{indent}):"
 
 
 def _parts(source, name):
