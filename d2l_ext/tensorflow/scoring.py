@@ -191,7 +191,9 @@ class BilinearAttention(Attention):
         super().__init__(dropout)
         self.W = None
 
-    def build(self, queries_shape: tf.TensorShape, keys_shape: tf.TensorShape) -> None:
+    def build(
+        self, queries_shape: tuple | tf.TensorShape, keys_shape: tuple | tf.TensorShape
+    ) -> None:
         """Create W when the sizes are known."""
         self.W = self.add_weight((queries_shape[-1], keys_shape[-1]), "glorot_uniform", name="W")
 

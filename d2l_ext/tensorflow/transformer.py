@@ -272,10 +272,11 @@ def append(cache: tuple | None, pair: tuple) -> tuple:
 
 def up_to_itself(
     X: Float[Array, "batch num_steps num_hiddens"], keys: Float[Array, "batch_heads num_keys size"]
-) -> Bool[Array, "..."]:  # in a graph, TensorFlow does not see that it is (num_steps, num_keys)
+) -> Bool[Array, "num_steps num_keys"]:
     """Mask by which X's steps, the keys' last ones, see no later key."""
-    steps = tf.range(tf.shape(keys)[1])
-    return steps[-tf.shape(X)[1] :, None] >= steps
+    num_steps, num_keys = keras.ops.shape(X)[1], tf.shape(keys)[1]
+    steps = num_keys - num_steps + tf.range(num_steps)
+    return steps[:, None] >= tf.range(num_keys)
 
 
 class TransformerDecoder(AttentionDecoder):
