@@ -4,8 +4,9 @@ import functools
 
 from flax import nnx
 from jax import numpy as jnp
+from jaxtyping import Float, Int, Shaped
 
-from d2l_ext.jax.layers import Embedding, Linear, times
+from d2l_ext.jax.layers import Array, Embedding, Linear, times
 from d2l_ext.jax.masking import check_masks, combine_masks
 from d2l_ext.jax.recurrent import GRUStack, LSTMStack, loop, stack_states, unstack_states
 from d2l_ext.jax.scoring import AdditiveAttention, pool, scoring
@@ -26,27 +27,28 @@ class AttentionDecoder(Decoder):
         self._attention_weights = nnx.data(None)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> Float[Array, "num_steps batch 1 num_keys"] | None:
         """Weights of the last call, (num_steps, batch, 1, num_keys)."""
         return self._attention_weights
 
-    def batch_size(self, state):
+    def batch_size(self, state: list) -> int:
         """Return the number of sentences of a state."""
         return state[0].shape[0]
 
-    def init_state(self, enc_outputs, enc_valid_lens=None):
+    def init_state(
+        self, enc_outputs: tuple, enc_valid_lens: Shaped[Array, " batch"] | None = None
+    ) -> list:
         """Return [outputs (batch, num_keys, num_hiddens), hidden state, lengths, keys, mask].
 
         Args:
             enc_outputs: what the encoder returned: outputs, time first, and state.
-            enc_valid_lens: (batch,) or None.
         """
         outputs, hidden_state = enc_outputs
         outputs = outputs.swapaxes(0, 1)
         check_masks((outputs.shape[0], 1, outputs.shape[1]), enc_valid_lens)
         return self.with_prepared_keys([outputs, hidden_state, enc_valid_lens])
 
-    def with_prepared_keys(self, state):
+    def with_prepared_keys(self, state: list) -> list:
         """Prepare keys and mask if the state has D2L's three entries only."""
         if len(state) > 3:
             return state
@@ -54,7 +56,7 @@ class AttentionDecoder(Decoder):
         mask = combine_masks(enc_outputs.shape[1], enc_valid_lens)
         return [*state, self.attention.prepare_keys(enc_outputs), mask]
 
-    def take_rows(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, enc_valid_lens, keys, mask = state
         hidden_state = nest(lambda H: H[:, rows], hidden_state)
@@ -73,23 +75,31 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
 
     stack = GRUStack
 
-    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+    ):
         super().__init__()
         self.attention = AdditiveAttention(num_hiddens, dropout)
         self.embedding = Embedding(vocab_size, embed_size)
         self.rnn = self.stack(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
         self.dense = Linear(num_hiddens, vocab_size)
 
-    def __call__(self, X, state, training=False):
+    def __call__(
+        self, X: Int[Array, "batch num_steps"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids.
 
         Args:
-            X: (batch, num_steps).
             state: as returned by `init_state` or by the last call, or D2L's three entries.
             training: whether dropout acts.
 
         Returns:
-            Logits (batch, num_steps, vocab_size) and the new state.
+            Logits and the new state.
         """
         self.check(X, state)
         enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.with_prepared_keys(state)
@@ -136,7 +146,13 @@ class LuongDecoder(AttentionDecoder):
     """
 
     def __init__(
-        self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0, attention="bilinear"
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+        attention: str = "bilinear",
     ):
         super().__init__()
         self.attention = scoring(attention, num_hiddens, dropout)
@@ -145,7 +161,9 @@ class LuongDecoder(AttentionDecoder):
         self.W_c = Linear(2 * num_hiddens, num_hiddens, bias=False)
         self.dense = Linear(num_hiddens, vocab_size)
 
-    def __call__(self, X, state, training=False):
+    def __call__(
+        self, X: Int[Array, "batch num_steps"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids; as `Seq2SeqAttentionDecoder`."""
         self.check(X, state)
         enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.with_prepared_keys(state)

@@ -6,19 +6,26 @@ draw their weights with JAX, which compiles a function for each shape. Here NumP
 
 import contextlib
 import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 from flax import errors, nnx
 from jax import numpy as jnp
+from jaxtyping import Float, Int, Shaped
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
 
+Array: TypeAlias = jax.Array
+# Of any dtype: lengths may be integral floats.
+Lengths: TypeAlias = Shaped[Array, " batch"] | Shaped[Array, "batch num_queries"]
+
 GENERATOR = np.random.default_rng(0)  # of the weights of modules that are used on their own
 
 
-def spec(x):
+def spec(x: Array | None) -> checks.Spec | None:
     """Describe an array to `checks`; None stays None."""
     if x is None:
         return None
@@ -31,18 +38,18 @@ class Module(Configured, nnx.Module):
     """An NNX module that knows its constructor arguments."""
 
     @property
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """The constructor arguments, by name."""
         return {k: getattr(self, k, None) if v is None else v for k, v in self._config}
 
     @config.setter
-    def config(self, arguments):
+    def config(self, arguments: dict[str, Any]) -> None:
         # Compiled functions are found by what is static in a module, so that it must be hashable;
         # modules among the arguments are attributes anyway.
         pairs = arguments.items()
         self._config = tuple((k, None if isinstance(v, nnx.Module) else v) for k, v in pairs)
 
-    def keep(self, name, value):
+    def keep(self, name: str, value: Any) -> None:
         """Set an attribute that tells of the last call.
 
         In the trace of another function (`jax.jit`, `jax.grad`, the body of a loop) nothing is
@@ -52,18 +59,18 @@ class Module(Configured, nnx.Module):
             setattr(self, name, value)
 
 
-def parameter(values):
+def parameter(values: np.ndarray) -> nnx.Param:
     """Return a parameter of NumPy values."""
     return nnx.Param(jnp.asarray(values, jnp.float32))
 
 
-def matrix(rows, columns):
+def matrix(rows: int, columns: int) -> nnx.Param:
     """Return a new matrix, Xavier-uniform (Glorot and Bengio, 2010)."""
     bound = math.sqrt(6 / (rows + columns))
     return parameter(bound * (2 * GENERATOR.random((rows, columns), np.float32) - 1))
 
 
-def create(module, name, rows, columns):
+def create(module: nnx.Module, name: str, rows: int, columns: int) -> None:
     """Give a module its matrix at its first call, which knows the shape.
 
     The matrix is no part of a trace that may be running, and stays when that ends; therefore it is
@@ -77,11 +84,11 @@ def create(module, name, rows, columns):
 class Linear(nnx.Module):
     """X W + b, with W (num_inputs, num_outputs)."""
 
-    def __init__(self, num_inputs, num_outputs, bias=True):
+    def __init__(self, num_inputs: int, num_outputs: int, bias: bool = True):
         self.kernel = matrix(num_inputs, num_outputs)
         self.bias = parameter(np.zeros(num_outputs)) if bias else None
 
-    def __call__(self, X):
+    def __call__(self, X: Float[Array, "*batch num_inputs"]) -> Float[Array, "*batch num_outputs"]:
         """Map (..., num_inputs) to (..., num_outputs)."""
         Y = X @ self.kernel[...]
         return Y if self.bias is None else Y + self.bias[...]
@@ -90,12 +97,12 @@ class Linear(nnx.Module):
 class LazyLinear(Linear):
     """A `Linear` that learns the number of its inputs from its first call."""
 
-    def __init__(self, num_outputs, bias=True):
+    def __init__(self, num_outputs: int, bias: bool = True):
         self.num_outputs = num_outputs
         self.kernel = nnx.data(None)
         self.bias = parameter(np.zeros(num_outputs)) if bias else None
 
-    def __call__(self, X):
+    def __call__(self, X: Float[Array, "*batch num_inputs"]) -> Float[Array, "*batch num_outputs"]:
         """Map (..., num_inputs) to (..., num_outputs)."""
         create(self, "kernel", X.shape[-1], self.num_outputs)
         return super().__call__(X)
@@ -104,10 +111,10 @@ class LazyLinear(Linear):
 class Embedding(nnx.Module):
     """A vector for each token."""
 
-    def __init__(self, vocab_size, size):
+    def __init__(self, vocab_size: int, size: int):
         self.embedding = parameter(GENERATOR.standard_normal((vocab_size, size), np.float32))
 
-    def __call__(self, X):
+    def __call__(self, X: Int[Array, "*batch"]) -> Float[Array, "*batch size"]:
         """Map ids (...) to (..., size)."""
         return jnp.take(self.embedding[...], X, axis=0)
 
@@ -120,12 +127,12 @@ class LayerNorm(nnx.Module):
     after block, so that compile time grows with the square of a Transformer's depth.
     """
 
-    def __init__(self, size, eps=1e-5):
+    def __init__(self, size: int, eps: float = 1e-5):
         self.eps = eps
         self.scale = parameter(np.ones(size))
         self.bias = parameter(np.zeros(size))
 
-    def __call__(self, X):
+    def __call__(self, X: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
         """Normalise (..., size)."""
         wide = X.astype(jnp.promote_types(X.dtype, jnp.float32))
         centred = wide - wide.mean(axis=-1, keepdims=True)
@@ -145,14 +152,16 @@ class Dropout(Module):
     call (compiled code then keeps the key that it was compiled with).
     """
 
-    def __init__(self, rate):
+    def __init__(self, rate: float):
         checks.rate(rate)
         self.rate = rate
         self.given = nnx.data(None)  # the mask of the next forward pass
         self.key = nnx.data(None)
         self.asked = None  # the shape that the last forward pass wanted
 
-    def mask(self, shape, like, training):
+    def mask(
+        self, shape: tuple, like: Float[Array, "..."], training: bool
+    ) -> Float[Array, "..."] | None:
         """Return the mask of this forward pass, or None where dropout does not act.
 
         Args:
@@ -169,12 +178,12 @@ class Dropout(Module):
         kept = jax.random.bernoulli(key, 1 - self.rate, shape)
         return kept.astype(like.dtype) / (1 - self.rate)
 
-    def __call__(self, X, training=False):
+    def __call__(self, X: Float[Array, "..."], training: bool = False) -> Float[Array, "..."]:
         """Return X times its mask."""
         mask = self.mask(X.shape, X, training)
         return X if mask is None else X * mask
 
 
-def times(mask):
+def times(mask: Float[Array, "..."] | None) -> Callable[[Array], Array] | None:
     """Return the function that multiplies by a mask; None stays None."""
     return None if mask is None else lambda X: X * mask

@@ -2,19 +2,21 @@
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import numpy as np
 from flax import nnx
 from jax import numpy as jnp
+from jaxtyping import Bool, Float, Int, Shaped
 
 from d2l_ext import checks
 from d2l_ext.caches import room
 from d2l_ext.jax.bahdanau import AttentionDecoder
-from d2l_ext.jax.layers import Dropout, Embedding, LayerNorm, LazyLinear, Linear, Module
+from d2l_ext.jax.layers import Array, Dropout, Embedding, LayerNorm, LazyLinear, Linear, Module
 from d2l_ext.jax.masking import check_masks, combine_masks
 from d2l_ext.jax.multihead import MultiHeadAttention
-from d2l_ext.jax.positional import PositionalEncoding
+from d2l_ext.jax.positional import Offset, PositionalEncoding
 from d2l_ext.jax.seq2seq import Encoder
 from d2l_ext.nested import nest
 
@@ -27,13 +29,15 @@ class PositionWiseFFN(Module):
     ``activation`` is "relu" or "gelu", the exact one with the error function.
     """
 
-    def __init__(self, ffn_num_hiddens, ffn_num_outputs, activation="relu"):
+    def __init__(self, ffn_num_hiddens: int, ffn_num_outputs: int, activation: str = "relu"):
         checks.choice("activation", activation, tuple(ACTIVATIONS))
         self.activation = ACTIVATIONS[activation]
         self.dense1 = LazyLinear(ffn_num_hiddens)
         self.dense2 = Linear(ffn_num_hiddens, ffn_num_outputs)
 
-    def __call__(self, X, training=False):
+    def __call__(
+        self, X: Float[Array, "*batch size"], training: bool = False
+    ) -> Float[Array, "*batch ffn_num_outputs"]:
         """Map (..., size) to (..., ffn_num_outputs); nothing depends on ``training``."""
         return self.dense2(self.activation(self.dense1(X)))
 
@@ -41,15 +45,26 @@ class PositionWiseFFN(Module):
 class AddNorm(Module):
     """Residual connection, then layer normalisation: LayerNorm(X + dropout(Y))."""
 
-    def __init__(self, norm_shape, dropout, eps=1e-5):
+    def __init__(self, norm_shape: int, dropout: float, eps: float = 1e-5):
         self.dropout = Dropout(dropout)
         self.ln = LayerNorm(norm_shape, eps)
 
-    def __call__(self, X, Y, training=False):
+    def __call__(
+        self,
+        X: Float[Array, "*batch norm_shape"],
+        Y: Float[Array, "*batch norm_shape"],
+        training: bool = False,
+    ) -> Float[Array, "*batch norm_shape"]:
         """Add (..., norm_shape) and (..., norm_shape), and normalise."""
         return self.ln(self.dropout(Y, training=training) + X)
 
-    def wrap(self, X, sublayer, norm, training):
+    def wrap(
+        self,
+        X: Float[Array, "*batch norm_shape"],
+        sublayer: Callable[[Array], Array],
+        norm: str,
+        training: bool,
+    ) -> Float[Array, "*batch norm_shape"]:
         """Put the connection around a sublayer.
 
         "post" (as in D2L) normalises the sum; "pre" (Xiong et al., 2020) the sublayer's input,
@@ -65,13 +80,13 @@ class TransformerEncoderBlock(Module):
 
     def __init__(
         self,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        dropout,
-        use_bias=False,
-        norm="post",
-        activation="relu",
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        dropout: float,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
     ):
         checks.choice("norm", norm, ("post", "pre"))
         self.norm = norm
@@ -81,15 +96,24 @@ class TransformerEncoderBlock(Module):
         self.addnorm2 = AddNorm(num_hiddens, dropout)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> Float[Array, "batch_heads num_steps num_steps"] | None:
         """Weights of the last call, (batch * num_heads, num_steps, num_steps)."""
         return self.attention.attention_weights
 
-    def check(self, X, valid_lens=None):
+    def check(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
         self.attention.check(X, X, X, valid_lens)
 
-    def __call__(self, X, valid_lens=None, training=False):
+    def __call__(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+        training: bool = False,
+    ) -> Float[Array, "batch num_steps num_hiddens"]:
         """Map (batch, num_steps, num_hiddens) to the same shape; ``valid_lens`` (batch,)."""
         self.check(X, valid_lens)
 
@@ -105,16 +129,16 @@ class TransformerEncoder(Encoder):
 
     def __init__(
         self,
-        vocab_size,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        num_blks,
-        dropout,
-        use_bias=False,
-        norm="post",
-        activation="relu",
-        max_len=1000,
+        vocab_size: int,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_blks: int,
+        dropout: float,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
+        max_len: int = 1000,
     ):
         self.scale = math.sqrt(num_hiddens)
         self.embedding = Embedding(vocab_size, num_hiddens)
@@ -130,11 +154,16 @@ class TransformerEncoder(Encoder):
         self.ln = LayerNorm(num_hiddens) if norm == "pre" else None
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list[Float[Array, "batch_heads num_steps num_steps"] | None]:
         """One (batch * num_heads, num_steps, num_steps) per block."""
         return [blk.attention_weights for blk in self.blks]
 
-    def __call__(self, X, valid_lens=None, training=False):
+    def __call__(
+        self,
+        X: Int[Array, "batch num_steps"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+        training: bool = False,
+    ) -> Float[Array, "batch num_steps num_hiddens"]:
         """Encode ids (batch, num_steps) to (batch, num_steps, num_hiddens)."""
         self.check(X, valid_lens)
         H = self.embedding(X) * self.scale
@@ -152,14 +181,14 @@ class TransformerDecoderBlock(Module):
 
     def __init__(
         self,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        dropout,
-        i,
-        use_bias=False,
-        norm="post",
-        activation="relu",
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        dropout: float,
+        i: int,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
     ):
         checks.choice("norm", norm, ("post", "pre"))
         self.i, self.norm = i, norm
@@ -170,25 +199,29 @@ class TransformerDecoderBlock(Module):
         self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
         self.addnorm3 = AddNorm(num_hiddens, dropout)
 
-    def project(self, enc_outputs, enc_valid_lens):
+    def project(
+        self,
+        enc_outputs: Float[Array, "batch num_keys num_hiddens"],
+        enc_valid_lens: Shaped[Array, " batch"] | None,
+    ) -> tuple[
+        Float[Array, "batch_heads num_keys size"],
+        Float[Array, "batch_heads num_keys size"],
+        Bool[Array, "batch 1 num_keys"] | None,
+    ]:
         """Prepare what does not change while a sentence is decoded.
 
-        Args:
-            enc_outputs: (batch, num_keys, num_hiddens).
-            enc_valid_lens: (batch,) or None.
-
         Returns:
-            Projected keys and values (batch * num_heads, num_keys, num_hiddens / num_heads), and
-            a mask (batch, 1, num_keys) or None.
+            Projected keys and values, and a mask.
         """
         mask = combine_masks(enc_outputs.shape[1], enc_valid_lens)
         return *self.attention2.project(enc_outputs, enc_outputs), mask
 
-    def __call__(self, X, state, training=False):
+    def __call__(
+        self, X: Float[Array, "batch num_steps num_hiddens"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps num_hiddens"], list]:
         """Decode the next steps.
 
         Args:
-            X: (batch, num_steps, num_hiddens).
             state: as in `TransformerDecoder.init_state`, or D2L's three entries.
             training: whether dropout acts.
 
@@ -218,12 +251,12 @@ class TransformerDecoderBlock(Module):
         return X, [enc_outputs, enc_valid_lens, caches, projected, position]
 
 
-def steps_in(cache):
+def steps_in(cache: tuple | Array | None) -> Int[np.ndarray, ""]:
     """Return how many steps a block's cached keys have, an array (); none at first."""
     return np.array(0 if cache is None else cache[0].shape[1], np.int64)
 
 
-def append(cache, pair, position):
+def append(cache: tuple | Array | None, pair: tuple, position: Offset) -> tuple | Array:
     """Append keys and values to a cache: none, a pair that grows, or an array that has room."""
     if cache is None:
         return pair
@@ -232,7 +265,11 @@ def append(cache, pair, position):
     return jax.lax.dynamic_update_slice_in_dim(cache, jnp.stack(pair), position, axis=2)
 
 
-def up_to_itself(X, keys, position):
+def up_to_itself(
+    X: Float[Array, "batch num_steps num_hiddens"],
+    keys: Float[Array, "batch_heads num_keys size"],
+    position: Offset,
+) -> Bool[Array, "num_steps num_keys"]:
     """Mask by which X's steps, from a position on, see no later key."""
     steps = position + jnp.arange(X.shape[1])
     return steps[:, None] >= jnp.arange(keys.shape[1])
@@ -248,16 +285,16 @@ class TransformerDecoder(AttentionDecoder):
 
     def __init__(
         self,
-        vocab_size,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        num_blks,
-        dropout,
-        use_bias=False,
-        norm="post",
-        activation="relu",
-        max_len=1000,
+        vocab_size: int,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_blks: int,
+        dropout: float,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
+        max_len: int = 1000,
     ):
         super().__init__()
         self.scale = math.sqrt(num_hiddens)
@@ -275,14 +312,14 @@ class TransformerDecoder(AttentionDecoder):
         self.dense = Linear(num_hiddens, vocab_size)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list[list]:
         """Two lists, of self-attention and of attention to the encoder, one array per block."""
         return [
             [blk.attention1.attention_weights for blk in self.blks],
             [blk.attention2.attention_weights for blk in self.blks],
         ]
 
-    def check(self, X, state):
+    def check(self, X: Int[Array, "batch num_steps"], state: list) -> None:
         """Raise a ValueError where the inputs do not fit."""
         super().check(X, state)
         # In compiled code the position is known here or never.
@@ -290,12 +327,12 @@ class TransformerDecoder(AttentionDecoder):
         H = checks.Spec((*X.shape, self.pos_encoding.num_hiddens), "float32")
         checks.positions(H, position, **self.pos_encoding.config)
 
-    def init_state(self, enc_outputs, enc_valid_lens=None):
+    def init_state(
+        self,
+        enc_outputs: Float[Array, "batch num_keys num_hiddens"],
+        enc_valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> list:
         """Return the state that decoding starts from.
-
-        Args:
-            enc_outputs: (batch, num_keys, num_hiddens).
-            enc_valid_lens: (batch,) or None.
 
         Returns:
             [encoder outputs, lengths, per block the cached keys and values of self-attention (None
@@ -305,7 +342,7 @@ class TransformerDecoder(AttentionDecoder):
         check_masks((enc_outputs.shape[0], 1, enc_outputs.shape[1]), enc_valid_lens)
         return self.with_prepared_keys([enc_outputs, enc_valid_lens, [None] * len(self.blks)])
 
-    def with_prepared_keys(self, state):
+    def with_prepared_keys(self, state: list) -> list:
         """Prepare what the blocks need of the source if the state has D2L's three entries only."""
         if len(state) > 3:
             return state
@@ -313,16 +350,18 @@ class TransformerDecoder(AttentionDecoder):
         projected = [blk.project(enc_outputs, enc_valid_lens) for blk in self.blks]
         return [*state, projected, steps_in(caches[0])]
 
-    def __call__(self, X, state, training=False):
+    def __call__(
+        self, X: Int[Array, "batch num_steps"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids.
 
         Args:
-            X: (batch, num_steps), the tokens that follow those already decoded.
+            X: the tokens that follow those already decoded.
             state: as returned by `init_state` or by the last call, or D2L's three entries.
             training: whether dropout acts.
 
         Returns:
-            Logits (batch, num_steps, vocab_size) and the new state; the old one stays valid.
+            Logits and the new state; the old one stays valid.
         """
         state = self.with_prepared_keys(state)
         self.check(X, state)
@@ -334,7 +373,7 @@ class TransformerDecoder(AttentionDecoder):
         logits = self.dense(H if self.ln is None else self.ln(H))
         return logits, [*state[:4], position + X.shape[1]]
 
-    def reserve(self, state, num_steps, least=0):
+    def reserve(self, state: list, num_steps: int, least: int = 0) -> list:
         """Return the state with room for so many more steps, so that its shapes no longer change.
 
         Caches become arrays (2, batch * num_heads, size, num_hiddens / num_heads) that are filled
@@ -354,7 +393,7 @@ class TransformerDecoder(AttentionDecoder):
         caches = [grow(cache, keys) for cache, (keys, *_) in zip(caches, projected, strict=True)]
         return [enc_outputs, enc_valid_lens, caches, projected, position]
 
-    def take_rows(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 

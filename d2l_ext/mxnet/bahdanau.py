@@ -1,9 +1,10 @@
 """Decoders that attend to the encoder's outputs at every step."""
 
+from jaxtyping import Float, Int, Shaped
 from mxnet import np as mnp
 from mxnet.gluon import nn
 
-from d2l_ext.mxnet.layers import linear, tanh, times, unstack
+from d2l_ext.mxnet.layers import Array, linear, tanh, times, unstack
 from d2l_ext.mxnet.masking import check_masks, combine_masks
 from d2l_ext.mxnet.recurrent import GRUStack, LSTMStack, gate_steps, stack_states, unstack_states
 from d2l_ext.mxnet.scoring import AdditiveAttention, pool, scoring
@@ -25,27 +26,28 @@ class AttentionDecoder(Decoder):
         self._attention_weights = None
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list[Float[Array, "batch 1 num_keys"]] | None:
         """A list of one (batch, 1, num_keys) per step of the last call."""
         return self._attention_weights
 
-    def batch_size(self, state):
+    def batch_size(self, state: list) -> int:
         """Return the number of sentences of a state."""
         return state[0].shape[0]
 
-    def init_state(self, enc_outputs, enc_valid_lens=None):
+    def init_state(
+        self, enc_outputs: tuple, enc_valid_lens: Shaped[Array, " batch"] | None = None
+    ) -> list:
         """Return [outputs (batch, num_keys, num_hiddens), hidden state, lengths, keys, mask].
 
         Args:
             enc_outputs: what the encoder returned: outputs, time first, and state.
-            enc_valid_lens: (batch,) or None.
         """
         outputs, hidden_state = enc_outputs
         outputs = outputs.swapaxes(0, 1)
         check_masks((outputs.shape[0], 1, outputs.shape[1]), enc_valid_lens)
         return self.with_prepared_keys([outputs, hidden_state, enc_valid_lens])
 
-    def with_prepared_keys(self, state):
+    def with_prepared_keys(self, state: list) -> list:
         """Prepare keys and mask if the state has D2L's three entries only."""
         if len(state) > 3:
             return state
@@ -53,7 +55,7 @@ class AttentionDecoder(Decoder):
         mask = combine_masks(enc_outputs.shape[1], enc_valid_lens)
         return [*state, self.attention.prepare_keys(enc_outputs), mask]
 
-    def take_rows(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, enc_valid_lens, keys, mask = state
         hidden_state = nest(lambda H: mnp.take(H, rows, axis=1), hidden_state)
@@ -72,22 +74,30 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
 
     stack = GRUStack
 
-    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+    ):
         super().__init__()
         self.attention = AdditiveAttention(num_hiddens, dropout)
         self.embedding = nn.Embedding(vocab_size, embed_size)
         self.rnn = self.stack(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
         self.dense = nn.Dense(vocab_size, flatten=False, in_units=num_hiddens)
 
-    def forward(self, X, state):
+    def forward(
+        self, X: Int[Array, "batch num_steps"], state: list
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids.
 
         Args:
-            X: (batch, num_steps).
             state: as returned by `init_state` or by the last call, or D2L's three entries.
 
         Returns:
-            Logits (batch, num_steps, vocab_size) and the new state.
+            Logits and the new state.
         """
         self.check(X, state)
         enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.with_prepared_keys(state)
@@ -135,7 +145,13 @@ class LuongDecoder(AttentionDecoder):
     """
 
     def __init__(
-        self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0, attention="bilinear"
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+        attention: str = "bilinear",
     ):
         super().__init__()
         self.attention = scoring(attention, num_hiddens, dropout)
@@ -144,7 +160,9 @@ class LuongDecoder(AttentionDecoder):
         self.W_c = nn.Dense(num_hiddens, use_bias=False, flatten=False, in_units=2 * num_hiddens)
         self.dense = nn.Dense(vocab_size, flatten=False, in_units=num_hiddens)
 
-    def forward(self, X, state):
+    def forward(
+        self, X: Int[Array, "batch num_steps"], state: list
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids; as `Seq2SeqAttentionDecoder`."""
         self.check(X, state)
         enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.with_prepared_keys(state)

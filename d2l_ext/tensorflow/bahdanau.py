@@ -4,9 +4,10 @@ import functools
 
 import keras
 import tensorflow as tf
+from jaxtyping import Float, Int, Shaped
 
 from d2l_ext.nested import nest
-from d2l_ext.tensorflow.layers import dense, embedding, kept, linear, spec, times
+from d2l_ext.tensorflow.layers import Array, dense, embedding, kept, linear, spec, times
 from d2l_ext.tensorflow.masking import check_masks, combine_masks
 from d2l_ext.tensorflow.recurrent import (
     GRUStack,
@@ -33,21 +34,22 @@ class AttentionDecoder(Decoder):
         self._attention_weights = None  # (num_steps, batch, 1, num_keys)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list[Float[Array, "batch 1 num_keys"]] | None:
         """A list of one (batch, 1, num_keys) per step of the last call."""
         weights = self._attention_weights
         return None if weights is None else tf.unstack(weights)
 
-    def batch_size(self, state):
+    def batch_size(self, state: list) -> int:
         """Return the number of sentences of a state."""
         return spec(state[0]).shape[0]
 
-    def init_state(self, enc_outputs, enc_valid_lens=None):
+    def init_state(
+        self, enc_outputs: tuple, enc_valid_lens: Shaped[Array, " batch"] | None = None
+    ) -> list:
         """Return [outputs (batch, num_keys, num_hiddens), hidden state, lengths, keys, mask].
 
         Args:
             enc_outputs: what the encoder returned: outputs, time first, and state.
-            enc_valid_lens: (batch,) or None.
         """
         outputs, hidden_state = enc_outputs
         outputs = tf.transpose(outputs, (1, 0, 2))
@@ -55,7 +57,7 @@ class AttentionDecoder(Decoder):
         check_masks((batch, 1, num_keys), enc_valid_lens)
         return self.with_prepared_keys([outputs, hidden_state, enc_valid_lens])
 
-    def with_prepared_keys(self, state):
+    def with_prepared_keys(self, state: list) -> list:
         """Prepare keys and mask if the state has D2L's three entries only."""
         if len(state) > 3:
             return state
@@ -63,7 +65,7 @@ class AttentionDecoder(Decoder):
         mask = combine_masks(tf.shape(enc_outputs)[1], enc_valid_lens)
         return [*state, self.attention.prepare_keys(enc_outputs), mask]
 
-    def take_rows(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, enc_valid_lens, keys, mask = state
         hidden_state = nest(lambda H: tf.gather(H, rows, axis=1), hidden_state)
@@ -82,27 +84,35 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
 
     stack = GRUStack
 
-    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+    ):
         super().__init__()
         self.attention = AdditiveAttention(num_hiddens, dropout)
         self.embedding = embedding(vocab_size, embed_size)
         self.rnn = self.stack(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
         self.dense = dense(vocab_size)
 
-    def build(self):
+    def build(self) -> None:
         """Create the weights of the recurrent layers, which are used step by step, not called."""
         self.rnn.build()
 
-    def call(self, X, state, training=False):
+    def call(
+        self, X: Int[Array, "batch num_steps"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids.
 
         Args:
-            X: (batch, num_steps).
             state: as returned by `init_state` or by the last call, or D2L's three entries.
             training: whether dropout acts.
 
         Returns:
-            Logits (batch, num_steps, vocab_size) and the new state.
+            Logits and the new state.
         """
         self.check(X, state)
         enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.with_prepared_keys(state)
@@ -153,7 +163,13 @@ class LuongDecoder(AttentionDecoder):
     """
 
     def __init__(
-        self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0, attention="bilinear"
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+        attention: str = "bilinear",
     ):
         super().__init__()
         self.attention = scoring(attention, num_hiddens, dropout)
@@ -162,7 +178,9 @@ class LuongDecoder(AttentionDecoder):
         self.W_c = dense(num_hiddens, bias=False)
         self.dense = dense(vocab_size)
 
-    def call(self, X, state, training=False):
+    def call(
+        self, X: Int[Array, "batch num_steps"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids; as `Seq2SeqAttentionDecoder`."""
         self.check(X, state)
         enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.with_prepared_keys(state)

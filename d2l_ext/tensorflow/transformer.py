@@ -1,21 +1,23 @@
 """The Transformer: blocks of self-attention and position-wise networks."""
 
 import math
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
+from jaxtyping import Bool, Float, Int, Shaped
 
 from d2l_ext import checks
 from d2l_ext.nested import nest
 from d2l_ext.tensorflow.bahdanau import AttentionDecoder
-from d2l_ext.tensorflow.layers import Dropout, Layer, dense, embedding, spec
+from d2l_ext.tensorflow.layers import Array, Dropout, Layer, dense, embedding, spec
 from d2l_ext.tensorflow.masking import check_masks, combine_masks
 from d2l_ext.tensorflow.multihead import MultiHeadAttention
 from d2l_ext.tensorflow.positional import PositionalEncoding, known
 from d2l_ext.tensorflow.seq2seq import Encoder
 
 
-def gelu(X):
+def gelu(X: Float[Array, "..."]) -> Float[Array, "..."]:
     """X P(N(0, 1) < X), by the error function; `tf.nn.gelu` rounds the root to float32."""
     return 0.5 * X * (1 + tf.math.erf(X / math.sqrt(2)))
 
@@ -23,7 +25,7 @@ def gelu(X):
 ACTIVATIONS = {"relu": tf.nn.relu, "gelu": gelu}
 
 
-def layer_norm(eps=1e-5):
+def layer_norm(eps: float = 1e-5) -> keras.layers.LayerNormalization:
     """Return a layer norm over the last axis; Keras's own epsilon is 1e-3."""
     return keras.layers.LayerNormalization(epsilon=eps, autocast=False)
 
@@ -34,14 +36,14 @@ class PositionWiseFFN(Layer):
     ``activation`` is "relu" or "gelu", the exact one with the error function.
     """
 
-    def __init__(self, ffn_num_hiddens, ffn_num_outputs, activation="relu"):
+    def __init__(self, ffn_num_hiddens: int, ffn_num_outputs: int, activation: str = "relu"):
         super().__init__()
         checks.choice("activation", activation, tuple(ACTIVATIONS))
         self.activation = ACTIVATIONS[activation]
         self.dense1 = dense(ffn_num_hiddens)
         self.dense2 = dense(ffn_num_outputs)
 
-    def call(self, X):
+    def call(self, X: Float[Array, "*batch size"]) -> Float[Array, "*batch ffn_num_outputs"]:
         """Map (..., size) to (..., ffn_num_outputs)."""
         return self.dense2(self.activation(self.dense1(X)))
 
@@ -49,16 +51,27 @@ class PositionWiseFFN(Layer):
 class AddNorm(Layer):
     """Residual connection, then layer normalisation: LayerNorm(X + dropout(Y))."""
 
-    def __init__(self, norm_shape, dropout, eps=1e-5):
+    def __init__(self, norm_shape: int, dropout: float, eps: float = 1e-5):
         super().__init__()
         self.dropout = Dropout(dropout)
         self.ln = layer_norm(eps)
 
-    def call(self, X, Y, training=False):
+    def call(
+        self,
+        X: Float[Array, "*batch norm_shape"],
+        Y: Float[Array, "*batch norm_shape"],
+        training: bool = False,
+    ) -> Float[Array, "*batch norm_shape"]:
         """Add (..., norm_shape) and (..., norm_shape), and normalise."""
         return self.ln(self.dropout(Y, training=training) + X)
 
-    def wrap(self, X, sublayer, norm, training):
+    def wrap(
+        self,
+        X: Float[Array, "*batch norm_shape"],
+        sublayer: Callable[[Array], Array],
+        norm: str,
+        training: bool,
+    ) -> Float[Array, "*batch norm_shape"]:
         """Put the connection around a sublayer.
 
         "post" (as in D2L) normalises the sum; "pre" (Xiong et al., 2020) the sublayer's input,
@@ -74,13 +87,13 @@ class TransformerEncoderBlock(Layer):
 
     def __init__(
         self,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        dropout,
-        use_bias=False,
-        norm="post",
-        activation="relu",
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        dropout: float,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
     ):
         super().__init__()
         checks.choice("norm", norm, ("post", "pre"))
@@ -91,15 +104,24 @@ class TransformerEncoderBlock(Layer):
         self.addnorm2 = AddNorm(num_hiddens, dropout)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> Float[Array, "batch_heads num_steps num_steps"] | None:
         """Weights of the last call, (batch * num_heads, num_steps, num_steps)."""
         return self.attention.attention_weights
 
-    def check(self, X, valid_lens=None):
+    def check(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
         self.attention.check(X, X, X, valid_lens)
 
-    def call(self, X, valid_lens=None, training=False):
+    def call(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+        training: bool = False,
+    ) -> Float[Array, "batch num_steps num_hiddens"]:
         """Map (batch, num_steps, num_hiddens) to the same shape; ``valid_lens`` (batch,)."""
         self.check(X, valid_lens)
 
@@ -115,16 +137,16 @@ class TransformerEncoder(Encoder):
 
     def __init__(
         self,
-        vocab_size,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        num_blks,
-        dropout,
-        use_bias=False,
-        norm="post",
-        activation="relu",
-        max_len=1000,
+        vocab_size: int,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_blks: int,
+        dropout: float,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
+        max_len: int = 1000,
     ):
         super().__init__()
         self.scale = math.sqrt(num_hiddens)
@@ -139,11 +161,16 @@ class TransformerEncoder(Encoder):
         self.ln = layer_norm() if norm == "pre" else None
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list[Float[Array, "batch_heads num_steps num_steps"] | None]:
         """One (batch * num_heads, num_steps, num_steps) per block."""
         return [blk.attention_weights for blk in self.blks.values()]
 
-    def call(self, X, valid_lens=None, training=False):
+    def call(
+        self,
+        X: Int[Array, "batch num_steps"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+        training: bool = False,
+    ) -> Float[Array, "batch num_steps num_hiddens"]:
         """Encode ids (batch, num_steps) to (batch, num_steps, num_hiddens)."""
         self.check(X, valid_lens)
         X = self.pos_encoding(self.embedding(X) * self.scale, training=training)
@@ -160,14 +187,14 @@ class TransformerDecoderBlock(Layer):
 
     def __init__(
         self,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        dropout,
-        i,
-        use_bias=False,
-        norm="post",
-        activation="relu",
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        dropout: float,
+        i: int,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
     ):
         super().__init__()
         checks.choice("norm", norm, ("post", "pre"))
@@ -179,25 +206,29 @@ class TransformerDecoderBlock(Layer):
         self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
         self.addnorm3 = AddNorm(num_hiddens, dropout)
 
-    def project(self, enc_outputs, enc_valid_lens):
+    def project(
+        self,
+        enc_outputs: Float[Array, "batch num_keys num_hiddens"],
+        enc_valid_lens: Shaped[Array, " batch"] | None,
+    ) -> tuple[
+        Float[Array, "batch_heads num_keys size"],
+        Float[Array, "batch_heads num_keys size"],
+        Bool[Array, "batch 1 num_keys"] | None,
+    ]:
         """Prepare what does not change while a sentence is decoded.
 
-        Args:
-            enc_outputs: (batch, num_keys, num_hiddens).
-            enc_valid_lens: (batch,) or None.
-
         Returns:
-            Projected keys and values (batch * num_heads, num_keys, num_hiddens / num_heads), and
-            a mask (batch, 1, num_keys) or None.
+            Projected keys and values, and a mask.
         """
         mask = combine_masks(tf.shape(enc_outputs)[1], enc_valid_lens)
         return *self.attention2.project(enc_outputs, enc_outputs), mask
 
-    def call(self, X, state, training=False):
+    def call(
+        self, X: Float[Array, "batch num_steps num_hiddens"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps num_hiddens"], list]:
         """Decode the next steps.
 
         Args:
-            X: (batch, num_steps, num_hiddens).
             state: as in `TransformerDecoder.init_state`, or D2L's three entries.
             training: whether dropout acts.
 
@@ -227,22 +258,25 @@ class TransformerDecoderBlock(Layer):
         return X, [enc_outputs, enc_valid_lens, caches, projected, position]
 
 
-def steps_in(cache):
+def steps_in(cache: tuple | None) -> Int[Array, ""]:
     """Return how many steps a block's cached keys have, a tensor (); none at first."""
     return tf.zeros((), "int64") if cache is None else tf.shape(cache[0], "int64")[1]
 
 
-def append(cache, pair):
+def append(cache: tuple | None, pair: tuple) -> tuple:
     """Append keys and values to a cache: none, or a pair that grows."""
     if cache is None:
         return pair
     return tuple(tf.concat(both, axis=1) for both in zip(cache, pair, strict=True))
 
 
-def up_to_itself(X, keys):
+def up_to_itself(
+    X: Float[Array, "batch num_steps num_hiddens"], keys: Float[Array, "batch_heads num_keys size"]
+) -> Bool[Array, "num_steps num_keys"]:
     """Mask by which X's steps, the keys' last ones, see no later key."""
-    steps = tf.range(tf.shape(keys)[1])
-    return steps[-tf.shape(X)[1] :, None] >= steps
+    num_steps, num_keys = keras.ops.shape(X)[1], tf.shape(keys)[1]
+    steps = num_keys - num_steps + tf.range(num_steps)
+    return steps[:, None] >= tf.range(num_keys)
 
 
 class TransformerDecoder(AttentionDecoder):
@@ -255,16 +289,16 @@ class TransformerDecoder(AttentionDecoder):
 
     def __init__(
         self,
-        vocab_size,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        num_blks,
-        dropout,
-        use_bias=False,
-        norm="post",
-        activation="relu",
-        max_len=1000,
+        vocab_size: int,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_blks: int,
+        dropout: float,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
+        max_len: int = 1000,
     ):
         super().__init__()
         self.scale = math.sqrt(num_hiddens)
@@ -280,7 +314,7 @@ class TransformerDecoder(AttentionDecoder):
         self.dense = dense(vocab_size)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list[list]:
         """Two lists, of self-attention and of attention to the encoder, one array per block."""
         blks = self.blks.values()
         return [
@@ -288,19 +322,19 @@ class TransformerDecoder(AttentionDecoder):
             [blk.attention2.attention_weights for blk in blks],
         ]
 
-    def check(self, X, state):
+    def check(self, X: Int[Array, "batch num_steps"], state: list) -> None:
         """Raise a ValueError where the inputs do not fit."""
         super().check(X, state)
         # In compiled code the position is known here or never.
         H = checks.Spec((*spec(X).shape, self.config["num_hiddens"]), "float32")
         checks.positions(H, known(X, state[4]), **self.pos_encoding.config)
 
-    def init_state(self, enc_outputs, enc_valid_lens=None):
+    def init_state(
+        self,
+        enc_outputs: Float[Array, "batch num_keys num_hiddens"],
+        enc_valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> list:
         """Return the state that decoding starts from.
-
-        Args:
-            enc_outputs: (batch, num_keys, num_hiddens).
-            enc_valid_lens: (batch,) or None.
 
         Returns:
             [encoder outputs, lengths, per block the cached keys and values of self-attention (None
@@ -311,7 +345,7 @@ class TransformerDecoder(AttentionDecoder):
         check_masks((batch, 1, num_keys), enc_valid_lens)
         return self.with_prepared_keys([enc_outputs, enc_valid_lens, [None] * len(self.blks)])
 
-    def with_prepared_keys(self, state):
+    def with_prepared_keys(self, state: list) -> list:
         """Prepare what the blocks need of the source if the state has D2L's three entries only."""
         if len(state) > 3:
             return state
@@ -319,16 +353,18 @@ class TransformerDecoder(AttentionDecoder):
         projected = [blk.project(enc_outputs, enc_valid_lens) for blk in self.blks.values()]
         return [*state, projected, steps_in(caches[0])]
 
-    def call(self, X, state, training=False):
+    def call(
+        self, X: Int[Array, "batch num_steps"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids.
 
         Args:
-            X: (batch, num_steps), the tokens that follow those already decoded.
+            X: the tokens that follow those already decoded.
             state: as returned by `init_state` or by the last call, or D2L's three entries.
             training: whether dropout acts.
 
         Returns:
-            Logits (batch, num_steps, vocab_size) and the new state; the old one stays valid.
+            Logits and the new state; the old one stays valid.
         """
         state = self.with_prepared_keys(state)
         self.check(X, state)
@@ -339,7 +375,7 @@ class TransformerDecoder(AttentionDecoder):
         logits = self.dense(H if self.ln is None else self.ln(H))
         return logits, [*state[:4], position + tf.shape(X, "int64")[1]]
 
-    def take_rows(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 
