@@ -8,7 +8,7 @@ arrays, with branches on the real part only, for the complex step that checks th
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from jaxtyping import AbstractDtype, Int, Shaped
@@ -21,10 +21,14 @@ from d2l_ext.config import Configured
 Array: TypeAlias = Any
 
 
-class Float(AbstractDtype):
-    """As jaxtyping's, and also long double, and complex numbers, in which the complex step goes."""
+if TYPE_CHECKING:
+    from jaxtyping import Inexact as Float
+else:
 
-    dtypes = (re.compile("float|complex|c?longdouble"),)
+    class Float(AbstractDtype):
+        """As jaxtyping's, also long double, and complex numbers, in which the complex step goes."""
+
+        dtypes = (re.compile("float|complex|c?longdouble"),)
 
 
 # Of any dtype: lengths may be integral floats.
