@@ -59,7 +59,7 @@ def _spread(items):
 
 def _backend(name):
     if name != "reference" and name not in d2l_ext.installed():
-        pytest.skip(f"{name} is not installed: pip install 'd2l-ext[{name}]'")
+        pytest.skip(f"{name} is not installed: {d2l_ext.interface.install(name)}")
     return d2l_ext.backend(name)
 
 
