@@ -11,8 +11,8 @@ RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/.installed
 LOG := $(VENV)/install.log
 
-# The newest Python from 3.11 to 3.13 that is found; `make PYTHON=/path/to/python ...` names one.
-PYTHON ?= $(shell tools/find-python.sh)
+# By default the newest from 3.11 to 3.13 that is found; `make PYTHON=/path/to/python ...` names one.
+PYTHON ?=
 
 # What is installed: `newest` (NumPy 2) or `numpy1` (what pip comes to by itself, NumPy 1.26).
 SET ?= newest
@@ -46,15 +46,20 @@ compare: $(STAMP)  ## train the model in the four frameworks and compare (writes
 test: lint  ## check the code and run the tests, without the slow ones
 	@$(PYTEST) -m "not slow" $(ARGS)
 
+.PHONY: test-quick
+test-quick: $(STAMP)  ## run a few tests of each topic in each column, in about a minute
+	@$(PYTEST) --dist worksteal --quick tests/columns tests/harness/test_agreement.py $(ARGS)
+
 .PHONY: test-all
 test-all: lint  ## run every test, with new random examples
 	@$(PYTEST) --hypothesis-profile explore $(ARGS)
 
 .PHONY: lint
-lint: $(STAMP)  ## check style and format
+lint: $(STAMP)  ## check style, format and types
 	@$(RUN) ruff check --quiet
 	@$(RUN) ruff format --check --quiet
 	@echo "style and format: ok"
+	@$(RUN) basedpyright --pythonpath $(VENV)/bin/python
 
 .PHONY: format
 format: $(STAMP)  ## fix style and format
@@ -63,11 +68,11 @@ format: $(STAMP)  ## fix style and format
 
 .PHONY: notebooks
 notebooks: $(STAMP)  ## make the notebooks of the book, run them and compare what they print
-	@$(RUN) d2l_ext.book notebooks $(ARGS)
+	@$(RUN) tools.book notebooks $(ARGS)
 
 .PHONY: book
 book: $(STAMP)  ## build the book's web page, in book/_build/html, from the notebooks
-	@$(RUN) d2l_ext.book book $(ARGS)
+	@$(RUN) tools.book book $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP)  ## measure ours against D2L's own code, half an hour (writes a report)
@@ -78,9 +83,9 @@ install: $(STAMP)  ## create .venv with the versions in constraints.txt (done by
 
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@if ! $(VENV)/bin/python -c 'import sys' 2>/dev/null; then \
-		test -n "$(PYTHON)"; \
-		echo "creating $(VENV) with $$($(PYTHON) --version)"; \
-		$(PYTHON) -m venv --clear $(VENV); \
+		python=$$(tools/find-python.sh $(PYTHON)); \
+		echo "creating $(VENV) with $$($$python --version)"; \
+		$$python -m venv --clear $(VENV); \
 	fi
 	@echo "installing the four frameworks and the tools: 2 to 10 minutes (log: $(LOG))"
 	@install() { $(RUN) pip install --disable-pip-version-check --constraint $(CONSTRAINTS) $(PIP_ARGS) "$$@"; }; \

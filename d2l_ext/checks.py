@@ -1,32 +1,32 @@
 """Checks of arguments and their messages, the same in every framework.
 
-A column describes an array to these functions as a `Seen`: its shape, the name of its dtype and,
+A column describes an array to these functions as a `Spec`: its shape, the name of its dtype and,
 in eager code, a function that returns its values as NumPy. In traced code there are no values, and
 only shapes and dtypes are checked. Every failure is a ValueError that names the argument, what it
 was and what it may be.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 
-class Seen(NamedTuple):
+class Spec(NamedTuple):
     """What a check may know of an array; ``values`` is None where the code is being traced."""
 
-    shape: tuple
+    shape: tuple[int, ...]
     dtype: str
     values: Callable[[], np.ndarray] | None = None
 
 
-def rank(name, x, axes):
+def rank(name: str, x: Spec, axes: tuple[str, ...]) -> None:
     """Check that an array has one axis per name in ``axes``."""
     if len(x.shape) != len(axes):
         raise ValueError(f"{name}: got shape {_show(x.shape)}, must be ({', '.join(axes)})")
 
 
-def attention_inputs(queries, keys, values, same_size=False):
+def attention_inputs(queries: Spec, keys: Spec, values: Spec, same_size: bool = False) -> None:
     """Check the three inputs of attention pooling.
 
     Args:
@@ -56,13 +56,13 @@ def attention_inputs(queries, keys, values, same_size=False):
         )
 
 
-def floating(name, x):
+def floating(name: str, x: Spec) -> None:
     """Check that an array holds real numbers (complex ones occur in the reference only)."""
     if not x.dtype.startswith(("float", "bfloat", "complex")):
         raise ValueError(f"{name}: got dtype {x.dtype}, must be a floating dtype")
 
 
-def lengths(name, lens, limit, *shapes):
+def lengths(name: str, lens: Spec, limit: int, *shapes: tuple[int, ...]) -> None:
     """Check valid lengths.
 
     Args:
@@ -87,14 +87,14 @@ def lengths(name, lens, limit, *shapes):
             raise ValueError(f"{name}: got {found[bad][0]:g}, must be {allowed}")
 
 
-def _mask(x, shape):
+def _mask(x: Spec, shape: tuple[int, ...]) -> None:
     """Check that a mask is boolean and broadcasts to the scores' shape."""
     if x.dtype != "bool":
         raise ValueError(f"mask: got dtype {x.dtype}, must be bool (True means attend)")
     _broadcasts("mask", x, shape)
 
 
-def _broadcasts(name, x, shape):
+def _broadcasts(name: str, x: Spec, shape: tuple[int, ...]) -> None:
     """Check that an array broadcasts to a shape."""
     fits = len(x.shape) <= len(shape) and all(
         have in (1, want) for have, want in zip(reversed(x.shape), reversed(shape), strict=False)
@@ -103,7 +103,7 @@ def _broadcasts(name, x, shape):
         raise ValueError(f"{name}: got shape {_show(x.shape)}, must broadcast to {_show(shape)}")
 
 
-def masks(shape, valid_lens=None, mask=None):
+def masks(shape: tuple[int, ...], valid_lens: Spec | None = None, mask: Spec | None = None) -> None:
     """Check valid lengths and a mask, either of which may be None, for scores of a shape."""
     if valid_lens is not None:
         if len(shape) != 3:
@@ -116,7 +116,7 @@ def masks(shape, valid_lens=None, mask=None):
         _mask(mask, shape)
 
 
-def tokens(name, x, vocab_size=None):
+def tokens(name: str, x: Spec, vocab_size: int | None = None) -> None:
     """Check token ids (batch, num_steps), each below the vocabulary's size."""
     rank(name, x, ("batch", "num_steps"))
     if not x.dtype.startswith(("int", "uint")):
@@ -129,7 +129,15 @@ def tokens(name, x, vocab_size=None):
             raise ValueError(f"{name}: got token {extreme}, must be between 0 and {vocab_size - 1}")
 
 
-def recurrent_inputs(inputs, states, valid_lens, num_inputs, num_hiddens, num_layers, dropout=0):
+def recurrent_inputs(
+    inputs: Spec,
+    states: Sequence[Spec],
+    valid_lens: Spec | None,
+    num_inputs: int,
+    num_hiddens: int,
+    num_layers: int,
+    dropout: float = 0,
+) -> None:
     """Check the inputs of a `GRU` or `LSTM`.
 
     Args:
@@ -150,7 +158,7 @@ def recurrent_inputs(inputs, states, valid_lens, num_inputs, num_hiddens, num_la
         lengths("valid_lens", valid_lens, num_steps, (batch,))
 
 
-def loss_inputs(Y_hat, Y):
+def loss_inputs(Y_hat: Spec, Y: Spec) -> None:
     """Check logits (batch, num_steps, vocab_size) and labels (batch, num_steps)."""
     rank("Y_hat", Y_hat, ("batch", "num_steps", "vocab_size"))
     floating("Y_hat", Y_hat)
@@ -159,7 +167,7 @@ def loss_inputs(Y_hat, Y):
         raise ValueError(f"Y: got shape {_show(Y.shape)}, must be {_show(Y_hat.shape[:2])}")
 
 
-def positions(X, offset, num_hiddens, dropout, max_len):
+def positions(X: Spec, offset: int | None, num_hiddens: int, dropout: float, max_len: int) -> None:
     """Check the input (batch, num_steps, num_hiddens) of a positional encoding.
 
     Args:
@@ -171,7 +179,7 @@ def positions(X, offset, num_hiddens, dropout, max_len):
     steps(X, offset, max_len)
 
 
-def steps(X, offset, max_len):
+def steps(X: Spec, offset: int | None, max_len: int) -> None:
     """Check that steps (batch, num_steps, ...) from a position, None if unknown, have a place."""
     if offset is not None and not 0 <= offset <= max_len - X.shape[1]:
         raise ValueError(
@@ -180,14 +188,14 @@ def steps(X, offset, max_len):
         )
 
 
-def sequence(X, num_hiddens):
+def sequence(X: Spec, num_hiddens: int) -> None:
     """Check vectors (batch, num_steps, num_hiddens)."""
     rank("X", X, ("batch", "num_steps", "num_hiddens"))
     floating("X", X)
     _size("X", X, 2, num_hiddens)
 
 
-def rotary_inputs(X, positions, layout):
+def rotary_inputs(X: Spec, positions: Spec, layout: str) -> None:
     """Check vectors (..., num_steps, size), size even, and their positions, which broadcast."""
     if len(X.shape) < 2:
         raise ValueError(f"X: got shape {_show(X.shape)}, must be (..., num_steps, size)")
@@ -199,7 +207,7 @@ def rotary_inputs(X, positions, layout):
     _broadcasts("positions", positions, X.shape[:-1])
 
 
-def _size(name, x, axis, wanted):
+def _size(name: str, x: Spec, axis: int, wanted: int) -> None:
     """Check the size of one axis."""
     if x.shape[axis] != wanted:
         raise ValueError(
@@ -207,21 +215,21 @@ def _size(name, x, axis, wanted):
         )
 
 
-def sequence_mask_inputs(X, valid_lens):
+def sequence_mask_inputs(X: Spec, valid_lens: Spec) -> None:
     """Check sequences (batch, num_steps, ...) and their lengths (batch,)."""
     if len(X.shape) < 2:
         raise ValueError(f"X: got shape {_show(X.shape)}, must be (batch, num_steps, ...)")
     lengths("valid_lens", valid_lens, X.shape[1], X.shape[:1])
 
 
-def encoder_inputs(X, valid_lens, vocab_size):
+def encoder_inputs(X: Spec, valid_lens: Spec | None, vocab_size: int) -> None:
     """Check source ids (batch, num_steps) and their lengths (batch,), which may be None."""
     tokens("X", X, vocab_size)
     if valid_lens is not None:
         lengths("valid_lens", valid_lens, X.shape[1], X.shape[:1])
 
 
-def encoder_decoder_inputs(enc_X, dec_X, teacher_forcing):
+def encoder_decoder_inputs(enc_X: Spec, dec_X: Spec, teacher_forcing: Spec | None) -> None:
     """Check what an encoder and a decoder must agree on."""
     if dec_X.shape[0] != enc_X.shape[0]:
         raise ValueError(
@@ -234,7 +242,7 @@ def encoder_decoder_inputs(enc_X, dec_X, teacher_forcing):
         )
 
 
-def decoder_inputs(X, enc_outputs_batch, vocab_size):
+def decoder_inputs(X: Spec, enc_outputs_batch: int, vocab_size: int) -> None:
     """Check target ids (batch, num_steps) against the batch size of the decoder's state."""
     tokens("X", X, vocab_size)
     if X.shape[0] != enc_outputs_batch:
@@ -243,37 +251,37 @@ def decoder_inputs(X, enc_outputs_batch, vocab_size):
         )
 
 
-def choice(name, value, allowed):
+def choice(name: str, value: object, allowed: Sequence[object]) -> None:
     """Check that a value is one of a few."""
     if value not in allowed:
         raise ValueError(f"{name}: got {value!r}, must be one of {', '.join(map(repr, allowed))}")
 
 
-def positive(name, value):
+def positive(name: str, value: float) -> None:
     """Check that a number is positive."""
     if not value > 0:
         raise ValueError(f"{name}: got {value}, must be positive")
 
 
-def rate(dropout):
+def rate(dropout: float) -> None:
     """Check a dropout rate."""
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout: got {dropout}, must be at least 0 and less than 1")
 
 
-def multiple(name, value, of):
+def multiple(name: str, value: int, of: int) -> None:
     """Check that a size is a positive multiple of another."""
     if value < 1 or of < 1 or value % of:
         raise ValueError(f"{name}: got {value}, must be a positive multiple of {of}")
 
 
-def heads(num_hiddens, num_heads, num_kv_heads):
+def heads(num_hiddens: int, num_heads: int, num_kv_heads: int) -> None:
     """Check that heads divide the size, and key heads the heads."""
     multiple("num_hiddens", num_hiddens, num_heads)
     multiple("num_heads", num_heads, num_kv_heads)
 
 
-def window(window, num_sinks):
+def window(window: int | None, num_sinks: int) -> None:
     """Check how many steps a query sees, None for all, and how many first ones it sees besides."""
     if window is not None:
         positive("window", window)
@@ -281,11 +289,11 @@ def window(window, num_sinks):
         raise ValueError(f"num_sinks: got {num_sinks}, must not be negative")
 
 
-def experts(num_experts, k):
+def experts(num_experts: int, k: int) -> None:
     """Check how many of the experts are asked."""
     if not 1 <= k <= num_experts:
         raise ValueError(f"k: got {k}, must be between 1 and num_experts={num_experts}")
 
 
-def _show(shape):
+def _show(shape: Sequence[object]) -> str:
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"

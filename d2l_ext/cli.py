@@ -8,12 +8,15 @@ disk, a loss that is not finite) is one line and exit status 1.
 
 import importlib
 import os
+from typing import Any
 
 import click
 
+from d2l_ext.commands.errors import UserError
+
 # Name of the command, its module and what it does. The module has a command of that name.
 COMMANDS = {
-    "compare": ("d2l_ext.agreement.command", "Train in several frameworks and compare everything."),
+    "compare": ("d2l_ext.commands.compare", "Train in several frameworks and compare everything."),
     "doctor": ("d2l_ext.commands.doctor", "Check which frameworks work, and how to mend the rest."),
     "evaluate": ("d2l_ext.commands.evaluate", "Measure a model's BLEU on a corpus."),
     "inspect": ("d2l_ext.commands.inspect", "Show what is in a checkpoint."),
@@ -37,20 +40,20 @@ OF_THE_USER = (
 class Commands(click.Group):
     """A group that loads a command when it is called, and whose errors are one line."""
 
-    def list_commands(self, ctx):
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx, name):
-        if name not in COMMANDS:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
             return None
-        return getattr(importlib.import_module(COMMANDS[name][0]), name)
+        return getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
 
-    def format_commands(self, ctx, formatter):
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without loading them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
-    def invoke(self, ctx):
+    def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # the reader of the output has gone: click knows what to do
@@ -58,12 +61,11 @@ class Commands(click.Group):
         except (*OF_THE_USER, OSError, FloatingPointError) as error:
             if ctx.params["debug"]:
                 raise
-            failure = click.ClickException(_one_line(error))
-            failure.exit_code = 2 if isinstance(error, OF_THE_USER) else 1
-            raise failure from error
+            failure = UserError if isinstance(error, OF_THE_USER) else click.ClickException
+            raise failure(_one_line(error)) from error
 
 
-def _one_line(error):
+def _one_line(error: BaseException) -> str:
     text = "; ".join([str(error), *getattr(error, "__notes__", ())])
     return " ".join(text.split()) or type(error).__name__
 
@@ -71,6 +73,6 @@ def _one_line(error):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="d2l-ext", prog_name="d2l-ext")
 @click.option("--debug", is_flag=True, help="Show where an error came from.")
-def main(debug):
+def main(debug: bool) -> None:
     """Attention from Dive into Deep Learning in four frameworks, with the same numbers."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings

@@ -6,19 +6,22 @@ configuration: ``build(api, describe(module))`` is a new module of the same shap
 
 import functools
 import inspect
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 
 class Configured:
     """Mixin that records the constructor arguments of every subclass in ``.config``."""
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         """Wrap the subclass's own constructor, if it has one."""
         super().__init_subclass__(**kwargs)
         if "__init__" in cls.__dict__:
             cls.__init__ = _recording(cls.__init__)
 
 
-def _recording(init):
+def _recording(init: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(init)
 
     @functools.wraps(init)
@@ -30,11 +33,12 @@ def _recording(init):
         # frameworks' own __setattr__, which would register modules found in the values twice.
         object.__setattr__(self, "config", dict(list(bound.arguments.items())[1:]))
 
-    recording_init.__signature__ = signature  # Keras looks at it without following wrappers
+    # Keras looks at it without following wrappers.
+    vars(recording_init)["__signature__"] = signature
     return recording_init
 
 
-def describe(module):
+def describe(module: Any) -> dict[str, Any]:
     """Return ``{"class": name, "config": arguments}``, arguments that are modules described too."""
     config = {
         name: describe(value) if hasattr(value, "config") else value
@@ -43,7 +47,7 @@ def describe(module):
     return {"class": type(module).__name__, "config": config}
 
 
-def build(api, description):
+def build(api: ModuleType, description: dict[str, Any]) -> Any:
     """Build the described module from a column's classes.
 
     Raises:

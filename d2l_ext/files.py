@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """Write a file under a temporary name beside it, and rename it when it is on the disk.
 
     Whoever reads `path`, at whatever moment the writer is killed, finds the old file or the new
@@ -30,7 +32,7 @@ def replacing(path):
         raise
 
 
-def _sync_folder(folder):
+def _sync_folder(folder: Path) -> None:
     """Make the rename itself last."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -4,7 +4,8 @@ The trainer loop, the harness, the notebooks and the command line use nothing el
 in and come out; what is between is the framework's. The maths is in the columns, once for each
 framework; this file holds what is the same for all of them, and each column's ``backend.py``
 subclasses `Backend`, `Model`, `Trainer` and `Decoding` with a few short hooks (names starting with
-an underscore).
+an underscore). A hook is given framework arrays and gives framework arrays back (`Tensor`), unless
+its docstring speaks of NumPy.
 
 Rules:
 
@@ -21,10 +22,15 @@ import importlib.util
 import math
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any, ClassVar, TypeAlias, TypedDict
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from d2l_ext import checks, randomness
+from d2l_ext.nested import Nested, nest, stacked
 
 COLUMNS = ("torch", "mxnet", "jax", "tensorflow")
 BACKENDS = (*COLUMNS, "reference")
@@ -36,15 +42,21 @@ _NEEDS = {
     "reference": (),
 }
 
+Tensor: TypeAlias = Any  # an array of the framework
+Module: TypeAlias = Any  # a module of the column: a layer or a whole model
+Arrays: TypeAlias = dict[str, np.ndarray]  # by canonical name, or by canonical path
+Masks: TypeAlias = Mapping[str, np.ndarray] | None  # by canonical path; None: the framework draws
+Batch: TypeAlias = Sequence[Any]  # a model's inputs and, last, the labels
+
 # Adam's constants (Kingma and Ba, 2015): beta1, beta2 and epsilon, outside the square root.
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
-def backend(name):
+def backend(name: str) -> "Backend":
     """Return a framework's backend.
 
     Args:
-        name: "torch", "mxnet", "jax", "tensorflow" or "reference" (plain NumPy, no trainer).
+        name: "torch", "mxnet", "jax", "tensorflow" or "reference" (plain NumPy; exact and slow).
 
     Raises:
         ValueError: unknown name.
@@ -59,60 +71,20 @@ def backend(name):
     return importlib.import_module(f"d2l_ext.{name}.backend").BACKEND
 
 
-def install(name):
+def install(name: str) -> str:
     """Return the command that installs a framework."""
     if name == "mxnet" and sys.version_info >= (3, 13):  # whose NumPy MXNet's metadata refuse
         return "pip install 'd2l-ext[mxnet]' && pip install --no-deps mxnet==1.9.1"
     return f"pip install 'd2l-ext[{name}]'"
 
 
-def installed():
+def installed() -> tuple[str, ...]:
     """Return the names of the frameworks that are installed, in the columns' order."""
     return tuple(name for name in COLUMNS if not _missing(name))
 
 
-def _missing(name):
+def _missing(name: str) -> list[str]:
     return [package for package in _NEEDS[name] if importlib.util.find_spec(package) is None]
-
-
-def nest(function, *values):
-    """Apply a function to corresponding leaves of nested tuples and lists; None stays None."""
-    first = values[0]
-    if first is None:
-        return None
-    if isinstance(first, (tuple, list)):
-        return type(first)(nest(function, *items) for items in zip(*values, strict=True))
-    return function(*values)
-
-
-def leaves(value):
-    """List the leaves of nested tuples and lists, without the None."""
-    if value is None:
-        return []
-    if isinstance(value, (tuple, list)):
-        return [leaf for item in value for leaf in leaves(item)]
-    return [value]
-
-
-def room(sizes, wanted, least=0):
-    """Return how large caches must become that have to hold ``wanted`` steps; None if all are.
-
-    One that must grow at least doubles, so that growing is rare, and gets the size ``least`` at
-    least.
-    """
-    if all(wanted <= size for size in sizes):
-        return None
-    return max(wanted, least, *(2 * size for size in sizes))
-
-
-def stacked(weights):
-    """Make one array of each list of arrays that have one shape (steps, or blocks)."""
-    if not isinstance(weights, (tuple, list)):
-        return weights
-    items = [stacked(item) for item in weights]
-    if all(isinstance(x, np.ndarray) for x in items) and len({x.shape for x in items}) == 1:
-        return np.stack(items)
-    return items
 
 
 class Backend(ABC):
@@ -125,27 +97,34 @@ class Backend(ABC):
         dtypes: names of the floating dtypes that its models take.
     """
 
-    name: str
-    version: str
-    dtypes = ("float32", "float64")
+    name: ClassVar[str]
+    version: ClassVar[str]
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64")
+
+    # The column's own classes, of which `model`, `trainer` and `Model.decoding` make one.
+    _model: ClassVar[type["Model"]]
+    _trainer: ClassVar[type["Trainer"]]
+    _decoding: ClassVar[type["Decoding"]]
 
     @property
-    def api(self):
+    def api(self) -> ModuleType:
         """The column: ``backend("jax").api`` is ``d2l_ext.jax``."""
         return importlib.import_module(f"d2l_ext.{self.name}")
 
-    def array(self, x):
+    def array(self, x: Nested) -> Nested:
         """Turn NumPy into framework arrays, dtype kept; tuples, lists and None nest."""
         return nest(lambda leaf: self._array(np.asarray(leaf)), x)
 
-    def numpy(self, y):
+    def numpy(self, y: Nested) -> Nested:
         """Turn framework arrays into NumPy, dtype kept; tuples, lists and None nest."""
         return nest(self._numpy, y)
 
-    def forget(self):  # noqa: B027 - most frameworks have nothing to drop
+    def forget(self) -> None:  # noqa: B027 - most frameworks have nothing to drop
         """Drop what has been compiled and is in no model: a process can hold only so much of it."""
 
-    def model(self, module, *inputs, seed=0, dtype="float32"):
+    def model(
+        self, module: Module, *inputs: Nested, seed: int = 0, dtype: str = "float32"
+    ) -> "Model":
         """Make a chapter module ready, with the common initial parameters.
 
         Args:
@@ -160,12 +139,21 @@ class Backend(ABC):
         checks.choice(f"dtype ({self.name})", dtype, self.dtypes)
         return self._model(self, module, inputs, seed, dtype)
 
-    def trainer(self, model, lr, max_norm=None, pad=None, **options):
-        """Return a `Trainer` that minimises the masked loss of a model."""
-        return self._trainer(model, lr, max_norm, pad, **options)
+    def trainer(
+        self,
+        model: "Model",
+        lr: float,
+        max_norm: float | None = None,
+        pad: int | None = None,
+        compile: bool | None = None,
+    ) -> "Trainer":
+        """Return a `Trainer` that minimises the masked loss of a model; arguments as there."""
+        return self._trainer(model, lr, max_norm, pad, compile)
 
     @abstractmethod
-    def vjp(self, function, inputs, cotangent):
+    def vjp(
+        self, function: Callable[..., Nested], inputs: Nested, cotangent: Nested
+    ) -> tuple[Nested, Nested]:
         """Vector-Jacobian product of a function of framework arrays.
 
         Args:
@@ -178,23 +166,34 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def _array(self, x): ...
+    def _array(self, x: np.ndarray) -> Tensor:
+        """Copy a NumPy array of any shape to the framework, dtype kept."""
 
     @abstractmethod
-    def _numpy(self, y): ...
+    def _numpy(self, y: Tensor) -> np.ndarray:
+        """Turn a framework array of any shape into NumPy, dtype kept; bfloat16 becomes float32."""
 
 
 class Model(ABC):
-    """A module with its parameters: NumPy in, NumPy out."""
+    """A module with its parameters: NumPy in, NumPy out.
 
-    def __init__(self, backend, module, inputs, seed, dtype):
+    Attributes:
+        backend: the `Backend` that made it.
+        module: the column's module.
+        seed: of the initial parameters and of dropout.
+        dtype: name of the dtype of parameters and of floating inputs.
+    """
+
+    def __init__(self, backend: Backend, module: Module, inputs: Nested, seed: int, dtype: str):
         self.backend, self.module, self.seed, self.dtype = backend, module, seed, dtype
-        self._layers = {}
-        self._weights = None
+        self._layers: dict[str, dict[str, tuple[float, tuple[int, ...]]]] = {}
+        self._weights: Nested = None
         self._build(self.cast(inputs))
         self.load_parameters(randomness.initial_parameters(self.shapes(), seed))
 
-    def __call__(self, *inputs, training=False, dropout=None):
+    def __call__(
+        self, *inputs: Nested, training: bool = False, dropout: Masks | str = None
+    ) -> Nested:
         """Run the module.
 
         Args:
@@ -210,13 +209,13 @@ class Model(ABC):
         self._weights = stacked(self.backend.numpy(weights))
         return self.backend.numpy(outputs)
 
-    def call(self, method, *inputs):
+    def call(self, method: str, *inputs: Nested) -> Nested:
         """Call any other public method of the module, in evaluation mode."""
         outputs, _ = self._forward(method, self.cast(inputs), False, None)
         return self.backend.numpy(outputs)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> Nested:
         """The last call's weights as NumPy.
 
         (batch, queries, keys) for one attention; heads (batch * heads, queries, keys); recurrent
@@ -224,15 +223,15 @@ class Model(ABC):
         """
         return self._weights
 
-    def shapes(self):
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return ``{canonical name: shape}``."""
         return {name: value.shape for name, value in self._read().items()}
 
-    def parameters(self):
+    def parameters(self) -> Arrays:
         """Return ``{canonical name: ndarray}``; the arrays are copies."""
         return self._read()
 
-    def load_parameters(self, params):
+    def load_parameters(self, params: Mapping[str, Any]) -> None:
         """Set all parameters.
 
         Raises:
@@ -241,7 +240,7 @@ class Model(ABC):
         """
         self._write({k: v.astype(self.numpy_dtype) for k, v in self.matched(params).items()})
 
-    def matched(self, params):
+    def matched(self, params: Mapping[str, Any]) -> Arrays:
         """Return canonical arrays as they are, or raise a ValueError that lists what is wrong."""
         wanted = self.shapes()
         params = {name: np.asarray(value) for name, value in params.items()}
@@ -256,7 +255,13 @@ class Model(ABC):
             raise ValueError("parameters: " + "; ".join(wrong))
         return params
 
-    def vjp(self, inputs, cotangent, training=False, dropout=None):
+    def vjp(
+        self,
+        inputs: Nested,
+        cotangent: Nested,
+        training: bool = False,
+        dropout: Masks | str = None,
+    ) -> tuple[Nested, Arrays, Nested]:
         """Vector-Jacobian product of the module.
 
         Args:
@@ -272,7 +277,7 @@ class Model(ABC):
         masks = self.masks(inputs, dropout) if training else None
         return self._vjp(self.cast(inputs), self._cast_numpy(cotangent), training, masks)
 
-    def masks(self, inputs, dropout=None, step=0):
+    def masks(self, inputs: Nested, dropout: Masks | str = None, step: int = 0) -> Masks:
         """Return the dropout masks of one forward pass.
 
         Args:
@@ -283,15 +288,20 @@ class Model(ABC):
 
         Returns:
             ``{canonical path: float32 array}``, or None for the framework's own generator.
+
+        Raises:
+            ValueError: a dictionary without a layer that acts: it would drop what it likes.
         """
         if dropout is None:
             return randomness.dropout_masks(self.dropout_layers(*inputs), self.seed, step)
         if isinstance(dropout, str):
             checks.choice("dropout", dropout, ("own",))
             return None
+        if missing := sorted(self.dropout_layers(*inputs).keys() - dropout.keys()):
+            raise ValueError(f"dropout: got no mask for {', '.join(missing)}")
         return dropout
 
-    def dropout_layers(self, *inputs):
+    def dropout_layers(self, *inputs: Nested) -> dict[str, tuple[float, tuple[int, ...]]]:
         """Return ``{canonical path: (rate, mask shape)}`` of the layers that act on such inputs."""
         key = str(nest(lambda x: np.asarray(x).shape, list(inputs)))
         if key not in self._layers:
@@ -299,26 +309,26 @@ class Model(ABC):
         return self._layers[key]
 
     @property
-    def numpy_dtype(self):
+    def numpy_dtype(self) -> str:
         """The dtype that the model's floating arrays have in NumPy."""
         return "float32" if self.dtype == "bfloat16" else self.dtype
 
-    def cast(self, inputs):
+    def cast(self, inputs: Nested) -> Nested:
         """Turn NumPy inputs into framework arrays of the model's dtype."""
         return nest(self._cast, self.backend.array(self._cast_numpy(inputs)))
 
-    def _cast(self, x):
+    def _cast(self, x: Tensor) -> Tensor:
         """Cast a framework array to a dtype that NumPy does not have, if the model's is one."""
         return x
 
-    def _cast_numpy(self, values):
+    def _cast_numpy(self, values: Nested) -> Nested:
         def leaf(x):
             x = np.asarray(x)
             return x.astype(self.numpy_dtype) if np.issubdtype(x.dtype, np.inexact) else x
 
         return nest(leaf, values)
 
-    def decoding(self, *inputs, keep_weights=False):
+    def decoding(self, *inputs: Nested, keep_weights: bool = False) -> "Decoding":
         """Encode a batch and return a `Decoding` that produces its translations step by step.
 
         Args:
@@ -328,25 +338,63 @@ class Model(ABC):
         return self.backend._decoding(self, inputs, keep_weights)
 
     @abstractmethod
-    def _build(self, inputs):
-        """Create all weights, in the model's dtype."""
+    def _build(self, inputs: Nested) -> None:
+        """Create all weights, in the model's dtype; their values do not matter.
+
+        Args:
+            inputs: example inputs of the module's forward pass, or () if none are needed.
+        """
 
     @abstractmethod
-    def _read(self): ...
+    def _read(self) -> Arrays:
+        """Return all parameters ``{canonical name: array}`` as NumPy copies.
+
+        Names, layouts and the order of gates are PyTorch's: a matrix is (outputs, inputs). The
+        dtype is `numpy_dtype`.
+        """
 
     @abstractmethod
-    def _write(self, params): ...
+    def _write(self, params: Arrays) -> None:
+        """Set all parameters from what `_read` returns: the same names, shapes and dtype."""
 
     @abstractmethod
-    def _forward(self, method, inputs, training, masks):
-        """Return framework outputs and the module's attention weights (or None)."""
+    def _forward(
+        self, method: str, inputs: Nested, training: bool, masks: Masks
+    ) -> tuple[Nested, Nested]:
+        """Call a method of the module.
+
+        Args:
+            method: "forward", or another public method, which is called in evaluation mode.
+            inputs: its arguments, nested.
+            training: whether dropout acts.
+            masks: of dropout in training, NumPy; None leaves it to the framework's own generator.
+
+        Returns:
+            The outputs and the module's attention weights, both nested; weights are None where the
+            module has none.
+        """
 
     @abstractmethod
-    def _vjp(self, inputs, cotangent, training, masks):
-        """As `vjp`; inputs are framework arrays, the cotangent and the results NumPy."""
+    def _vjp(
+        self, inputs: Nested, cotangent: Nested, training: bool, masks: Masks
+    ) -> tuple[Nested, Arrays, Nested]:
+        """As `vjp`; inputs are framework arrays, the cotangent and all results NumPy."""
 
     @abstractmethod
-    def _dropout_layers(self, inputs): ...
+    def _dropout_layers(self, inputs: Nested) -> dict[str, tuple[float, tuple[int, ...]]]:
+        """Return ``{canonical path: (rate, mask shape)}`` of the layers that act on such inputs.
+
+        The mask of a layer that acts inside a loop has time as an axis. Nothing that the user may
+        see is changed by asking, neither the last call's weights nor a random state.
+        """
+
+
+class State(TypedDict):
+    """What a `Trainer` keeps between steps: Adam's moments are by canonical name."""
+
+    num_steps: int
+    m: Arrays
+    v: Arrays
 
 
 class Trainer(ABC):
@@ -363,17 +411,39 @@ class Trainer(ABC):
         lr: learning rate; the attribute may be changed between steps.
         max_norm: largest global norm of the gradient, or None for no clipping.
         pad: the target id that does not count in the loss; None counts every label.
+        compile: whether the step is compiled, which takes some seconds for each shape of a batch:
+            by `torch.compile` in PyTorch (False by default), by XLA in JAX (always) and TensorFlow
+            (True by default; False leaves it to TensorFlow's own graph). MXNet and the reference
+            cannot. None is the default.
+
+    Attributes:
+        compiles: the values that ``compile`` may have in this framework, the default first.
+        num_steps: how many steps were done.
+
+    Raises:
+        ValueError: a number that is not positive, or a ``compile`` that the framework cannot do.
     """
 
-    def __init__(self, model, lr, max_norm=None, pad=None):
+    compiles: ClassVar[tuple[bool, ...]] = (False,)
+
+    def __init__(
+        self,
+        model: Model,
+        lr: float,
+        max_norm: float | None = None,
+        pad: int | None = None,
+        compile: bool | None = None,
+    ):
         if not (math.isfinite(lr) and lr > 0):
             raise ValueError(f"lr: got {lr}, must be a positive number")
         if max_norm is not None and not max_norm > 0:
             raise ValueError(f"max_norm: got {max_norm}, must be a positive number or None")
+        checks.choice(f"compile ({model.backend.name})", compile, (None, *self.compiles))
         self.model, self.lr, self.max_norm, self.pad = model, lr, max_norm, pad
+        self.compile = self.compiles[0] if compile is None else compile
         self.num_steps = 0
 
-    def step(self, batch, dropout=None):
+    def step(self, batch: Batch, dropout: Masks | str = None) -> float:
         """Do one training step.
 
         Args:
@@ -382,7 +452,7 @@ class Trainer(ABC):
             dropout: as in `Model.masks`; by default drawn from (model seed, step, path).
 
         Returns:
-            The loss before the update, a float.
+            The loss before the update, a float (of the reference in long double, one of NumPy's).
         """
         *inputs, labels = batch
         masks = self.model.masks(inputs, dropout, self.num_steps)
@@ -391,19 +461,19 @@ class Trainer(ABC):
             self.model.cast(inputs), self.model.cast(labels), masks, 1 - BETA1**t, 1 - BETA2**t
         )
         self.num_steps = t
-        return float(loss)
+        return self._number(loss)
 
-    def loss(self, batch):
+    def loss(self, batch: Batch) -> float:
         """Return the masked loss of a batch in evaluation mode; nothing is updated."""
         *inputs, labels = batch
-        return float(self._loss(self.model.cast(inputs), self.model.cast(labels)))
+        return self._number(self._loss(self.model.cast(inputs), self.model.cast(labels)))
 
-    def state(self):
+    def state(self) -> State:
         """Return ``{"num_steps": int, "m": {name: array}, "v": {name: array}}``."""
         m, v = self._moments()
         return {"num_steps": self.num_steps, "m": m, "v": v}
 
-    def load_state(self, state):
+    def load_state(self, state: State) -> None:
         """Set the optimiser's state; names and shapes are checked as for parameters."""
         m, v = self.model.matched(state["m"]), self.model.matched(state["v"])
         self._set_moments(
@@ -411,17 +481,42 @@ class Trainer(ABC):
         )
         self.num_steps = int(state["num_steps"])
 
-    @abstractmethod
-    def _step(self, inputs, labels, masks, correction1, correction2): ...
+    def _number(self, loss: Tensor) -> float:
+        """Turn a framework's scalar into a float."""
+        return float(loss)
 
     @abstractmethod
-    def _loss(self, inputs, labels): ...
+    def _step(
+        self,
+        inputs: Nested,
+        labels: Tensor,
+        masks: Masks,
+        correction1: float,
+        correction2: float,
+    ) -> Tensor:
+        """Do one training step: loss, backward, clipping, update of parameters and moments.
+
+        Args:
+            inputs: of the module's forward pass, nested.
+            labels: (batch, num_steps).
+            masks: as in `Model._forward`.
+            correction1, correction2: 1 - beta1^t and 1 - beta2^t.
+
+        Returns:
+            The loss before the update, a scalar.
+        """
 
     @abstractmethod
-    def _moments(self): ...
+    def _loss(self, inputs: Nested, labels: Tensor) -> Tensor:
+        """Return the masked loss in evaluation mode, a scalar; arguments as in `_step`."""
 
     @abstractmethod
-    def _set_moments(self, m, v): ...
+    def _moments(self) -> tuple[Arrays, Arrays]:
+        """Return Adam's m and v as NumPy copies, with the names and layouts of `Model._read`."""
+
+    @abstractmethod
+    def _set_moments(self, m: Arrays, v: Arrays) -> None:
+        """Set Adam's m and v from what `_moments` returns."""
 
 
 class Decoding(ABC):
@@ -431,63 +526,92 @@ class Decoding(ABC):
     sentences times beams after `reorder`.
     """
 
-    def __init__(self, model, inputs, keep_weights):
+    def __init__(self, model: Model, inputs: Nested, keep_weights: bool):
         self.model, self.keep_weights = model, keep_weights
-        self._weights = None
+        self._weights: Nested = None
         self._state = self._start(model.cast(inputs))
 
     @property
-    def vocab_size(self):
+    def vocab_size(self) -> int:
         """The number of tokens that `step` chooses from."""
         return self.model.module.decoder.config["vocab_size"]
 
-    def step(self, tokens, k=1):
+    def step(
+        self, tokens: Int[np.ndarray, " rows"], k: int = 1
+    ) -> tuple[Float[np.ndarray, "rows k"], Int[np.ndarray, "rows k"]]:
         """Feed one token per row.
 
         Args:
-            tokens: ids (rows,), NumPy.
+            tokens: ids, NumPy.
             k: how many of the best next tokens to return, at most the vocabulary's size.
 
         Returns:
-            Log-probabilities (rows, k), in descending order, and ids (rows, k), as NumPy. Of tokens
-            that are equally likely, the lower id comes first.
+            Log-probabilities, in descending order, and ids, as NumPy. Of tokens that are equally
+            likely, the lower id comes first.
 
         Raises:
             FloatingPointError: a log-probability is NaN, because a parameter is not finite.
         """
-        tokens = self.model.backend.array(np.asarray(tokens)[:, None])
+        fed = self.model.backend.array(np.asarray(tokens)[:, None])
         before = self._state
-        log_probs, ids = self._best(tokens, before, min(k + 1, self.vocab_size))
+        log_probs, ids = self._best(fed, before, min(k + 1, self.vocab_size))
         # Frameworks order ties as they like. One that crosses the limit needs all that take part.
         if k < ids.shape[1] < self.vocab_size and (log_probs[:, k - 1] == log_probs[:, k]).any():
-            log_probs, ids = self._all(tokens, before)
+            log_probs, ids = self._all(fed, before)
         if np.isnan(log_probs).any():
             raise FloatingPointError("the model's log-probabilities are NaN")
         order = np.lexsort((ids, -log_probs))[:, :k]
-        return (np.take_along_axis(array, order, axis=1) for array in (log_probs, ids))
+        return np.take_along_axis(log_probs, order, axis=1), np.take_along_axis(ids, order, axis=1)
 
-    def _best(self, tokens, state, k):
-        log_probs, ids, self._weights, self._state = self._advance(tokens, state, k)
-        return self.model.backend.numpy(log_probs), self.model.backend.numpy(ids)
-
-    def _all(self, tokens, before):
-        """Return what `_best` does for the same token and state, of all next tokens."""
-        return self._best(tokens, before, self.vocab_size)
-
-    def reorder(self, rows):
+    def reorder(self, rows: Int[np.ndarray, " rows"]) -> None:
         """Continue with these rows (indices; repeating and leaving out are allowed)."""
-        self._state = self._select(self._state, self.model.backend.array(np.asarray(rows)))
+        self._state = self._take_rows(self._state, self.model.backend.array(np.asarray(rows)))
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> Nested:
         """Weights of the last step, as the decoder gives them, if they are kept."""
         return self.model.backend.numpy(self._weights) if self.keep_weights else None
 
-    @abstractmethod
-    def _start(self, inputs): ...
+    def _best(
+        self, tokens: Tensor, state: Nested, k: int
+    ) -> tuple[Float[np.ndarray, "rows k"], Int[np.ndarray, "rows k"]]:
+        """Feed tokens (rows, 1) and keep what `_advance` returns; the k best are NumPy."""
+        log_probs, ids, self._weights, self._state = self._advance(tokens, state, k)
+        return self.model.backend.numpy(log_probs), self.model.backend.numpy(ids)
+
+    def _all(
+        self, tokens: Tensor, before: Nested
+    ) -> tuple[Float[np.ndarray, "rows vocab"], Int[np.ndarray, "rows vocab"]]:
+        """Return what `_best` does for the same token and state, of all next tokens.
+
+        A column whose `_advance` uses up the state before writes its own.
+        """
+        return self._best(tokens, before, self.vocab_size)
 
     @abstractmethod
-    def _advance(self, tokens, state, k): ...
+    def _start(self, inputs: Nested) -> Nested:
+        """Encode, in evaluation mode, and return the decoder's state.
+
+        Args:
+            inputs: of the encoder: ids (batch, num_steps) and, perhaps, valid lengths (batch,).
+        """
 
     @abstractmethod
-    def _select(self, state, rows): ...
+    def _advance(
+        self, tokens: Tensor, state: Nested, k: int
+    ) -> tuple[Tensor, Tensor, Nested, Nested]:
+        """Feed one token per row.
+
+        Args:
+            tokens: ids (rows, 1).
+            state: as `_start`, `_advance` or `_take_rows` returned it; it may be used up.
+            k: how many next tokens to return.
+
+        Returns:
+            The k largest log-probabilities (rows, k), in descending order; their ids (rows, k); the
+            decoder's attention weights, or None where they are not kept; the new state.
+        """
+
+    @abstractmethod
+    def _take_rows(self, state: Nested, rows: Tensor) -> Nested:
+        """Return the state of these rows: indices (new rows,), repeated or left out at will."""

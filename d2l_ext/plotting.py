@@ -6,9 +6,13 @@ dashes, so that neither needs colour vision.
 """
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -25,11 +29,11 @@ DPI = 150
 class Picture(Figure):
     """A figure of its own, outside pyplot, so that none has to be closed."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, layout="constrained", **kwargs)
         FigureCanvasAgg(self)
 
-    def save(self, path):
+    def save(self, path: str | Path) -> None:
         """Write the picture, in the format that the name's ending says."""
         path = Path(path)
         data = io.BytesIO()  # a format that does not exist fails before a file is touched
@@ -37,21 +41,27 @@ class Picture(Figure):
         with replacing(path) as file:
             file.write(data.getvalue())
 
-    def _repr_png_(self):
+    def _repr_png_(self) -> bytes:
         data = io.BytesIO()
         self.savefig(data, format="png", dpi=DPI * 2 / 3)
         return data.getvalue()
 
 
-def _finished(picture, path):
+def _finished(picture: Picture, path: str | Path | None) -> Picture:
     if path is not None:
         picture.save(path)
     return picture
 
 
 def show_heatmaps(
-    matrices, xlabel, ylabel, titles=None, figsize=(2.5, 2.5), cmap="Reds", path=None
-):
+    matrices: Float[np.ndarray, "rows columns queries keys"],
+    xlabel: str,
+    ylabel: str,
+    titles: Sequence[str] | None = None,
+    figsize: tuple[float, float] = (2.5, 2.5),
+    cmap: str = "Reds",
+    path: str | Path | None = None,
+) -> Picture:
     """Show a grid of matrices on one colour scale; D2L's name and arguments.
 
     Args:
@@ -68,7 +78,7 @@ def show_heatmaps(
     axes = picture.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     limits = {"vmin": np.nanmin(matrices), "vmax": np.nanmax(matrices)}
     for (row, column), ax in np.ndenumerate(axes):
-        image = ax.imshow(matrices[row, column], cmap=cmap, **limits)
+        ax.imshow(matrices[row, column], cmap=cmap, **limits)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(MaxNLocator(5, integer=True))
         if row == rows - 1:
@@ -77,11 +87,17 @@ def show_heatmaps(
             ax.set_ylabel(ylabel)
         if titles is not None:
             ax.set_title(titles[column])
-    picture.colorbar(image, ax=axes, shrink=0.6)
+    picture.colorbar(axes[0, 0].images[0], ax=axes, shrink=0.6)
     return _finished(picture, path)
 
 
-def attention_map(weights, source, target, title=None, path=None):
+def attention_map(
+    weights: Float[np.ndarray, "target source"],
+    source: Sequence[str],
+    target: Sequence[str],
+    title: str | None = None,
+    path: str | Path | None = None,
+) -> Picture:
     """Show which source tokens each target token looked at.
 
     Args:
@@ -96,14 +112,14 @@ def attention_map(weights, source, target, title=None, path=None):
 
 
 def attention_grid(
-    weights,
-    source,
-    target,
-    row_names=None,
-    column_names=None,
-    title=None,
-    path=None,
-):
+    weights: Float[np.ndarray, "rows columns target source"],
+    source: Sequence[str],
+    target: Sequence[str],
+    row_names: Sequence[str] | None = None,
+    column_names: Sequence[str] | None = None,
+    title: str | None = None,
+    path: str | Path | None = None,
+) -> Picture:
     """Show attention maps side by side: blocks by heads, models by sentences, ...
 
     Args:
@@ -122,19 +138,27 @@ def attention_grid(
     picture = Picture(figsize=(columns * width + margin[0] + 1.2, rows * height + margin[1] + 0.5))
     axes = picture.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for (row, column), ax in np.ndenumerate(axes):
-        image = ax.imshow(weights[row, column], cmap=CMAP, vmin=0, vmax=1)
+        ax.imshow(weights[row, column], cmap=CMAP, vmin=0, vmax=1)
         _label(ax, source, target, top=row == 0, bottom=False, left=column == 0)
         if row == rows - 1 and column_names is not None:
             ax.set_xlabel(column_names[column])
         if column == 0 and row_names is not None:
             ax.set_ylabel(row_names[row])
-    picture.colorbar(image, ax=axes, shrink=min(1, 2 / (rows * height)), label="weight")
+    picture.colorbar(
+        axes[0, 0].images[0], ax=axes, shrink=min(1, 2 / (rows * height)), label="weight"
+    )
     if title is not None:
         picture.suptitle(title, parse_math=False)
     return _finished(picture, path)
 
 
-def attention_steps(weights, source, target, title=None, path=None):
+def attention_steps(
+    weights: Float[np.ndarray, "blocks heads target source"],
+    source: Sequence[str],
+    target: Sequence[str],
+    title: str | None = None,
+    path: str | Path | None = None,
+) -> Picture:
     """Show, for every target token, what each head of each block looked at.
 
     Args:
@@ -158,18 +182,23 @@ def attention_steps(weights, source, target, title=None, path=None):
             ax.set_visible(False)
             continue
         panel = weights[:, :, step].reshape(blocks * heads, keys)
-        image = ax.imshow(panel, cmap=CMAP, vmin=0, vmax=1, aspect="auto")
+        ax.imshow(panel, cmap=CMAP, vmin=0, vmax=1, aspect="auto")
         lowest = step + columns >= steps
         _label(ax, source, names, bottom=lowest, left=step % columns == 0)
         ax.set_title(target[step], fontsize=10, parse_math=False)
     picture.supylabel("block.head", fontsize=10)
-    picture.colorbar(image, ax=axes, label="weight")
+    picture.colorbar(axes[0, 0].images[0], ax=axes, label="weight")
     if title is not None:
         picture.suptitle(title, parse_math=False)
     return _finished(picture, path)
 
 
-def mask_map(mask, tokens=None, title=None, path=None):
+def mask_map(
+    mask: Bool[np.ndarray, "queries keys"],
+    tokens: Sequence[str] | None = None,
+    title: str | None = None,
+    path: str | Path | None = None,
+) -> Picture:
     """Show a mask (queries, keys): dark where a query may attend.
 
     Args:
@@ -196,7 +225,11 @@ def mask_map(mask, tokens=None, title=None, path=None):
     return _finished(picture, path)
 
 
-def positional_encoding(P, columns=(6, 7, 8, 9), path=None):
+def positional_encoding(
+    P: Float[np.ndarray, "num_steps num_hiddens"],
+    columns: Sequence[int] = (6, 7, 8, 9),
+    path: str | Path | None = None,
+) -> Picture:
     """Show a positional encoding: some of its columns as curves, and the whole as a heat map.
 
     Args:
@@ -221,7 +254,14 @@ def positional_encoding(P, columns=(6, 7, 8, 9), path=None):
     return _finished(picture, path)
 
 
-def loss_curves(losses, xlabel="step", ylabel="loss", reference=None, title=None, path=None):
+def loss_curves(
+    losses: Mapping[str, Any],
+    xlabel: str = "step",
+    ylabel: str = "loss",
+    reference: str | None = None,
+    title: str | None = None,
+    path: str | Path | None = None,
+) -> Picture:
     """Show the losses of several runs in one figure.
 
     Args:
@@ -252,14 +292,17 @@ def loss_curves(losses, xlabel="step", ylabel="loss", reference=None, title=None
     return _finished(picture, path)
 
 
-def _curve(values):
+def _curve(values: Any) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(values, tuple):
-        return tuple(np.asarray(axis, float) for axis in values)
+        x, y = values
+        return np.asarray(x, float), np.asarray(y, float)
     y = np.asarray(values, float)
     return np.arange(1, len(y) + 1), y
 
 
-def _differences(ax, curves, reference):
+def _differences(
+    ax: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], reference: str
+) -> None:
     """Draw how far each curve is from the reference, where both have a value."""
     base = curves[reference][1]
     for number, (name, (x, y)) in enumerate(curves.items()):
@@ -273,7 +316,7 @@ def _differences(ax, curves, reference):
     _open(ax)
 
 
-def _style(number, total=1):
+def _style(number: int, total: int = 1) -> dict[str, Any]:
     """Return how a curve is drawn; of several that coincide, the later ones are thinner."""
     return {
         "color": COLOURS[number % len(COLOURS)],
@@ -282,18 +325,25 @@ def _style(number, total=1):
     }
 
 
-def _open(ax):
+def _open(ax: Axes) -> None:
     ax.grid(alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(ax, **options):
+def _legend(ax: Axes, **options: Any) -> None:
     _open(ax)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, **options)
 
 
-def _label(ax, source, target, top=False, bottom=True, left=True):
+def _label(
+    ax: Axes,
+    source: Sequence[str],
+    target: Sequence[str],
+    top: bool = False,
+    bottom: bool = True,
+    left: bool = True,
+) -> None:
     """Write tokens beside the axes (as they are: a dollar sign starts no formula)."""
     ax.set_xticks(range(len(source)), source, rotation=90, parse_math=False)
     ax.set_yticks(range(len(target)), target, parse_math=False)
@@ -305,14 +355,14 @@ def _label(ax, source, target, top=False, bottom=True, left=True):
     )
 
 
-def _array(name, x, axes):
+def _array(name: str, x: Any, axes: int) -> np.ndarray:
     x = np.asarray(x)
     if x.ndim != axes or 0 in x.shape:
         raise ValueError(f"{name}: got shape {x.shape}, must have {axes} axes, none of them empty")
     return x
 
 
-def _check_tokens(weights, source, target):
+def _check_tokens(weights: np.ndarray, source: Sequence[str], target: Sequence[str]) -> None:
     if weights.shape[-2:] != (len(target), len(source)):
         raise ValueError(
             f"weights: got {weights.shape[-2:]} on the last axes, must be {len(target)} target"

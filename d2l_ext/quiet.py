@@ -5,10 +5,11 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def without(lines):
+def without(lines: bytes) -> Iterator[None]:
     """Drop lines that are written to the standard error, by whatever language; keep the others.
 
     Args:

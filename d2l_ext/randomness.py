@@ -1,23 +1,26 @@
-"""Every random number of the project, drawn in NumPy from a seed and a name.
+"""The random numbers of models and their training, drawn in NumPy from a seed and a name.
 
 Frameworks have different generators, so none of them is asked: initial parameters, dropout masks
-and batch order are drawn here and handed over as arrays. All values are representable in float32,
-so that a run in float32 and one in float64 start from the same numbers.
+and coins are drawn here and handed over as arrays. All values are representable in float32, so that
+a run in float32 and one in float64 start from the same numbers. (The order of batches is drawn in
+`data`, from the seed and the epoch.)
 """
 
 import hashlib
 import math
+from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Bool
 
 
-def generator(seed, *key):
+def generator(seed: int, *key: object) -> np.random.Generator:
     """Return a NumPy generator that depends on the seed and on every part of the key alone."""
     digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
     return np.random.default_rng([int(seed), *np.frombuffer(digest, dtype="<u4")])
 
 
-def initial_parameters(shapes, seed):
+def initial_parameters(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
     """Draw the common start of a model.
 
     Matrices are Xavier-uniform, U(-a, a) with a = sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio,
@@ -33,7 +36,7 @@ def initial_parameters(shapes, seed):
     return {name: _initial(name, tuple(shape), seed) for name, shape in shapes.items()}
 
 
-def _initial(name, shape, seed):
+def _initial(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     owner, _, leaf = name.rpartition(".")
     if leaf.startswith("bias"):
         return np.zeros(shape, np.float32)
@@ -46,7 +49,9 @@ def _initial(name, shape, seed):
     return rng.uniform(-bound, bound, shape).astype(np.float32)
 
 
-def dropout_masks(layers, seed, step):
+def dropout_masks(
+    layers: Mapping[str, tuple[float, tuple[int, ...]]], seed: int, step: int
+) -> dict[str, np.ndarray]:
     """Draw the masks of one training step.
 
     Args:
@@ -66,12 +71,9 @@ def dropout_masks(layers, seed, step):
     }
 
 
-def batch_order(size, seed, epoch):
-    """Return a permutation of ``range(size)`` for one epoch."""
-    return generator(seed, "batch order", epoch).permutation(size)
-
-
-def teacher_coins(num_steps, ratio, seed, step):
+def teacher_coins(
+    num_steps: int, ratio: float, seed: int, step: int
+) -> Bool[np.ndarray, " num_steps"]:
     """Flip the coins of one training step: True means that the true token is fed.
 
     Args:

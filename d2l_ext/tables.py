@@ -3,9 +3,10 @@
 import functools
 
 import numpy as np
+from jaxtyping import Float64
 
 
-def sinusoids(max_len, num_hiddens):
+def sinusoids(max_len: int, num_hiddens: int) -> Float64[np.ndarray, "max_len num_hiddens"]:
     """Sinusoidal positional encoding (Vaswani et al., 2017, section 3.5).
 
     P[i, 2j] = sin(i / 10000^(2j / num_hiddens))    P[i, 2j + 1] = cos(same)

@@ -1,24 +1,14 @@
 """What all tests share: quiet single-threaded frameworks, Hypothesis profiles, the backends."""
 
 import os
+import runpy
+from pathlib import Path
 
-# Read by the frameworks when they load; what is already set stays. Two pytest workers share the
-# machine and the models are tiny, so one thread each is fastest, and sums keep their order.
+# Read by NumPy and the frameworks when they load, so before the package, which loads NumPy; what is
+# already set stays.
 os.environ.update(
-    {
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "TF_NUM_INTRAOP_THREADS": "1",
-        "TF_NUM_INTEROP_THREADS": "1",
-        # Many small programs, each run a few times: what compiles fast wins.
-        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "JAX_PLATFORMS": "cpu",
-        "CUDA_VISIBLE_DEVICES": "",
-        "KERAS_BACKEND": "tensorflow",
-        "MPLBACKEND": "agg",
-    }
+    runpy.run_path(str(Path(__file__).parents[1] / "d2l_ext" / "environment.py"))["QUICK"]
+    | {"MPLBACKEND": "agg"}
     | dict(os.environ)
 )
 
@@ -32,10 +22,44 @@ settings.register_profile("fixed", deadline=None, derandomize=True, database=Non
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile("fixed")
 
+PER_GROUP = 1  # tests of a topic in a column that `--quick` keeps
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="a few tests of each topic and column")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """With `--quick`, keep some of the tests over the backends, and nothing else."""
+    if not config.getoption("quick"):
+        return
+    groups = {}
+    for item in items:
+        if (key := _topic_and_column(item)) is not None:
+            groups.setdefault(key, []).append(item)
+    kept = {item for some in groups.values() for item in _spread(some)}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
+def _topic_and_column(item):
+    """Return file, topic of the case if there is one, and column; None where there is no column."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    column = params.get("backend", params.get("any_backend"))
+    if column is None or item.get_closest_marker("slow"):
+        return None
+    return item.path, str(params.get("name", "")).partition("/")[0], column
+
+
+def _spread(items):
+    """Return the first of some tests and others at equal distances."""
+    return items[:: -(-len(items) // PER_GROUP)]
+
 
 def _backend(name):
     if name != "reference" and name not in d2l_ext.installed():
-        pytest.skip(f"{name} is not installed: pip install 'd2l-ext[{name}]'")
+        pytest.skip(f"{name} is not installed: {d2l_ext.interface.install(name)}")
     return d2l_ext.backend(name)
 
 

@@ -15,6 +15,8 @@ import click
 import numpy as np
 
 import d2l_ext
+from d2l_ext.agreement.cases.plans import moved
+from d2l_ext.agreement.judging.drift import first_difference, margin_change
 from d2l_ext.data import BucketedData
 from d2l_ext.training import checkpoint, run
 from d2l_ext.training.settings import read_settings
@@ -46,38 +48,11 @@ class Cell:
         return f"{same} same, {self.ties} ties, {len(self.different)} other, {self.log_prob:.1e}"
 
 
-def moved(parameters, draw):
-    """Return parameters moved by one rounding unit, this way or that."""
-    rng = np.random.default_rng(draw)
-
-    def move(p):
-        away = np.where(rng.random(p.shape) < 0.5, np.inf, -np.inf).astype(p.dtype)
-        return np.nextafter(p, away)
-
-    return {name: move(p) for name, p in parameters.items()}
-
-
-def first_difference(one, other):
-    """Return the step at which two translations, each followed by `<eos>`, part."""
-    pairs = zip([*one.ids, None], [*other.ids, None], strict=False)
-    return next(step for step, (a, b) in enumerate(pairs) if a != b)
-
-
 def margin(method, one, other):
     """Return by how much `one` chose its translation and not `other`."""
     if method == "greedy":
-        return one.margins[first_difference(one, other)]
+        return one.margins[first_difference(one.ids, other.ids)]
     return one.margins.min()  # any choice of a beam search may be what differs
-
-
-def margin_change(one, other):
-    """Return the largest change of a margin, up to where two translations part."""
-    n = min(len(one.margins), len(other.margins))
-    if one.ids != other.ids:
-        n = min(n, first_difference(one, other))
-    a, b = one.margins[:n], other.margins[:n]
-    finite = np.isfinite(a) & np.isfinite(b)
-    return np.abs(a[finite] - b[finite]).max(initial=0)
 
 
 class Exchange:
@@ -106,8 +81,11 @@ class Exchange:
         mine = self.translate(self.trained_in, method)
         budget = FACTOR * np.finfo(self.saved.dtype).eps
         for draw in range(DRAWS):
-            others = self.translate(self.trained_in, method, moved(self.saved.parameters, draw))
-            changes = [margin_change(a, b) for a, b in zip(mine, others, strict=True)]
+            others = self.translate(self.trained_in, method, moved(self.saved.parameters, 0, draw))
+            changes = [
+                margin_change(a.ids, b.ids, a.margins, b.margins)
+                for a, b in zip(mine, others, strict=True)
+            ]
             budget = max(budget, FACTOR * max(changes))
         return {b: self._cell(b, method, mine, budget) for b in backends}, budget
 

@@ -296,6 +296,83 @@ def jax_port(name, w, mistake=None):
     return (module, {"params": params}), {}
 
 
+def nnx_port(name, w, mistake=None):
+    from flax import nnx
+    from jax import numpy as jnp
+
+    options = {"param_dtype": "float64", "rngs": nnx.Rngs(0)}
+    wrong = wrong_weights(w, mistake)
+
+    def put(layer, **values):
+        for leaf, value in values.items():
+            setattr(layer, leaf, nnx.Param(jnp.asarray(value)))
+        return layer
+
+    def embedding():
+        return put(nnx.Embed(VOCAB, SIZE, **options), embedding=wrong["embedding.weight"])
+
+    def linear(name):
+        kernel = wrong[f"{name}.weight"].T
+        bias = {"bias": wrong[f"{name}.bias"]} if f"{name}.bias" in wrong else {}
+        layer = nnx.Linear(*kernel.shape, use_bias=bool(bias), **options)
+        return put(layer, kernel=kernel, **bias)
+
+    def norm(name):
+        eps = EPSILON["jax"] if mistake == "epsilon" else 1e-5
+        layer = nnx.LayerNorm(SIZE, epsilon=eps, **options)
+        return put(layer, scale=w[f"{name}.weight"], bias=w[f"{name}.bias"])
+
+    class Encoder(nnx.Module):
+        def __init__(self):
+            self.embedding = embedding()
+            self.projections = nnx.List([linear(f"W_{x}") for x in "qkv"])
+            self.merge = linear("W_o")
+            self.norm1, self.norm2 = norm("norm1"), norm("norm2")
+            self.fc1, self.fc2, self.out = linear("fc1"), linear("fc2"), linear("out")
+            self.dropout = nnx.Dropout(0.3, rngs=nnx.Rngs(0), deterministic=mistake != "dropout")
+
+        def __call__(self, tokens, lens):
+            X = self.embedding(tokens) * (1 if mistake == "no sqrt" else math.sqrt(SIZE))
+            X = X + positions(mistake == "position")
+
+            def split(Y):
+                return Y.reshape(BATCH, STEPS, HEADS, -1).swapaxes(1, 2)
+
+            q, k, v = (split(projection(X)) for projection in self.projections)
+            scores = q @ k.swapaxes(2, 3) * scale(mistake)
+            keep = allowed(lens, mistake, jnp)
+            axis = 2 if mistake == "softmax axis" else 3
+            weights = jnp.nan_to_num(nnx.softmax(jnp.where(keep, scores, -jnp.inf), axis=axis))
+            Y = (weights @ v).swapaxes(1, 2).reshape(BATCH, STEPS, SIZE)
+            X = self.norm1(X + self.merge(Y))
+            Y = self.dropout(nnx.gelu(self.fc1(X), approximate=mistake == "gelu"))
+            X = self.norm2(X + self.fc2(Y))
+            real = jnp.arange(STEPS) < lens[:, None]
+            return self.out(X.mean(1) if mistake == "mean" else X.mean(1, where=real[:, :, None]))
+
+    def recurrent(cell, layer):
+        """One bias for both sides; a GRU has no place for the hidden one of its proposal."""
+        bias_ih, bias_hh = (wrong[f"{layer}.bias_{side}_l0"] for side in ("ih", "hh"))
+        if layer == "gru":
+            bias_hh = np.where(np.arange(3 * SIZE) < 2 * SIZE, bias_hh, 0)
+        put(cell.dense_i, kernel=wrong[f"{layer}.weight_ih_l0"].T)
+        put(cell.dense_h, kernel=wrong[f"{layer}.weight_hh_l0"].T)
+        put(cell.dense_i if layer == "gru" else cell.dense_h, bias=bias_ih + bias_hh)
+        return nnx.RNN(cell, time_major=layer == "gru" and mistake == "layout")
+
+    class Recurrent(nnx.Module):
+        def __init__(self):
+            self.embedding = embedding()
+            self.gru = recurrent(nnx.GRUCell(SIZE, SIZE, **options), "gru")
+            self.lstm = recurrent(nnx.OptimizedLSTMCell(SIZE, SIZE, **options), "lstm")
+            self.out = linear("out")
+
+        def __call__(self, tokens):
+            return self.out(self.lstm(self.gru(self.embedding(tokens))))
+
+    return (Encoder() if name == "Encoder" else Recurrent()), {}
+
+
 def tensorflow_port(name, w, mistake=None):
     import keras
     from keras import layers, ops
@@ -393,5 +470,6 @@ PORTS = {
     "torch": torch_port,
     "mxnet": mxnet_port,
     "jax": jax_port,
+    "nnx": nnx_port,
     "tensorflow": tensorflow_port,
 }

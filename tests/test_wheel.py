@@ -10,17 +10,12 @@ from pathlib import Path
 import pytest
 
 import d2l_ext
-
-ROOT = Path(d2l_ext.__file__).parent.parent
+from tools.wheel import build
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, ROOT]
-    subprocess.run(build, check=True)
-    (built,) = folder.glob("d2l_ext-*.whl")
-    return built
+    return build(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Print a Python that d2l_ext runs on: the newest of those on the path, or one that uv provides.
-# Where there is none, say what was found and what helps.
+# Print a Python that d2l_ext runs on: the one named, or the newest of those on the path, or one that
+# uv provides. Where there is none, say what was found and what helps.
 supported='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 version='import platform; print(platform.python_version())'
 found= without_venv=
 
-for python in python3.13 python3.12 python3.11 python3 python; do
+[ $# -gt 0 ] || set -- python3.13 python3.12 python3.11 python3 python
+for python; do
     number=$("$python" -c "$version" 2>/dev/null) || continue
     if ! "$python" -c "$supported"; then
         found="$found $number ($python)"

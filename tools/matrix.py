@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import track
 
 from d2l_ext.files import replacing
+from tools.wheel import build
 
 ROOT = Path(__file__).parent.parent
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -183,9 +184,7 @@ def interpreters(wanted):
 def main(wanted, only, tests, folder):
     """Install and run every combination; print the table."""
     folder.mkdir(parents=True, exist_ok=True)
-    build = ("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT)
-    subprocess.run([sys.executable, "-m", *map(str, build)], check=True)
-    wheel = max(folder.glob("d2l_ext-*.whl"), key=lambda path: path.stat().st_mtime)
+    wheel = build(folder)
     found, file = interpreters(wanted), folder / "results.json"
     results = json.loads(file.read_text()) if file.exists() else {}
     todo = [

@@ -15,8 +15,7 @@ import importlib.util
 import itertools
 import sys
 import types
-
-import numpy
+import warnings
 
 # d2l imports these at its top and uses them in other chapters only.
 UNUSED = (
@@ -34,7 +33,8 @@ UNUSED = (
 
 def load(framework):
     """Import `d2l.torch` (or another), with empty modules in place of absent ones it won't use."""
-    vars(numpy).setdefault("bool", bool)  # MXNet asks for it, and NumPy has it no longer
+    if framework == "mxnet":
+        _import_mxnet()
     for name in UNUSED:
         if not _is_there(name):
             sys.modules[name] = types.ModuleType(name)
@@ -42,6 +42,17 @@ def load(framework):
             if parent:
                 setattr(sys.modules[parent], child, sys.modules[name])
     return importlib.import_module(f"d2l.{framework}")
+
+
+def _import_mxnet():
+    """Import MXNet with what it needs of NumPy, without the column, which makes it faster too."""
+    (package,) = importlib.util.find_spec("d2l_ext").submodule_search_locations
+    spec = importlib.util.spec_from_file_location("numpy2", f"{package}/mxnet/numpy2.py")
+    numpy2 = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(numpy2)
+    with warnings.catch_warnings(), numpy2.at_hand():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of distutils, and of NumPy's own
+        importlib.import_module("mxnet")
 
 
 def _is_there(name):

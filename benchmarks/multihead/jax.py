@@ -1,7 +1,7 @@
 """JAX: `flax.linen.MultiHeadDotProductAttention`."""
 
 import jax
-from flax import linen as nn
+from flax import linen, nnx
 from jax import numpy as jnp
 
 from d2l_ext.jax import MultiHeadAttention
@@ -11,17 +11,30 @@ def ours(heads, weights):
     """Return forward and backward of `MultiHeadAttention`, compiled."""
     layer = MultiHeadAttention(heads.num_hiddens, heads.num_heads, dropout=0)
     X, lens = _inputs(heads)
-    return _step(layer, (X, X, X, lens), {}, weights)
+    jax.eval_shape(layer, X, X, X, lens)  # creates the lazy weights
+    graphdef, params = nnx.split(layer)
+
+    def call(params, X):
+        layer = nnx.merge(graphdef, params)
+        return layer(X, X, X, lens), layer.attention_weights
+
+    return _step(call, params, X, weights)
 
 
 def own(heads, weights):
     """Return forward and backward of Flax's layer, padding masked, compiled."""
-    layer = nn.MultiHeadDotProductAttention(
+    layer = linen.MultiHeadDotProductAttention(
         heads.num_heads, use_bias=False, qkv_features=heads.num_hiddens
     )
     X, lens = _inputs(heads)
     mask = (jnp.arange(heads.num_steps) < lens[:, None])[:, None, None]
-    return _step(layer, (X, X, X), {"mask": mask, "sow_weights": weights}, weights)
+    params = layer.init(jax.random.key(2), X)["params"]
+
+    def call(params, X):
+        options = {"mask": mask, "sow_weights": weights, "mutable": "intermediates"}
+        return layer.apply({"params": params}, X, X, X, **options)
+
+    return _step(call, params, X, weights)
 
 
 def _inputs(heads):
@@ -31,15 +44,11 @@ def _inputs(heads):
     return X, jax.random.randint(jax.random.key(1), shape[:1], low, high)
 
 
-def _step(layer, inputs, options, weights):
-    X, *rest = inputs
-    params = layer.init(jax.random.key(2), X, *rest, **options)["params"]
-
+def _step(call, params, X, weights):
     @jax.jit
     def gradients(params, X):
         def total(params, X):
-            same = [X if x is inputs[0] else x for x in rest]
-            Y, kept = layer.apply({"params": params}, X, *same, **options, mutable="intermediates")
+            Y, kept = call(params, X)
             return Y.sum(), kept if weights else None
 
         return jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(params, X)

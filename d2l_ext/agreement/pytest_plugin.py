@@ -22,9 +22,11 @@ import numpy as np
 import pytest
 
 from d2l_ext import interface, reference
-from d2l_ext.agreement.case import Case
-from d2l_ext.agreement.verdict import Question, verdicts
+from d2l_ext.agreement.cases.case import Case
+from d2l_ext.agreement.judging.solved import SolvedCase
+from d2l_ext.agreement.judging.verdict import verdicts
 from d2l_ext.config import describe
+from d2l_ext.nested import nest
 
 
 class Agreement:
@@ -61,8 +63,8 @@ class Agreement:
 
     def _check(self, target, inputs, seed, training):
         case = Case(self._name, target, lambda rng: _as_drawn(inputs), training=training)
-        question = Question(case, seed)
-        found = [v for d in ("float64", "float32") for v in verdicts(question, self.backend, d)]
+        solved = SolvedCase(case, seed)
+        found = [v for d in ("float64", "float32") for v in verdicts(solved, self.backend, d)]
         wrong = [str(v) for v in found if not v.agrees]
         if wrong:
             pytest.fail("\n".join(wrong), pytrace=False)
@@ -75,7 +77,7 @@ def _as_drawn(inputs):
         x = np.asarray(x)
         return x.astype(np.float32) if x.dtype.kind == "f" else x
 
-    return interface.nest(leaf, tuple(inputs))
+    return nest(leaf, tuple(inputs))
 
 
 @pytest.fixture(params=interface.COLUMNS)

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import (
-    UserError,
     as_object,
     decoding_options,
     load,
@@ -16,10 +17,15 @@ from d2l_ext.commands.options import (
     plain,
     settings_of,
 )
-from d2l_ext.data import load_pairs
+from d2l_ext.data import BucketedData, load_pairs
 from d2l_ext.files import replacing
+from d2l_ext.training.checkpoint import Checkpoint
+from d2l_ext.training.evaluation import Evaluation
 from d2l_ext.training.evaluation import evaluate as measure
+from d2l_ext.training.settings import Settings
 from d2l_ext.training.task import digest, parts
+
+PARTS = ("train", "val", "test")  # in the order of `parts`
 
 
 @click.command()
@@ -27,7 +33,7 @@ from d2l_ext.training.task import digest, parts
 @click.option("--data", help="Another corpus.  [default: the one of the training]")
 @click.option(
     "--part",
-    type=click.Choice(["train", "val", "test", "all"]),
+    type=click.Choice([*PARTS, "all"]),
     help="Part of the corpus.  [default: test, or all of another corpus]",
 )
 @click.option("--limit", type=click.IntRange(1), help="Only so many source sentences.")
@@ -39,7 +45,18 @@ from d2l_ext.training.task import digest, parts
 )
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
 @decoding_options
-def evaluate(checkpoint, backend, dtype, data, part, limit, show, output, as_json, **decoding):
+def evaluate(
+    checkpoint: Path,
+    backend: str | None,
+    dtype: str | None,
+    data: str | None,
+    part: str | None,
+    limit: int | None,
+    show: int,
+    output: Path | None,
+    as_json: bool,
+    **decoding: Any,
+) -> None:
     """Translate the test part of a corpus and measure BLEU, with sacrebleu.
 
     Each distinct source sentence is translated once and compared with all its translations.
@@ -50,7 +67,7 @@ def evaluate(checkpoint, backend, dtype, data, part, limit, show, output, as_jso
     part = part or ("all" if data else "test")
     pairs = load_pairs(data) if data else _pairs_of_the_training(saved, settings)
     if part != "all":
-        pairs = dict(zip(("train", "val", "test"), parts(pairs, settings), strict=True))[part]
+        pairs = parts(pairs, settings)[PARTS.index(part)]
     pairs = [p for p in pairs if num_tokens(p[0]) <= known.num_steps]
     if not pairs:
         raise UserError(
@@ -73,7 +90,7 @@ def evaluate(checkpoint, backend, dtype, data, part, limit, show, output, as_jso
     )
 
 
-def _pairs_of_the_training(saved, settings):
+def _pairs_of_the_training(saved: Checkpoint, settings: Settings) -> list[tuple[str, str]]:
     """Read the corpus again; if it has changed, its test part is not what was held out."""
     pairs = load_pairs(settings.data)[: settings.max_pairs or None]
     if digest(pairs) != saved.info.get("digest"):
@@ -84,7 +101,7 @@ def _pairs_of_the_training(saved, settings):
     return pairs
 
 
-def _write_translations(path, result, data):
+def _write_translations(path: Path, result: Evaluation, data: BucketedData) -> None:
     with replacing(path) as file:
         for source, references, found in zip(
             result.sources, result.references, result.found, strict=True

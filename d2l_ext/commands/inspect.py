@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ from d2l_ext.training.checkpoint import load
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Write everything but the numbers as JSON.")
-def inspect(checkpoint, as_json):
+def inspect(checkpoint: Path, as_json: bool) -> None:
     """Show what is in a checkpoint, without a framework."""
     saved = load(checkpoint)
     shapes = {name: list(x.shape) for name, x in saved.parameters.items()}
@@ -46,7 +47,7 @@ def inspect(checkpoint, as_json):
         click.echo(f"  {name:{width}}  {' x '.join(map(str, shape))}")
 
 
-def _print_description(description, name="model", indent=0):
+def _print_description(description: dict[str, Any], name: str = "model", indent: int = 0) -> None:
     config = description["config"]
     plain = {k: v for k, v in config.items() if not isinstance(v, dict)}
     arguments = ", ".join(f"{k}={v!r}" for k, v in plain.items())

@@ -1,22 +1,22 @@
 """What several commands share: options, a checkpoint's model, how a translation is shown."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from d2l_ext import interface
+from d2l_ext.commands.errors import UserError
 from d2l_ext.data import BucketedData, detokenize, preprocess, tokenize
+from d2l_ext.interface import Model
 from d2l_ext.training import checkpoint
-from d2l_ext.training.settings import read_settings
+from d2l_ext.training.checkpoint import Checkpoint
+from d2l_ext.training.settings import Settings, read_settings
+from d2l_ext.training.translation import Translation
 
 
-class UserError(click.ClickException):
-    """Something is wrong with what the user gave."""
-
-    exit_code = 2
-
-
-def model_options(command):
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of all commands that use a checkpoint."""
     for option in (
         click.argument("checkpoint", type=click.Path(path_type=Path)),
@@ -35,7 +35,7 @@ def model_options(command):
     return command
 
 
-def decoding_options(command):
+def decoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of decoding; `method_of` makes sense of them."""
     for option in reversed(
         (
@@ -59,7 +59,16 @@ def decoding_options(command):
     return command
 
 
-def method_of(beam, length_penalty, sample, temperature, top_k, seed, max_steps, batch_size):
+def method_of(
+    beam: int | None,
+    length_penalty: float | None,
+    sample: bool,
+    temperature: float | None,
+    top_k: int | None,
+    seed: int | None,
+    max_steps: int | None,
+    batch_size: int,
+) -> dict[str, Any]:
     """Return the arguments of `translations`, or say which options contradict each other."""
     common = {"max_steps": max_steps, "batch_size": batch_size}
     of_beam = {"length_penalty": length_penalty}
@@ -85,10 +94,14 @@ def method_of(beam, length_penalty, sample, temperature, top_k, seed, max_steps,
     return {"method": "greedy", **common}
 
 
-def load(path, backend, dtype):
+def load(
+    path: Path, backend: str | None, dtype: str | None
+) -> tuple[Checkpoint, Model, BucketedData]:
     """Return a checkpoint, its model in a framework, and what `translations` needs of the data."""
     saved = checkpoint.load(path)
     settings = settings_of(path, saved)
+    if saved.src_vocab is None or saved.tgt_vocab is None:
+        raise _incomplete(path)
     data = BucketedData.without_pairs(saved.src_vocab, saved.tgt_vocab, settings.buckets)
     if backend is None:
         backend = settings.backend
@@ -97,41 +110,45 @@ def load(path, backend, dtype):
     return saved, saved.build(interface.backend(backend), dtype), data
 
 
-def settings_of(path, saved):
+def settings_of(path: Path, saved: Checkpoint) -> Settings:
     """Return the settings of the run that wrote a checkpoint."""
-    if "settings" not in saved.info or saved.src_vocab is None or saved.tgt_vocab is None:
-        raise checkpoint.CheckpointError(
-            f"{path}: has a model, but not what `d2l-ext train` writes beside it"
-        )
+    if "settings" not in saved.info:
+        raise _incomplete(path)
     try:
         return read_settings(**saved.info["settings"])
     except (TypeError, ValueError) as error:
         raise checkpoint.CheckpointError(f"{path}: its settings: {error}") from error
 
 
-def one_sentence(text):
+def _incomplete(path: Path) -> checkpoint.CheckpointError:
+    return checkpoint.CheckpointError(
+        f"{path}: has a model, but not what `d2l-ext train` writes beside it"
+    )
+
+
+def one_sentence(text: str) -> str:
     """Return a sentence given as an argument, with single spaces."""
     if not text.strip():
         raise UserError("SENTENCE: got an empty sentence, must have at least one word")
     return " ".join(text.split())
 
 
-def plain(translation):
+def plain(translation: Translation) -> str:
     """Return a translation as plain text."""
     return detokenize(translation.tokens)
 
 
-def unknown_words(line, data):
+def unknown_words(line: str, data: BucketedData) -> list[str]:
     """Return the words of a line that are not in the vocabulary."""
     return [word for word in tokenize(preprocess(line)) if word not in data.src_vocab]
 
 
-def num_tokens(line):
+def num_tokens(line: str) -> int:
     """Return how many tokens a line has, with `<eos>`."""
     return len(tokenize(preprocess(line)))
 
 
-def as_object(line, translation, data):
+def as_object(line: str, translation: Translation | None, data: BucketedData) -> dict[str, Any]:
     """Return what JSON says of a translation; None is that of an empty line."""
     if translation is None:
         return {"source": line, "text": "", "tokens": []}

@@ -1,12 +1,13 @@
 """``d2l-ext plot``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from d2l_ext import plotting
+from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import (
-    UserError,
     decoding_options,
     load,
     method_of,
@@ -30,7 +31,16 @@ from d2l_ext.training.translation import translations
 @click.option("--heads", is_flag=True, help="A map for each head of each block of a Transformer.")
 @click.option("--steps", is_flag=True, help="A panel for each token of the translation.")
 @decoding_options
-def plot(checkpoint, backend, dtype, sentence, output, heads, steps, **decoding):
+def plot(
+    checkpoint: Path,
+    backend: str | None,
+    dtype: str | None,
+    sentence: str,
+    output: Path,
+    heads: bool,
+    steps: bool,
+    **decoding: Any,
+) -> None:
     """Draw where a model looked when it translated SENTENCE."""
     if heads and steps:
         raise click.UsageError("--heads and --steps cannot be given together")
@@ -44,14 +54,12 @@ def plot(checkpoint, backend, dtype, sentence, output, heads, steps, **decoding)
     if weights.ndim == 2:
         weights = weights[None, None]
     target = [*found.tokens, "<eos>"][: weights.shape[2]]
-    names = {
-        "row_names": [f"block {i + 1}" for i in range(weights.shape[0])],
-        "column_names": [f"head {i + 1}" for i in range(weights.shape[1])],
-    }
+    blocks = [f"block {i + 1}" for i in range(weights.shape[0])]
+    columns = [f"head {i + 1}" for i in range(weights.shape[1])]
     if steps:
         plotting.attention_steps(weights, found.source, target, path=output)
     elif heads:
-        plotting.attention_grid(weights, found.source, target, **names, path=output)
+        plotting.attention_grid(weights, found.source, target, blocks, columns, path=output)
     else:  # what all heads of the last block look at, on the average
         plotting.attention_map(weights[-1].mean(axis=0), found.source, target, path=output)
     click.echo(f"{plain(found)}\n{output}")

@@ -2,7 +2,9 @@
 
 import dataclasses
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,10 +12,11 @@ from d2l_ext.training import run
 from d2l_ext.training.settings import Settings, read_settings
 
 
-def _settings_options(command):
+def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for each setting; one that is not given is None."""
     for spec in reversed(dataclasses.fields(Settings)):
-        kind, default = type(spec.default), spec.default
+        default: Any = spec.default
+        kind = type(default)
         shown = ",".join(map(str, default)) if kind is tuple else default
         command = click.option(
             "--" + spec.name.replace("_", "-"),
@@ -25,7 +28,9 @@ def _settings_options(command):
     return command
 
 
-def _whole_numbers(ctx, param, value):
+def _whole_numbers(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
     if value is None:
         return None
     try:
@@ -51,7 +56,7 @@ def _whole_numbers(ctx, param, value):
     help="Go on with the run in this folder, with its settings.",
 )
 @_settings_options
-def train(out, config, resume, **given):
+def train(out: Path | None, config: Path | None, resume: Path | None, **given: Any) -> None:
     """Train a translation model.
 
     The folder gets the settings (config.toml), the latest and the best checkpoint, a log as JSON
@@ -80,7 +85,7 @@ def train(out, config, resume, **given):
         raise
 
 
-def _how_to_go_on(folder):
+def _how_to_go_on(folder: Path | None) -> Iterator[str]:
     if folder is not None and (folder / run.CONFIG).exists():
         yield f"go on with:  d2l-ext train --resume {folder}"
 
@@ -94,14 +99,14 @@ _MODELS_WITH = {
 }
 
 
-def _refuse_what_the_model_has_not(model, given):
+def _refuse_what_the_model_has_not(model: str, given: Iterable[str]) -> None:
     for name, models in _MODELS_WITH.items():
         if name in given and model not in models:
             option = "--" + name.replace("_", "-")
             raise click.UsageError(f"{option} goes with --model {' or '.join(models)}, not {model}")
 
 
-def _with_absolute_data(settings):
+def _with_absolute_data(settings: Settings) -> Settings:
     """Make the path of a corpus independent of the folder that the run is resumed in."""
     if settings.data in ("bundled", "fra-eng"):
         return settings

@@ -3,11 +3,12 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
+from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import (
-    UserError,
     as_object,
     decoding_options,
     load,
@@ -18,7 +19,8 @@ from d2l_ext.commands.options import (
     plain,
     unknown_words,
 )
-from d2l_ext.training.translation import translations
+from d2l_ext.data import BucketedData
+from d2l_ext.training.translation import Translation, translations
 
 
 @click.command()
@@ -29,7 +31,15 @@ from d2l_ext.training.translation import translations
 )
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object per sentence.")
 @decoding_options
-def translate(checkpoint, backend, dtype, sentence, file, as_json, **decoding):
+def translate(
+    checkpoint: Path,
+    backend: str | None,
+    dtype: str | None,
+    sentence: str | None,
+    file: Path | None,
+    as_json: bool,
+    **decoding: Any,
+) -> None:
     """Translate SENTENCE, a file, or standard input, line by line.
 
     An empty line gives an empty line. Words that the model does not know and sentences longer than
@@ -54,7 +64,7 @@ def translate(checkpoint, backend, dtype, sentence, file, as_json, **decoding):
             click.echo("" if translation is None else plain(translation))
 
 
-def _read_lines(file):
+def _read_lines(file: Path | None) -> list[str]:
     """Return the lines of a file, or of standard input, without their ends."""
     name = file or "standard input"
     if file is None and sys.stdin.isatty():
@@ -69,12 +79,15 @@ def _read_lines(file):
             decoded.append(" ".join(line.decode().split()))
         except UnicodeDecodeError as error:
             raise UserError(
-                f"{name}, line {number}: must be UTF-8, but byte {error.start + 1} is not"
+                f"{name}, line {number}: got byte {error.start + 1} that is not UTF-8,"
+                " must be UTF-8"
             ) from None
     return decoded
 
 
-def _warn(name, number, line, translation, data):
+def _warn(
+    name: str | None, number: int, line: str, translation: Translation | None, data: BucketedData
+) -> None:
     if translation is None:
         return
     where = "" if name is None else f"{name}, line {number}: "

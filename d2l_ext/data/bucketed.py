@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -14,24 +15,45 @@ from d2l_ext.data.vocabulary import Vocab
 class BucketedData:
     """Pairs in batches of similar length, each padded to its bucket only.
 
-    A pair goes into the smallest of `buckets` that holds both its sentences with their ``<eos>``;
-    nothing is cut. Pairs that are longer than the largest bucket are left out, and `num_left_out`
-    says how many. Vocabularies are built from the pairs that are kept, unless they are given.
+    A pair goes into the smallest bucket that holds both its sentences with their ``<eos>``; nothing
+    is cut, and pairs that are longer than the largest bucket are left out.
 
-    `pairs` are those that are kept, `num_steps` is the size of the largest bucket, `num_tokens` the
-    number of target tokens, with ``<eos>``.
+    Args:
+        pairs: a list of (source, target) strings.
+        buckets: sizes, in tokens.
+        batch_size: pairs of a batch.
+        min_freq: a token seen less often is ``<unk>``.
+        src_vocab, tgt_vocab: by default built from the pairs that are kept.
 
-    Raises ValueError if no pair is kept.
+    Attributes:
+        pairs: those that are kept.
+        num_left_out: how many are not.
+        num_steps: the size of the largest bucket.
+        num_tokens: the number of target tokens, with ``<eos>``.
+        num_batches: the number of batches in an epoch.
+        pad, bos, eos: indices in the target vocabulary.
+
+    Raises:
+        ValueError: no pair is kept.
     """
 
-    def __init__(self, pairs, buckets, batch_size, min_freq=2, src_vocab=None, tgt_vocab=None):
+    def __init__(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        buckets: Sequence[int],
+        batch_size: int,
+        min_freq: int = 2,
+        src_vocab: Vocab | None = None,
+        tgt_vocab: Vocab | None = None,
+    ):
         self.buckets, self.batch_size = tuple(sorted(buckets)), batch_size
         self.num_steps = self.buckets[-1]
         tokens = [tuple(tokenize(preprocess(side)) for side in pair) for pair in pairs]
         kept = [i for i, sides in enumerate(tokens) if max(map(len, sides)) <= self.num_steps]
         if not kept:
             raise ValueError(
-                f"no sentence pair of {len(pairs)} has at most {self.num_steps} tokens on each side"
+                f"pairs: got {len(pairs)}, must have one of at most {self.num_steps} tokens on each"
+                " side"
             )
         self.pairs = [pairs[i] for i in kept]
         self.num_left_out = len(pairs) - len(kept)
@@ -52,7 +74,9 @@ class BucketedData:
         self._index()
 
     @classmethod
-    def without_pairs(cls, src_vocab, tgt_vocab, buckets):
+    def without_pairs(
+        cls, src_vocab: Vocab, tgt_vocab: Vocab, buckets: Sequence[int]
+    ) -> "BucketedData":
         """Vocabularies and sizes only: what translating needs."""
         data = cls.__new__(cls)
         data.src_vocab, data.tgt_vocab = src_vocab, tgt_vocab
@@ -60,11 +84,11 @@ class BucketedData:
         data._index()
         return data
 
-    def _index(self):
+    def _index(self) -> None:
         self.num_steps = self.buckets[-1]
         self.pad, self.bos, self.eos = (self.tgt_vocab[token] for token in (PAD, BOS, EOS))
 
-    def batches(self, seed, epoch):
+    def batches(self, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield (src, tgt_in, src_valid_len, tgt_out), in an order drawn from the seed."""
         return bucketed_batches(
             self._examples,

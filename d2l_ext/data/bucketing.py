@@ -1,21 +1,41 @@
 """Batches of sentences of similar length, so that little is padded and few shapes occur."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
+from jaxtyping import Int64
 
 
-def bucketed_batches(examples, batch_size, seed, epoch, buckets, *, src_pad, tgt_pad, bos):
-    """Yield (src, tgt_in, src_valid_len, tgt_out) for `examples` of different lengths.
+def bucketed_batches(
+    examples: Sequence[tuple[Sequence[int], Sequence[int]]],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    buckets: Sequence[int],
+    *,
+    src_pad: int,
+    tgt_pad: int,
+    bos: int,
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield (src, tgt_in, src_valid_len, tgt_out) for examples of different lengths.
 
-    `examples` is a list of (source indices, target indices), each ending with ``<eos>``. An
-    example goes into the smallest of `buckets` that is at least as large as both its lengths, and
-    a batch holds examples of one bucket only, padded to its size: arrays (n, bucket), int64, and
+    An example goes into the smallest bucket that is at least as large as both its lengths, and a
+    batch holds examples of one bucket only, padded to its size: arrays (n, bucket), int64, and
     lengths (n,). So a framework that compiles for each shape compiles for at most two shapes per
     bucket: a full batch and the smaller last one.
 
     Every example occurs once an epoch. The order, within buckets and of the batches, is drawn
-    from (`seed`, `epoch`). `src_pad`, `tgt_pad` and `bos` are the indices of those tokens.
+    from (seed, epoch).
 
-    Raises ValueError if a sentence is longer than the largest bucket or has no token.
+    Args:
+        examples: (source indices, target indices), each ending with ``<eos>``.
+        batch_size: the largest n.
+        seed, epoch: of the order.
+        buckets: sizes.
+        src_pad, tgt_pad, bos: the indices of those tokens.
+
+    Raises:
+        ValueError: a sentence that is longer than the largest bucket, or has no token.
     """
     rng = np.random.default_rng([seed, epoch])
     chunks = []
@@ -35,26 +55,28 @@ def bucketed_batches(examples, batch_size, seed, epoch, buckets, *, src_pad, tgt
         yield src, tgt_in, src_valid_len, tgt_out
 
 
-def _fill(examples, sizes):
+def _fill(
+    examples: Sequence[tuple[Sequence[int], Sequence[int]]], sizes: Sequence[int]
+) -> dict[int, list[int]]:
     """{bucket size: list of the indices of its examples}, for buckets that have any."""
     filled = {size: [] for size in sizes}
     for index, (source, target) in enumerate(examples):
         length = max(len(source), len(target))
         if min(len(source), len(target)) == 0:
             raise ValueError(
-                f"examples must have tokens on both sides, but example {index} has not"
+                f"examples: got no token on a side of example {index}, must have some on both"
             )
         fitting = [size for size in sizes if size >= length]
         if not fitting:
             raise ValueError(
-                f"buckets must reach the longest sentence, but are {sizes} "
-                f"and example {index} has {length} tokens"
+                f"buckets: got {sizes}, must reach the longest sentence:"
+                f" example {index} has {length} tokens"
             )
         filled[fitting[0]].append(index)
     return {size: members for size, members in filled.items() if members}
 
 
-def _padded(sequences, size, pad):
+def _padded(sequences: Sequence[Sequence[int]], size: int, pad: int) -> Int64[np.ndarray, "n size"]:
     """int64 array (n, size): each sequence, then `pad`."""
     rows = np.full((len(sequences), size), pad, dtype=np.int64)
     for row, sequence in zip(rows, sequences, strict=True):

@@ -4,10 +4,11 @@ import hashlib
 import io
 import os
 import re
-import tempfile
 import urllib.request
 import zipfile
 from pathlib import Path
+
+from d2l_ext.files import replacing
 
 BUNDLED = Path(__file__).with_name("corpus.tsv")
 
@@ -22,21 +23,25 @@ TIMEOUT_SECONDS = 30
 _CONTROL = re.compile(r"[\x00-\x08\n-\x1f\x7f-\x9f]")
 
 
-def load_pairs(source="bundled", data_dir=None):
-    """The list of (source sentence, target sentence) of `source`, in file order.
+def load_pairs(
+    source: str | os.PathLike[str] = "bundled", data_dir: str | Path | None = None
+) -> list[tuple[str, str]]:
+    """Return the list of (source sentence, target sentence) of a source, in file order.
 
-    `source` is one of
+    Args:
+        source: ``"bundled"``, the English-French corpus that comes with the package; ``"fra-eng"``,
+            D2L's data set; or the path of a UTF-8 text file with a pair on each line: two columns
+            separated by a tab, or three, of which the third (Tatoeba's licence) is dropped. Blank
+            lines are skipped.
+        data_dir: where fra-eng, which is downloaded once, is kept, by default the user's cache
+            folder. Its hash is checked each time it is read.
 
-    - ``"bundled"``: the English-French corpus that comes with the package,
-    - ``"fra-eng"``: D2L's data set; it is downloaded once and kept in `data_dir` (by default the
-      user's cache folder), and its hash is checked each time it is read,
-    - the path of a UTF-8 text file with a pair on each line: two columns separated by a tab, or
-      three, of which the third (Tatoeba's licence) is dropped. Blank lines are skipped.
-
-    Raises ValueError for a file that is not like this, naming the file and the line;
-    FileNotFoundError where there is no such file; ConnectionError if the download fails, saying
-    what to do instead. That one letter has become another cannot be seen here; but a training run
-    keeps the pairs' SHA-256, and neither goes on nor is evaluated with others.
+    Raises:
+        ValueError: a file that is not like this; the message names the file and the line. (That one
+            letter has become another cannot be seen here; but a training run keeps the pairs'
+            SHA-256, and neither goes on nor is evaluated with others.)
+        FileNotFoundError: there is no such file.
+        ConnectionError: the download failed; the message says what to do instead.
     """
     if source == "bundled":
         return _parse(BUNDLED.read_bytes(), BUNDLED.name)
@@ -45,20 +50,21 @@ def load_pairs(source="bundled", data_dir=None):
     return _parse(_existing(source).read_bytes(), os.fspath(source))
 
 
-def _existing(source):
+def _existing(source: str | os.PathLike[str]) -> Path:
     if not isinstance(source, str | os.PathLike):
         raise TypeError(
-            f"source must be 'bundled', 'fra-eng' or the path of a file, but is {source!r}"
+            f"source: got {source!r}, must be 'bundled', 'fra-eng' or the path of a file"
         )
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(
-            f"source must be 'bundled', 'fra-eng' or the path of a file, but {source!s} is no file"
+            f"source: got {source!s}, which is no file, must be 'bundled', 'fra-eng' or the path of"
+            " a file"
         )
     return path
 
 
-def _parse(data, name):
+def _parse(data: bytes, name: str) -> list[tuple[str, str]]:
     """The pairs in the bytes `data` of the file called `name`."""
     # Only a line feed ends a line: str.splitlines would also split at characters such as U+2028,
     # which occur inside sentences. A byte order mark is not part of the first sentence.
@@ -66,58 +72,59 @@ def _parse(data, name):
     pairs = [_parse_line(line, name, number) for number, line in enumerate(lines, start=1)]
     pairs = [pair for pair in pairs if pair is not None]
     if not pairs:
-        raise ValueError(f"{name} must have at least one sentence pair, but has none")
+        raise ValueError(f"{name}: got no sentence pair, must have at least one")
     return pairs
 
 
-def _parse_line(line, name, number):
+def _parse_line(line: bytes, name: str, number: int) -> tuple[str, str] | None:
     """(source, target) of one line, or None for a blank one."""
     try:
         text = line.decode("utf-8").removesuffix("\r")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{name}, line {number}: must be UTF-8, but byte {error.start + 1} of the line is not"
+            f"{name}, line {number}: got byte {error.start + 1} that is not UTF-8, must be UTF-8"
         ) from None
     control = _CONTROL.search(text)
     if control:
         raise ValueError(
-            f"{name}, line {number}: must be text, but character {control.start() + 1} of the line"
-            f" is the control character U+{ord(control[0]):04X}"
+            f"{name}, line {number}: got the control character U+{ord(control[0]):04X} as character"
+            f" {control.start() + 1}, must be text"
         )
     if not text.strip():
         return None
     columns = text.split("\t")
     if len(columns) not in (2, 3):
         raise ValueError(
-            f"{name}, line {number}: must have 2 or 3 columns separated by tabs, "
-            f"but has {len(columns)}"
+            f"{name}, line {number}: number of columns: got {len(columns)}, must be 2 or 3,"
+            " separated by tabs"
         )
     for column, side in zip(columns, ("first", "second"), strict=False):
         if not column.strip():
-            raise ValueError(f"{name}, line {number}: the {side} column must not be empty")
+            raise ValueError(f"{name}, line {number}: got an empty {side} column, must have text")
     return columns[0], columns[1]
 
 
-def _fra_eng_text(data_dir):
+def _fra_eng_text(data_dir: str | Path | None) -> bytes:
     """The bytes of fra.txt in D2L's fra-eng.zip, which is downloaded if there is no good copy."""
     path = Path(data_dir or _cache_dir()) / "fra-eng.zip"
     data = path.read_bytes() if path.is_file() else b""
     if not _is_fra_eng(data):
         data = _download(FRA_ENG_URL)
-        _write(path, data)
+        with replacing(path) as file:
+            file.write(data)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return archive.read(FRA_ENG_MEMBER)
 
 
-def _is_fra_eng(data):
+def _is_fra_eng(data: bytes) -> bool:
     return hashlib.sha1(data, usedforsecurity=False).hexdigest() == FRA_ENG_SHA1
 
 
-def _cache_dir():
+def _cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "d2l_ext"
 
 
-def _download(url):
+def _download(url: str) -> bytes:
     advice = (
         "get an English-French fra.txt (two or three columns separated by tabs) another way and "
         "give its path as the source, or use the source 'bundled', which needs no network"
@@ -130,11 +137,3 @@ def _download(url):
     if not _is_fra_eng(data):
         raise ConnectionError(f"fra-eng: {url} has not the SHA-1 {FRA_ENG_SHA1}; {advice}")
     return data
-
-
-def _write(path, data):
-    """Write through a temporary name, so that nobody ever sees half a file under `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    os.replace(file.name, path)

@@ -6,6 +6,7 @@ on spaces. Nothing else is done: ``j'ai`` is one token.
 """
 
 import re
+from collections.abc import Iterable
 
 EOS = "<eos>"
 
@@ -14,7 +15,7 @@ _GLUED_PUNCTUATION = re.compile(r"(?<=[^ ])([,.!?])")
 _SPACED_PUNCTUATION = re.compile(r" ([,.!?])")
 
 
-def preprocess(text):
+def preprocess(text: str) -> str:
     """Lower-case `text` and put a space before each ``,.!?`` that has none.
 
     Non-breaking spaces (French has them before ``!`` and ``?``) become plain ones. Tabs and line
@@ -23,20 +24,21 @@ def preprocess(text):
     return _GLUED_PUNCTUATION.sub(r" \1", text.translate(_NON_BREAKING).lower())
 
 
-def tokenize(sentence):
-    """Split a preprocessed sentence on spaces and append ``<eos>``; returns a list of tokens.
+def tokenize(sentence: str) -> list[str]:
+    """Split a preprocessed sentence on spaces and append ``<eos>``; several spaces count as one.
 
-    Several spaces count as one. Raises ValueError for an empty sentence, which would have nothing
-    to translate, and for one with a tab or a line end, which is a line of a file, not a sentence.
+    Raises:
+        ValueError: an empty sentence, which would have nothing to translate, or one with a tab or a
+            line end, which is a line of a file, not a sentence.
     """
     if "\t" in sentence or "\n" in sentence:
-        raise ValueError(f"sentence must have no tab and no line end, but is {sentence!r}")
+        raise ValueError(f"sentence: got {sentence!r}, must have no tab and no line end")
     tokens = [token for token in sentence.split(" ") if token]
     if not tokens:
-        raise ValueError(f"sentence must have at least one word, but is {sentence!r}")
+        raise ValueError(f"sentence: got {sentence!r}, must have at least one word")
     return [*tokens, EOS]
 
 
-def detokenize(tokens):
+def detokenize(tokens: Iterable[str]) -> str:
     """Join tokens with spaces, but for the spaces that `preprocess` put before ``,.!?``."""
     return _SPACED_PUNCTUATION.sub(r"\1", " ".join(tokens))

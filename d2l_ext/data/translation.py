@@ -1,49 +1,74 @@
 """Sentence pairs to padded arrays of token indices, with the meaning of D2L 1.0's ``MTFraEng``."""
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
+from jaxtyping import Int64
 
 from d2l_ext.data.text import EOS, preprocess, tokenize
 from d2l_ext.data.vocabulary import Vocab
 
 PAD, BOS = "<pad>", "<bos>"
 
+# src, tgt_in, src_valid_len, tgt_out: in a batch as in the whole.
+Arrays: TypeAlias = tuple[
+    Int64[np.ndarray, "n num_steps"],
+    Int64[np.ndarray, "n num_steps"],
+    Int64[np.ndarray, " n"],
+    Int64[np.ndarray, "n num_steps"],
+]
+
 
 class TranslationData:
     """The first ``num_train + num_val`` of `pairs`, in their order, as arrays.
 
-    `pairs` is a list of (source, target) strings, as `load_pairs` returns them. Every sentence
-    ends with ``<eos>`` and is brought to `num_steps` tokens: a shorter one is filled with
-    ``<pad>``, a longer one is cut, as in D2L, and then has no ``<eos>``.
-
-    The arrays are int64 and cover the training pairs first and then the validation pairs, n in
-    all (`arrays` is the tuple of the four):
-
-    - `src` (n, num_steps): source tokens,
-    - `tgt_in` (n, num_steps): ``<bos>`` and all target tokens but the last, the decoder's input,
-    - `src_valid_len` (n,): number of source tokens that are not ``<pad>``, with ``<eos>``,
-    - `tgt_out` (n, num_steps): target tokens, what the decoder should say.
-
-    `src_vocab` and `tgt_vocab` are built from these n pairs, after cutting, as in D2L; a token
-    seen less than `min_freq` times is ``<unk>``. `pad`, `bos` and `eos` are target indices.
+    Every sentence ends with ``<eos>`` and is brought to `num_steps` tokens: a shorter one is filled
+    with ``<pad>``, a longer one is cut, as in D2L, and then has no ``<eos>``.
 
     D2L's class yields one pair more (641 where 512 + 128 are asked for, its loop ends one line
     late); this one yields what is asked for, so one validation pair and possibly the vocabulary
     differ. With ``num_val`` lowered by one, D2L's arrays are exactly these. The special tokens
     are always in the vocabulary here, in D2L only if they occur `min_freq` times.
 
-    Raises ValueError for sizes that are not positive (`num_val` may be 0), for fewer pairs than
-    asked for, and for a sentence with no word.
+    Args:
+        pairs: a list of (source, target) strings, as `load_pairs` returns them.
+        num_steps: tokens of a sentence.
+        num_train, num_val: how many pairs are for training, and for validation.
+        batch_size: pairs of a batch.
+        min_freq: a token seen less often is ``<unk>``.
+
+    Attributes:
+        src: source tokens (n, num_steps), int64 as all of them, of the training pairs first and
+            then the validation pairs, n in all.
+        tgt_in: ``<bos>`` and all target tokens but the last (n, num_steps), the decoder's input.
+        src_valid_len: number of source tokens that are not ``<pad>``, with ``<eos>`` (n,).
+        tgt_out: target tokens (n, num_steps), what the decoder should say.
+        arrays: the tuple of these four.
+        src_vocab, tgt_vocab: built from these n pairs, after cutting, as in D2L.
+        pad, bos, eos: indices in the target vocabulary.
+
+    Raises:
+        ValueError: sizes that are not positive (`num_val` may be 0), fewer pairs than asked for, or
+            a sentence with no word.
     """
 
-    def __init__(self, pairs, num_steps=9, num_train=512, num_val=128, batch_size=128, min_freq=2):
+    def __init__(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        num_steps: int = 9,
+        num_train: int = 512,
+        num_val: int = 128,
+        batch_size: int = 128,
+        min_freq: int = 2,
+    ):
         _check_sizes(1, num_steps=num_steps, num_train=num_train, batch_size=batch_size)
         _check_sizes(0, num_val=num_val)
         if len(pairs) < num_train + num_val:
             raise ValueError(
-                f"pairs must be at least num_train + num_val = {num_train + num_val}, "
-                f"but are {len(pairs)}"
+                f"pairs: got {len(pairs)}, must be at least num_train + num_val ="
+                f" {num_train + num_val}"
             )
         self.num_steps, self.num_train, self.num_val = num_steps, num_train, num_val
         self.batch_size, self.min_freq = batch_size, min_freq
@@ -56,46 +81,48 @@ class TranslationData:
         self.src, self.tgt_in, self.src_valid_len, self.tgt_out = self.arrays
 
     @property
-    def train_size(self):
+    def train_size(self) -> int:
         """The number of training pairs."""
         return self.num_train
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int:
         """The number of training batches in an epoch."""
         return math.ceil(self.num_train / self.batch_size)
 
     @property
-    def pad(self):
+    def pad(self) -> int:
         """The index of ``<pad>`` in the target vocabulary."""
         return self.tgt_vocab[PAD]
 
     @property
-    def bos(self):
+    def bos(self) -> int:
         """The index of ``<bos>`` in the target vocabulary."""
         return self.tgt_vocab[BOS]
 
     @property
-    def eos(self):
+    def eos(self) -> int:
         """The index of ``<eos>`` in the target vocabulary."""
         return self.tgt_vocab[EOS]
 
-    def build(self, src_sentences, tgt_sentences):
-        """The four arrays, in the order of `arrays`, of new sentences (two lists of strings).
+    def build(self, src_sentences: Sequence[str], tgt_sentences: Sequence[str]) -> Arrays:
+        """Return the four arrays, in the order of `arrays`, of new sentences.
 
-        Words that the vocabularies do not have become ``<unk>``. Raises ValueError if there are
-        none, if the lists differ in length, or for a sentence with no word.
+        Words that the vocabularies do not have become ``<unk>``.
+
+        Raises:
+            ValueError: no sentences, lists of different lengths, or a sentence with no word.
         """
         _check_sentences("src_sentences", src_sentences)
         _check_sentences("tgt_sentences", tgt_sentences)
         if len(src_sentences) != len(tgt_sentences):
             raise ValueError(
-                "src_sentences and tgt_sentences must have the same length, "
-                f"but have {len(src_sentences)} and {len(tgt_sentences)}"
+                f"tgt_sentences: got {len(tgt_sentences)}, must be as many as src_sentences,"
+                f" {len(src_sentences)}"
             )
         return self._arrays(self._padded(src_sentences), self._padded(tgt_sentences))
 
-    def batches(self, seed, epoch, train=True):
+    def batches(self, seed: int, epoch: int, train: bool = True) -> Iterator[Arrays]:
         """Yield (src, tgt_in, src_valid_len, tgt_out), `batch_size` pairs at a time.
 
         Training pairs come in a permutation that NumPy draws from (`seed`, `epoch`), so it is the
@@ -108,14 +135,15 @@ class TranslationData:
             order = np.arange(self.num_train, self.num_train + self.num_val)
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            yield tuple(array[rows] for array in self.arrays)
+            src, tgt_in, src_valid_len, tgt_out = self.arrays
+            yield src[rows], tgt_in[rows], src_valid_len[rows], tgt_out[rows]
 
-    def _padded(self, sentences):
+    def _padded(self, sentences: Sequence[str]) -> list[list[str]]:
         """One list of `num_steps` tokens for each sentence."""
         rows = [tokenize(preprocess(sentence))[: self.num_steps] for sentence in sentences]
         return [row + [PAD] * (self.num_steps - len(row)) for row in rows]
 
-    def _arrays(self, sources, targets):
+    def _arrays(self, sources: list[list[str]], targets: list[list[str]]) -> Arrays:
         src = np.array(self.src_vocab[sources], dtype=np.int64)  # (n, num_steps)
         tgt_out = np.array(self.tgt_vocab[targets], dtype=np.int64)  # (n, num_steps)
         first = np.full((len(tgt_out), 1), self.bos, dtype=np.int64)  # (n, 1)
@@ -124,13 +152,13 @@ class TranslationData:
         return src, tgt_in, src_valid_len, tgt_out
 
 
-def _check_sizes(least, **sizes):
+def _check_sizes(least: int, **sizes: int) -> None:
     for name, size in sizes.items():
         if size < least:
-            raise ValueError(f"{name} must be at least {least}, but is {size}")
+            raise ValueError(f"{name}: got {size}, must be at least {least}")
 
 
-def _check_sentences(name, sentences):
+def _check_sentences(name: str, sentences: Sequence[str]) -> None:
     # A string is a sequence of strings too, and would pass for a list of one-letter sentences.
     if isinstance(sentences, str) or len(sentences) == 0:
-        raise ValueError(f"{name} must be a list of at least one sentence, but is {sentences!r}")
+        raise ValueError(f"{name}: got {sentences!r}, must be a list of at least one sentence")

@@ -1,4 +1,4 @@
-"""The JAX column: D2L's attention chapters as Flax linen modules."""
+"""The JAX column: D2L's attention chapters as Flax NNX modules."""
 
 from d2l_ext.jax.bahdanau import (
     AttentionDecoder,

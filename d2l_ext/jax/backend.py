@@ -9,13 +9,12 @@ import itertools
 
 import jax
 import numpy as np
-from flax import linen as nn
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax import nnx
 from jax import numpy as jnp
 
 from d2l_ext import checks
 from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer
-from d2l_ext.jax.layers import Dropout, seen
+from d2l_ext.jax.layers import Dropout, spec
 from d2l_ext.jax.seq2seq import masked_loss
 
 jax.config.update("jax_enable_x64", True)
@@ -25,9 +24,9 @@ _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight"}
 
 
 def _canonical(path):
-    """Turn a path of Flax's into PyTorch's; blocks are entries of a dictionary in both."""
-    *owners, leaf = path
-    return ".".join((*owners, _LEAVES.get(leaf, leaf))).replace("_block", ".block")
+    """Turn a path in a module into PyTorch's; blocks have names there, and numbers in a list."""
+    *owners, leaf = [f"block{key}" if isinstance(key, int) else key for key in path]
+    return ".".join((*owners, _LEAVES.get(leaf, leaf)))
 
 
 def from_numpy(x, dtype=None):
@@ -40,45 +39,68 @@ def to_numpy(x):
     return np.array(x, np.float32 if x.dtype == jnp.bfloat16 else None)
 
 
-def canonical(tree):
-    """Return ``{canonical name: ndarray}`` of a parameter tree."""
-    flat = {path: to_numpy(x) for path, x in flatten_dict(tree).items()}
-    return {_canonical(path): _transposed(path, x) for path, x in flat.items()}
+def canonical(params):
+    """Return ``{canonical name: ndarray}`` of ``{path: array}``."""
+    return {_canonical(path): _transposed(path, to_numpy(x)) for path, x in params.items()}
 
 
 def native(params, like):
-    """Undo `canonical`, for a tree like the given one."""
-    flat = {
+    """Undo `canonical`, with the dtypes of the given arrays."""
+    return {
         path: from_numpy(_transposed(path, params[_canonical(path)]), old.dtype)
-        for path, old in flatten_dict(like).items()
+        for path, old in like.items()
     }
-    return unflatten_dict(flat)
 
 
 def _transposed(path, x):
-    """Transpose the matrix of an `nn.Dense`, which is the other way round than PyTorch's."""
+    """Transpose the matrix of a `Linear`, which is the other way round than PyTorch's."""
     return np.ascontiguousarray(x.T) if path[-1] == "kernel" else x
 
 
-def variables(params, masks):
-    """Return the collections that a module runs on: parameters and given dropout masks."""
-    flat = {
-        (*path.replace(".block", "_block").split("."), "mask"): mask
-        for path, mask in (masks or {}).items()
-    }
-    return {"params": params, "masks": unflatten_dict(flat)}
+class Structure:
+    """A module without its parameters, for which functions are compiled.
+
+    Equal modules have one and the same: they share what is compiled, and it is found fast.
+    """
+
+    def __init__(self, graphdef):
+        self.graphdef = graphdef
+
+    def merge(self, params):
+        """Return a module with parameters ``{path: array}``."""
+        return nnx.merge(self.graphdef, nnx.from_flat_state(params))
 
 
-def run(module, params, inputs, training=False, masks=None, draw=0):
-    """Run a module; return its outputs and its attention weights, or None."""
-    outputs, kept = module.apply(
-        variables(params, masks),
-        *inputs,
-        training=training,
-        rngs={"dropout": jax.random.key(draw)},
-        mutable="intermediates",
-    )
-    return outputs, module.attention_weights(kept.get("intermediates", {}))
+structure = functools.cache(Structure)
+
+
+def parts(module):
+    """List the modules in a module, and itself, with their canonical paths."""
+    found = [(path, x) for path, x in nnx.iter_graph(module) if isinstance(x, nnx.Module)]
+    return [(_canonical(path) if path else "", part) for path, part in found]
+
+
+def prepare(module, masks=None, key=None):
+    """Set the dropout masks, or the key to draw them with, and forget the last call."""
+    for number, (path, part) in enumerate(parts(module)):
+        if isinstance(part, Dropout):
+            part.given = None if masks is None else masks.get(path)
+            part.key = None if key is None else jax.random.fold_in(key, number)
+            part.asked = None
+        for name in {"attention_weights", "_attention_weights"} & vars(part).keys():
+            setattr(part, name, None)
+
+
+def call(module, inputs, training=False, masks=None, draw=0):
+    """Call a module; return its outputs and its attention weights, or None."""
+    prepare(module, masks, jax.random.key(draw) if training and masks is None else None)
+    outputs = module(*inputs, training=training)
+    return outputs, getattr(module, "attention_weights", None)
+
+
+def run(structure, params, inputs, training=False, masks=None, draw=0):
+    """Merge and `call` a module."""
+    return call(structure.merge(params), inputs, training, masks, draw)
 
 
 def vjp(function, params, inputs, cotangent):
@@ -105,19 +127,26 @@ def _inner(outputs, cotangent):
     return (outputs * jnp.asarray(cotangent, outputs.dtype)).sum()
 
 
-_run = jax.jit(run, static_argnames=("module", "training"))
+_run = jax.jit(run, static_argnames=("structure", "training"))
 
 
-@functools.partial(jax.jit, static_argnames=("module", "training"))
-def _vjp(module, params, inputs, cotangent, training, masks, draw):
+@functools.partial(jax.jit, static_argnames=("structure", "training"))
+def _vjp(structure, params, inputs, cotangent, training, masks, draw):
     def function(params, inputs):
-        return run(module, params, inputs, training, masks, draw)[0]
+        return run(structure, params, inputs, training, masks, draw)[0]
 
     return vjp(function, params, inputs, cotangent)
 
 
 class JaxModel(Model):
-    """A linen module with a tree of parameters."""
+    """An NNX module, split into its structure and its parameters ``{path: array}``.
+
+    ``module`` knows the shapes of its parameters only; `merged` returns one that can be called.
+    """
+
+    def merged(self):
+        """Return a module with the present parameters."""
+        return self.structure.merge(self.params)
 
     def check(self, inputs):
         """Check concrete inputs, which compiled code does not see."""
@@ -125,12 +154,19 @@ class JaxModel(Model):
             self.module.check(*inputs)
 
     def _build(self, inputs):
+        def create(module, inputs):
+            if inputs:
+                module(*inputs)  # creates the lazy weights
+            prepare(module)
+            return module
+
         self.check(inputs)
         self.draws = itertools.count(self.seed)  # seeds of JAX's own dropout
-        shapes = jax.eval_shape(lambda: self.module.init(jax.random.key(0), *inputs))
-        self.params = jax.tree.map(
-            lambda x: np.zeros(x.shape, jnp.dtype(self.dtype)), shapes.get("params", {})
-        )
+        self.module = nnx.eval_shape(create, self.module, inputs)
+        graphdef, state = nnx.split(self.module)
+        self.structure = structure(graphdef)
+        dtype = jnp.dtype(self.dtype)
+        self.params = {p: np.zeros(x.shape, dtype) for p, x in nnx.to_flat_state(state)}
 
     def _cast(self, x):
         return x.astype(self.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else x
@@ -144,50 +180,47 @@ class JaxModel(Model):
     def _forward(self, method, inputs, training, masks):
         if method == "forward":
             self.check(inputs)
-            return _run(self.module, self.params, inputs, training, masks, next(self.draws))
-        return self.module.apply({"params": self.params}, *inputs, method=method), None
+            return _run(self.structure, self.params, inputs, training, masks, next(self.draws))
+        return getattr(self.merged(), method)(*inputs), None
 
     def _dropout_layers(self, inputs):
         self.check(inputs)
         layers = {}
 
-        def record(mask, args, kwargs, context):
-            result = mask(*args, **kwargs)
-            layer = context.module
-            if isinstance(layer, Dropout) and context.method_name == "mask" and result is not None:
-                layers[_canonical(layer.path)] = (layer.rate, result.shape)
-            return result
+        def record(params, inputs):
+            module = self.structure.merge(params)
+            call(module, inputs, training=True)
+            found = [(path, part) for path, part in parts(module) if isinstance(part, Dropout)]
+            layers.update({p: (layer.rate, layer.asked) for p, layer in found if layer.asked})
 
-        with nn.intercept_methods(record):
-            function = functools.partial(run, self.module, training=True)
-            jax.eval_shape(function, self.params, inputs)
+        jax.eval_shape(record, self.params, inputs)
         return layers
 
     def _vjp(self, inputs, cotangent, training, masks):
         self.check(inputs)
         draw = next(self.draws)
         outputs, gradients, input_gradients = _vjp(
-            self.module, self.params, inputs, cotangent, training, masks, draw
+            self.structure, self.params, inputs, cotangent, training, masks, draw
         )
         numpy = self.backend.numpy
         return numpy(outputs), canonical(gradients), numpy(input_gradients)
 
 
-def _loss(module, params, inputs, labels, pad, training=False, masks=None, draw=0):
-    logits, _ = run(module, params, inputs, training, masks, draw)
+def _loss(structure, params, inputs, labels, pad, training=False, masks=None, draw=0):
+    logits, _ = run(structure, params, inputs, training, masks, draw)
     return masked_loss(logits, labels, pad)
 
 
-_evaluate = jax.jit(_loss, static_argnames=("module", "pad", "training"))
+_evaluate = jax.jit(_loss, static_argnames=("structure", "pad", "training"))
 
 
-@functools.partial(jax.jit, static_argnames=("module", "pad"), donate_argnames="state")
-def _train(module, pad, state, inputs, labels, masks, draw, max_norm, rate, correction):
+@functools.partial(jax.jit, static_argnames=("structure", "pad"), donate_argnames="state")
+def _train(structure, pad, state, inputs, labels, masks, draw, max_norm, rate, correction):
     """One step of Adam: the loss, and the parameters and moments that replace the old ones."""
     params, m, v = state
 
     def loss_of(params):
-        return _loss(module, params, inputs, labels, pad, True, masks, draw)
+        return _loss(structure, params, inputs, labels, pad, True, masks, draw)
 
     loss, gradients = jax.value_and_grad(loss_of)(params)
     gradients = _clip(gradients, max_norm)
@@ -212,28 +245,30 @@ def _clip(gradients, max_norm):
 class JaxTrainer(Trainer):
     """The training step, compiled as a whole; learning rate and step count are inputs of it."""
 
-    def __init__(self, model, lr, max_norm=None, pad=None):
-        super().__init__(model, lr, max_norm, pad)
+    compiles = (True,)
+
+    def __init__(self, model, lr, max_norm=None, pad=None, compile=None):
+        super().__init__(model, lr, max_norm, pad, compile)
         self._m = jax.tree.map(np.zeros_like, model.params)
         self._v = jax.tree.map(np.zeros_like, model.params)
 
     def _check(self, inputs, labels):
         self.model.check(inputs)
-        checks.tokens("Y", seen(labels), self.model.module.decoder.config["vocab_size"])
+        checks.tokens("Y", spec(labels), self.model.module.decoder.config["vocab_size"])
 
     def _step(self, inputs, labels, masks, correction1, correction2):
         self._check(inputs, labels)
         model, rate = self.model, self.lr / correction1
         state, draw = (model.params, self._m, self._v), next(model.draws)
         loss, (model.params, self._m, self._v) = _train(
-            *(model.module, self.pad, state, inputs, labels),
+            *(model.structure, self.pad, state, inputs, labels),
             *(masks, draw, self.max_norm, rate, correction2),
         )
         return loss
 
     def _loss(self, inputs, labels):
         self._check(inputs, labels)
-        return _evaluate(self.model.module, self.model.params, inputs, labels, self.pad)
+        return _evaluate(self.model.structure, self.model.params, inputs, labels, self.pad)
 
     def _moments(self):
         return canonical(self._m), canonical(self._v)
@@ -242,23 +277,22 @@ class JaxTrainer(Trainer):
         self._m, self._v = native(m, self.model.params), native(v, self.model.params)
 
 
-@functools.partial(jax.jit, static_argnames="module")
-def _start(module, params, inputs):
-    enc_outputs = module.encoder.apply({"params": params["encoder"]}, *inputs)
-    state = {"params": params["decoder"]}, enc_outputs, *inputs[1:]
-    return module.decoder.apply(*state, method="init_state")
+@functools.partial(jax.jit, static_argnames="structure")
+def _start(structure, params, inputs):
+    model = structure.merge(params)
+    return model.decoder.init_state(model.encoder(*inputs), *inputs[1:])
 
 
-@functools.partial(jax.jit, static_argnames=("decoder", "k"), donate_argnames="state")
-def _advance(decoder, params, tokens, state, k):
-    (logits, state), weights = run(decoder, params, (tokens, state))
+@functools.partial(jax.jit, static_argnames=("structure", "k"), donate_argnames="state")
+def _advance(structure, params, tokens, state, k):
+    (logits, state), weights = call(structure.merge(params).decoder, (tokens, state))
     log_probs = jax.nn.log_softmax(logits[:, 0])
     return log_probs, jax.lax.top_k(log_probs, k), weights, state
 
 
-@functools.partial(jax.jit, static_argnames="decoder")
-def _select(decoder, state, rows):
-    return decoder.select(state, rows)
+@functools.partial(jax.jit, static_argnames="structure")
+def _take_rows(structure, params, state, rows):
+    return structure.merge(params).decoder.take_rows(state, rows)
 
 
 class JaxDecoding(Decoding):
@@ -266,25 +300,25 @@ class JaxDecoding(Decoding):
 
     def _start(self, inputs):
         self.model.module.encoder.check(*inputs)
-        return _start(self.model.module, self.model.params, inputs)
+        return _start(self.model.structure, self.model.params, inputs)
 
     def _advance(self, tokens, state, k):
-        decoder = self.model.module.decoder
+        model, decoder = self.model, self.model.module.decoder
         decoder.check(tokens, state)
         state = decoder.reserve(state, 1, least=32)
-        params = self.model.params["decoder"]
-        self._log_probs, (best, ids), weights, state = _advance(decoder, params, tokens, state, k)
+        found = _advance(model.structure, model.params, tokens, state, k)
+        self._log_probs, (best, ids), weights, state = found
         return best, ids, weights, state
 
     def _all(self, tokens, before):  # the state before is used up
         return self.model.backend.numpy(jax.lax.top_k(self._log_probs, self.vocab_size))
 
-    def _select(self, state, rows):
-        return _select(self.model.module.decoder, state, rows)
+    def _take_rows(self, state, rows):
+        return _take_rows(self.model.structure, self.model.params, state, rows)
 
 
 class JaxBackend(Backend):
-    """JAX with Flax linen."""
+    """JAX with Flax NNX."""
 
     name, version = "jax", jax.__version__
     dtypes = ("float32", "float64", "bfloat16", "float16")

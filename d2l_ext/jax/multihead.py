@@ -2,12 +2,12 @@
 
 import functools
 
-from flax import linen as nn
 from jax import numpy as jnp
+from jaxtyping import Bool, Float
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Module, seen
-from d2l_ext.jax.masking import attend, check_masks
+from d2l_ext.jax.layers import Array, LazyLinear, Lengths, Module, spec
+from d2l_ext.jax.masking import check_masks, combine_masks
 from d2l_ext.jax.scoring import DotProductAttention, pool
 
 
@@ -16,74 +16,98 @@ class MultiHeadAttention(Module):
 
     head_i = softmax(Q_i K_i^T / sqrt(d)) V_i, with Q = queries W_q^T and so on cut into heads of
     size d = num_hiddens / num_heads; the heads side by side are projected by W_o.
-    ``attention_weights``, sown by every call, are (batch * num_heads, num_queries, num_keys).
     """
 
-    num_hiddens: int
-    num_heads: int
-    dropout: float
-    bias: bool = False
+    def __init__(self, num_hiddens: int, num_heads: int, dropout: float, bias: bool = False):
+        checks.multiple("num_hiddens", num_hiddens, num_heads)
+        self.num_heads = num_heads
+        self.attention = DotProductAttention(dropout)
+        self.W_q = LazyLinear(num_hiddens, bias=bias)
+        self.W_k = LazyLinear(num_hiddens, bias=bias)
+        self.W_v = LazyLinear(num_hiddens, bias=bias)
+        self.W_o = LazyLinear(num_hiddens, bias=bias)
 
-    def __post_init__(self):
-        checks.multiple("num_hiddens", self.num_hiddens, self.num_heads)
-        super().__post_init__()
+    @property
+    def attention_weights(self) -> Float[Array, "batch_heads num_queries num_keys"] | None:
+        """Weights of the last call, (batch * num_heads, num_queries, num_keys)."""
+        return self.attention.attention_weights
 
-    def setup(self):
-        self.attention = DotProductAttention(self.dropout)
-        self.W_q = nn.Dense(self.num_hiddens, use_bias=self.bias)
-        self.W_k = nn.Dense(self.num_hiddens, use_bias=self.bias)
-        self.W_v = nn.Dense(self.num_hiddens, use_bias=self.bias)
-        self.W_o = nn.Dense(self.num_hiddens, use_bias=self.bias)
-
-    def check(self, queries, keys, values, valid_lens=None, mask=None):
+    def check(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch num_keys key_size"],
+        values: Float[Array, "batch num_keys value_size"],
+        valid_lens: Lengths | None = None,
+        mask: Bool[Array, "..."] | None = None,
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
-        checks.attention_inputs(seen(queries), seen(keys), seen(values), same_size=False)
+        checks.attention_inputs(spec(queries), spec(keys), spec(values), same_size=False)
         check_masks((*queries.shape[:2], keys.shape[1]), valid_lens, mask)
 
-    def __call__(self, queries, keys, values, valid_lens=None, mask=None, training=False):
+    def __call__(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch num_keys key_size"],
+        values: Float[Array, "batch num_keys value_size"],
+        valid_lens: Lengths | None = None,
+        mask: Bool[Array, "..."] | None = None,
+        training: bool = False,
+    ) -> Float[Array, "batch num_queries num_hiddens"]:
         """Attend with all heads at once.
 
         Args:
-            queries: (batch, num_queries, query_size).
-            keys: (batch, num_keys, key_size).
-            values: (batch, num_keys, value_size).
-            valid_lens: (batch,) or (batch, num_queries).
-            mask: boolean, broadcastable to (batch, num_queries, num_keys), the same for all heads;
-                True means attend.
+            valid_lens: how many leading keys may be attended to.
+            mask: broadcastable to (batch, num_queries, num_keys), the same for all heads; True
+                means attend.
             training: whether dropout acts.
-
-        Returns:
-            (batch, num_queries, num_hiddens).
         """
         self.check(queries, keys, values, valid_lens, mask)
-        mask = attend(keys.shape[1], valid_lens, mask)
+        mask = combine_masks(keys.shape[1], valid_lens, mask)
         return self.attend(queries, *self.project(keys, values), mask, training)
 
-    def project(self, keys, values):
+    def project(
+        self,
+        keys: Float[Array, "batch num_keys key_size"],
+        values: Float[Array, "batch num_keys value_size"],
+    ) -> tuple[
+        Float[Array, "batch_heads num_keys size"], Float[Array, "batch_heads num_keys size"]
+    ]:
         """Project keys and values and cut them into heads; decoders cache the result."""
         return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
 
-    def attend(self, queries, keys, values, mask, training=False):
-        """Attend to projected keys and values."""
+    def attend(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch_heads num_keys size"],
+        values: Float[Array, "batch_heads num_keys size"],
+        mask: Bool[Array, "..."] | None,
+        training: bool = False,
+    ) -> Float[Array, "batch num_queries num_hiddens"]:
+        """Attend to projected keys and values; the mask is one for all heads, or None."""
         queries = self.transpose_qkv(self.W_q(queries))
-        scores = self.attention.score(queries, keys)
-        dropout = functools.partial(self.attention.drop, training=training)
+        inner = self.attention
+        scores = inner.score(queries, keys)
+        dropout = functools.partial(inner.dropout, training=training)
         output, weights = pool(scores, values, self.per_head(mask), dropout)
-        self.sow("intermediates", "attention_weights", weights)
+        inner.keep("attention_weights", weights if inner.keep_weights else None)
         return self.W_o(self.transpose_output(output))
 
-    def per_head(self, mask):
+    def per_head(self, mask: Bool[Array, "..."] | None) -> Bool[Array, "..."] | None:
         """Repeat a mask with a batch axis for every head."""
         repeat = mask is not None and mask.ndim == 3 and mask.shape[0] > 1
         return jnp.repeat(mask, self.num_heads, axis=0) if repeat else mask
 
-    def transpose_qkv(self, X):
+    def transpose_qkv(
+        self, X: Float[Array, "batch n num_hiddens"]
+    ) -> Float[Array, "batch_heads n size"]:
         """(batch, n, num_hiddens) to (batch * num_heads, n, num_hiddens / num_heads)."""
         X = X.reshape(*X.shape[:2], self.num_heads, -1)  # (batch, n, num_heads, d)
         X = X.swapaxes(1, 2)  # (batch, num_heads, n, d)
         return X.reshape(-1, *X.shape[2:])
 
-    def transpose_output(self, X):
+    def transpose_output(
+        self, X: Float[Array, "batch_heads n size"]
+    ) -> Float[Array, "batch n num_hiddens"]:
         """Undo `transpose_qkv`."""
         X = X.reshape(-1, self.num_heads, *X.shape[1:])  # (batch, num_heads, n, d)
         X = X.swapaxes(1, 2)  # (batch, n, num_heads, d)

@@ -1,22 +1,29 @@
 """Sequence to sequence: encoders, decoders without attention, and the masked loss."""
 
 import jax
-from flax import linen as nn
 from jax import numpy as jnp
+from jaxtyping import Bool, Float, Int, Shaped
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Module, seen
-from d2l_ext.jax.recurrent import GRU, LSTM, BidirectionalGRUStack
+from d2l_ext.jax.layers import Array, Embedding, Linear, Module, spec
+from d2l_ext.jax.recurrent import GRU, LSTM, BidirectionalGRUStack, HiddenState
 
 
 class Encoder(Module):
     """Base class: maps source ids, and their valid lengths, to what the decoder starts from."""
 
-    def check(self, X, valid_lens=None):
+    def check(
+        self, X: Int[Array, "batch num_steps"], valid_lens: Shaped[Array, " batch"] | None = None
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
-        checks.encoder_inputs(seen(X), seen(valid_lens), self.config["vocab_size"])
+        checks.encoder_inputs(spec(X), spec(valid_lens), self.config["vocab_size"])
 
-    def __call__(self, X, valid_lens=None, training=False):
+    def __call__(
+        self,
+        X: Int[Array, "batch num_steps"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+        training: bool = False,
+    ) -> tuple | Float[Array, "batch num_steps num_hiddens"]:
         """Encode ids (batch, num_steps)."""
         raise NotImplementedError
 
@@ -24,52 +31,73 @@ class Encoder(Module):
 class Decoder(Module):
     """Base class: maps target ids and a state to logits and the new state."""
 
-    def check(self, X, state):
+    def check(self, X: Int[Array, "batch num_steps"], state: list) -> None:
         """Raise a ValueError where the inputs do not fit."""
-        checks.decoder_inputs(seen(X), self.batch_size(state), self.config["vocab_size"])
+        checks.decoder_inputs(spec(X), self.batch_size(state), self.config["vocab_size"])
 
-    def batch_size(self, state):
+    def batch_size(self, state: list) -> int:
         """Return the number of sentences of a state."""
         return state[0].shape[1]  # the encoder's outputs, (num_steps, batch, num_hiddens)
 
-    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+    def init_state(
+        self,
+        enc_all_outputs: tuple | Float[Array, "batch num_keys num_hiddens"],
+        enc_valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> list:
         """Return the state that decoding starts from; opaque to callers."""
         raise NotImplementedError
 
-    def __call__(self, X, state, training=False):
+    def __call__(
+        self, X: Int[Array, "batch num_steps"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Map ids (batch, num_steps) to logits (batch, num_steps, vocab_size) and a new state."""
         raise NotImplementedError
 
-    def select(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch (repeated or left out), for beam search."""
         raise NotImplementedError
 
-    def reserve(self, state, num_steps, least=0):
-        """Return the state with room for so many more steps, so that its shapes do not change."""
+    def reserve(self, state: list, num_steps: int, least: int = 0) -> list:
+        """Return the state with room for so many more steps, so that none copies those before it.
+
+        By default nothing grows with the steps, or what grows is copied: the state stays as it is.
+        """
         return state
 
 
 class EncoderDecoder(Module):
     """An encoder and a decoder, trained together."""
 
-    encoder: Encoder
-    decoder: Decoder
+    def __init__(self, encoder: Encoder, decoder: Decoder):
+        self.encoder, self.decoder = encoder, decoder
 
-    def check(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
+    def check(
+        self,
+        enc_X: Int[Array, "batch source_steps"],
+        dec_X: Int[Array, "batch num_steps"],
+        enc_valid_lens: Shaped[Array, " batch"] | None = None,
+        teacher_forcing: Bool[Array, " num_steps"] | None = None,
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
         self.encoder.check(enc_X, enc_valid_lens)
-        checks.encoder_decoder_inputs(seen(enc_X), seen(dec_X), seen(teacher_forcing))
-        checks.tokens("dec_X", seen(dec_X), self.decoder.config["vocab_size"])
+        checks.encoder_decoder_inputs(spec(enc_X), spec(dec_X), spec(teacher_forcing))
+        checks.tokens("dec_X", spec(dec_X), self.decoder.config["vocab_size"])
 
-    def __call__(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None, training=False):
+    def __call__(
+        self,
+        enc_X: Int[Array, "batch source_steps"],
+        dec_X: Int[Array, "batch num_steps"],
+        enc_valid_lens: Shaped[Array, " batch"] | None = None,
+        teacher_forcing: Bool[Array, " num_steps"] | None = None,
+        training: bool = False,
+    ) -> Float[Array, "batch num_steps vocab_size"]:
         """Return the logits (batch, num_steps, vocab_size) of the target.
 
         Args:
-            enc_X: source ids (batch, source steps).
-            dec_X: target ids (batch, num_steps), starting with `<bos>`.
-            enc_valid_lens: (batch,) or None.
-            teacher_forcing: boolean (num_steps,) or None (always): where False, the step is fed
-                the most likely token of the step before instead of the true one.
+            enc_X: source ids.
+            dec_X: target ids, starting with `<bos>`.
+            teacher_forcing: where False, the step is fed the most likely token of the step before
+                instead of the true one; None is True everywhere.
             training: whether dropout acts.
         """
         self.check(enc_X, dec_X, enc_valid_lens, teacher_forcing)
@@ -80,59 +108,59 @@ class EncoderDecoder(Module):
         return self._free_running(dec_X, state, teacher_forcing, training)
 
     def _free_running(self, dec_X, state, teacher_forcing, training):
-        def step(decoder, carry, inputs):
+        def step(carry, inputs):
             tokens, state = carry
             truth, forced = inputs
             tokens = jnp.where(forced, truth, tokens)
-            Y, state = decoder(tokens[:, None], state, training=training)
+            Y, state = self.decoder(tokens[:, None], state, training=training)
             return (Y[:, 0].argmax(axis=-1).astype(tokens.dtype), state), Y[:, 0]
 
         self.decoder.check(dec_X, state)  # inside the loop, positions are not known
         state = self.decoder.reserve(state, dec_X.shape[1])
-        loop = nn.scan(
-            step,
-            variable_broadcast=("params", "masks"),
-            split_rngs={"params": False, "dropout": True},
-        )
-        # The last step is outside the loop, where its attention weights can be sown.
+        # The last step is outside the loop, where its attention weights can be kept.
         inputs = (dec_X.T, teacher_forcing)
         first, last = jax.tree.map(lambda x: x[:-1], inputs), jax.tree.map(lambda x: x[-1], inputs)
-        carry, logits = loop(self.decoder, (dec_X[:, 0], state), first)
-        _, Y = step(self.decoder, carry, last)
+        carry, logits = jax.lax.scan(step, (dec_X[:, 0], state), first)
+        _, Y = step(carry, last)
         return jnp.concatenate((logits, Y[None])).swapaxes(0, 1)
 
-    @nn.nowrap
-    def attention_weights(self, sown):
-        """Return the decoder's attention weights, or None for a decoder without attention."""
-        return self.decoder.attention_weights(sown.get("decoder", {}))
+    @property
+    def attention_weights(self) -> Array | list | None:
+        """The decoder's attention weights, or None for a decoder without attention."""
+        return getattr(self.decoder, "attention_weights", None)
 
 
 class Seq2SeqEncoder(Encoder):
     """Embedding and stacked GRU."""
 
-    vocab_size: int
-    embed_size: int
-    num_hiddens: int
-    num_layers: int
-    dropout: float = 0
-
     recurrent = GRU
 
-    def setup(self):
-        self.embedding = nn.Embed(self.vocab_size, self.embed_size)
-        self.rnn = self.recurrent(self.embed_size, self.num_hiddens, self.num_layers, self.dropout)
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+    ):
+        self.embedding = Embedding(vocab_size, embed_size)
+        self.rnn = self.recurrent(embed_size, num_hiddens, num_layers, dropout)
 
-    def __call__(self, X, valid_lens=None, training=False):
+    def __call__(
+        self,
+        X: Int[Array, "batch num_steps"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+        training: bool = False,
+    ) -> tuple[Float[Array, "num_steps batch num_hiddens"], HiddenState]:
         """Encode ids.
 
         Args:
-            X: (batch, num_steps).
-            valid_lens: (batch,) or None; when given, outputs after the end are zero and the state
-                is the last real one.
+            valid_lens: when given, outputs after the end are zero and the state is the last real
+                one.
             training: whether dropout acts.
 
         Returns:
-            Outputs (num_steps, batch, num_hiddens) and state (num_layers, batch, num_hiddens).
+            Outputs and state.
         """
         self.check(X, valid_lens)
         return self.rnn(self.embedding(X.T), None, valid_lens, training=training)
@@ -151,23 +179,24 @@ class BidirectionalEncoder(Encoder):
     side by side, have the shapes of `Seq2SeqEncoder` and fit every decoder.
     """
 
-    vocab_size: int
-    embed_size: int
-    num_hiddens: int
-    num_layers: int
-    dropout: float = 0
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+    ):
+        checks.multiple("num_hiddens", num_hiddens, 2)
+        self.embedding = Embedding(vocab_size, embed_size)
+        self.rnn = BidirectionalGRUStack(embed_size, num_hiddens // 2, num_layers, dropout)
 
-    def __post_init__(self):
-        checks.multiple("num_hiddens", self.num_hiddens, 2)
-        super().__post_init__()
-
-    def setup(self):
-        self.embedding = nn.Embed(self.vocab_size, self.embed_size)
-        self.rnn = BidirectionalGRUStack(
-            self.embed_size, self.num_hiddens // 2, self.num_layers, self.dropout
-        )
-
-    def __call__(self, X, valid_lens=None, training=False):
+    def __call__(
+        self,
+        X: Int[Array, "batch num_steps"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+        training: bool = False,
+    ) -> tuple[Float[Array, "num_steps batch num_hiddens"], HiddenState]:
         """Encode ids; as `Seq2SeqEncoder`."""
         self.check(X, valid_lens)
         outputs, states = self.rnn(self.embedding(X.T), None, valid_lens, training=training)
@@ -178,19 +207,21 @@ class BidirectionalEncoder(Encoder):
 class Seq2SeqDecoder(Decoder):
     """Stacked GRU that is fed the encoder's final state at every step (Cho et al., 2014)."""
 
-    vocab_size: int
-    embed_size: int
-    num_hiddens: int
-    num_layers: int
-    dropout: float = 0
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+    ):
+        self.embedding = Embedding(vocab_size, embed_size)
+        self.rnn = GRU(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
+        self.dense = Linear(num_hiddens, vocab_size)
 
-    def setup(self):
-        self.embedding = nn.Embed(self.vocab_size, self.embed_size)
-        num_inputs = self.embed_size + self.num_hiddens
-        self.rnn = GRU(num_inputs, self.num_hiddens, self.num_layers, self.dropout)
-        self.dense = nn.Dense(self.vocab_size)
-
-    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+    def init_state(
+        self, enc_all_outputs: tuple, enc_valid_lens: Shaped[Array, " batch"] | None = None
+    ) -> list:
         """Return [encoder outputs, hidden state, context].
 
         The context (batch, num_hiddens) is the last real output: the top layer's final state.
@@ -198,16 +229,17 @@ class Seq2SeqDecoder(Decoder):
         enc_outputs, hidden_state = enc_all_outputs
         return [enc_outputs, hidden_state, hidden_state[-1]]
 
-    def __call__(self, X, state, training=False):
+    def __call__(
+        self, X: Int[Array, "batch num_steps"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids.
 
         Args:
-            X: (batch, num_steps).
             state: as returned by `init_state` or by the last call.
             training: whether dropout acts.
 
         Returns:
-            Logits (batch, num_steps, vocab_size) and the new state.
+            Logits and the new state.
         """
         self.check(X, state)
         enc_outputs, hidden_state, context = state
@@ -217,7 +249,7 @@ class Seq2SeqDecoder(Decoder):
         outputs, hidden_state = self.rnn(inputs, hidden_state, training=training)
         return self.dense(outputs).swapaxes(0, 1), [enc_outputs, hidden_state, context]
 
-    def select(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, context = state
         return [enc_outputs[:, rows], hidden_state[:, rows], context[rows]]
@@ -229,50 +261,59 @@ class LSTMDecoder(Decoder):
     All that it knows of the source is that state.
     """
 
-    vocab_size: int
-    embed_size: int
-    num_hiddens: int
-    num_layers: int
-    dropout: float = 0
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+    ):
+        self.embedding = Embedding(vocab_size, embed_size)
+        self.rnn = LSTM(embed_size, num_hiddens, num_layers, dropout)
+        self.dense = Linear(num_hiddens, vocab_size)
 
-    def setup(self):
-        self.embedding = nn.Embed(self.vocab_size, self.embed_size)
-        self.rnn = LSTM(self.embed_size, self.num_hiddens, self.num_layers, self.dropout)
-        self.dense = nn.Dense(self.vocab_size)
-
-    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+    def init_state(
+        self, enc_all_outputs: tuple, enc_valid_lens: Shaped[Array, " batch"] | None = None
+    ) -> list:
         """Return [encoder outputs, (H, C)], H and C (num_layers, batch, num_hiddens)."""
         enc_outputs, hidden_state = enc_all_outputs
         return [enc_outputs, hidden_state]
 
-    def __call__(self, X, state, training=False):
+    def __call__(
+        self, X: Int[Array, "batch num_steps"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids; as `Seq2SeqDecoder`."""
         self.check(X, state)
         enc_outputs, hidden_state = state
         outputs, hidden_state = self.rnn(self.embedding(X.T), hidden_state, training=training)
         return self.dense(outputs).swapaxes(0, 1), [enc_outputs, hidden_state]
 
-    def select(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
         enc_outputs, (H, C) = state
         return [enc_outputs[:, rows], (H[:, rows], C[:, rows])]
 
 
-def masked_loss(Y_hat, Y, pad=None):
+def masked_loss(
+    Y_hat: Float[Array, "batch num_steps vocab_size"],
+    Y: Int[Array, "batch num_steps"],
+    pad: int | None = None,
+) -> Float[Array, ""]:
     """Cross-entropy, averaged over the real tokens: sum(-log p) / number of tokens not ``pad``.
 
     Args:
-        Y_hat: logits (batch, num_steps, vocab_size).
-        Y: labels (batch, num_steps).
+        Y_hat: logits.
+        Y: labels.
         pad: the id that does not count; None counts every label.
 
     Returns:
-        A scalar; 0 if there is no real token.
+        The average; 0 if there is no real token.
 
     Raises:
         ValueError: shapes that do not fit, or a label outside the vocabulary.
     """
-    checks.loss_inputs(seen(Y_hat), seen(Y))
+    checks.loss_inputs(spec(Y_hat), spec(Y))
     log_probs = jnp.take_along_axis(jax.nn.log_softmax(Y_hat), Y[..., None], axis=-1)[..., 0]
     real = jnp.ones(Y.shape, bool) if pad is None else Y != pad
     return -log_probs.sum(where=real) / jnp.maximum(real.sum(), 1)

@@ -8,10 +8,11 @@ import numpy
 from mxnet import autograd, npx
 from mxnet import np as mnp
 
-from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer, leaves, nest
+from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer
 from d2l_ext.mxnet.layers import Dropout
 from d2l_ext.mxnet.positional import PositionalEncoding
 from d2l_ext.mxnet.seq2seq import masked_loss
+from d2l_ext.nested import leaves, nest
 
 # MXNet has no other dtypes; integers of other sizes become int64.
 DTYPES = ("float16", "float32", "float64", "int8", "uint8", "int32", "int64", "bool")
@@ -118,8 +119,8 @@ def pairs(outputs, cotangent):
 class MXNetTrainer(Trainer):
     """The training step, eager."""
 
-    def __init__(self, model, lr, max_norm=None, pad=None):
-        super().__init__(model, lr, max_norm, pad)
+    def __init__(self, model, lr, max_norm=None, pad=None, compile=None):
+        super().__init__(model, lr, max_norm, pad, compile)
         self._params = model._params()
         self._m, self._v = (
             {k: mnp.zeros_like(p.data()) for k, p in self._params.items()} for _ in range(2)
@@ -147,7 +148,7 @@ class MXNetTrainer(Trainer):
                 g *= self.max_norm / norm
 
     def _update(self, name, param, correction1, correction2):
-        """Adam, in place: p = p - m / (root * sqrt(v) + epsilon * scale), with the rate in both."""
+        """Adam, in place."""
         p, g, m, v = param.data(), param.grad(), self._m[name], self._v[name]
         m += (1 - BETA1) * (g - m)
         v += (1 - BETA2) * (g * g - v)
@@ -174,13 +175,18 @@ def square(x):
 class Graph:
     """A function of nested arrays that becomes one operator, which Python calls once.
 
-    Its first call is recorded as for a gradient, and what was recorded is the graph. Arrays that it
-    makes itself, of anything but its inputs, the parameters and the constants, are not in the
-    record; a function that does so stays as it is.
+    Its first call is recorded as for a gradient, and what was recorded is the graph. Its variables
+    are the function's inputs, the parameters and the constants, told by their names. Other arrays,
+    which the function makes itself, are not in the record; such a function stays as it is.
+
+    Args:
+        function: takes nested arrays, returns nested arrays.
+        params: Gluon's parameters that it uses, whose values may change between calls.
+        constants: arrays that it uses.
     """
 
     def __init__(self, function, params, constants):
-        self.function, self.params, self.constants = function, params, constants
+        self.function, self.params, self.constants = function, list(params), list(constants)
         self.recorded, self.operator = False, None
 
     def __call__(self, *inputs):
@@ -189,9 +195,14 @@ class Graph:
             return self._record(inputs)
         if self.operator is None:
             return self.function(*inputs)
-        arrays = leaves(inputs)
-        new = iter(self.operator(*(source(arrays) for source in self.sources)))
-        return nest(lambda place: next(new) if place is New else arrays[place], self.outputs)
+        given = leaves(inputs)
+        variables = self._variables(given)
+        computed = iter(self.operator(*(variables[place] for place in self.places)))
+        return nest(lambda i: next(computed) if i == COMPUTED else given[i], self.outputs)
+
+    def _variables(self, inputs):
+        """List what may be a variable of the graph."""
+        return [*self.constants, *(p.data() for p in self.params), *inputs]
 
     def _record(self, inputs):
         inputs = nest(lambda x: x.detach(), inputs)
@@ -204,20 +215,19 @@ class Graph:
         return nest(lambda y: y.detach(), outputs)
 
     def _build(self, inputs, outputs):
-        known = {name(x): lambda _, x=x: x for x in self.constants}
-        known |= {name(p.data()): lambda _, p=p: p.data() for p in self.params}
-        known |= {name(x): lambda arrays, i=i: arrays[i] for i, x in enumerate(inputs)}
-        places = {id(x): i for i, x in enumerate(inputs)}
-        self.outputs = nest(lambda y: places.get(id(y), New), outputs)
-        new = [autograd.get_symbol(y) for y in leaves(outputs) if id(y) not in places]
-        graph = mx.sym.Group(new).as_np_ndarray()
-        if known.keys() >= set(graph.list_inputs()):
-            self.sources = [known[name] for name in graph.list_inputs()]
+        number = {id(x): i for i, x in enumerate(inputs)}  # an output may be an input as it is
+        self.outputs = nest(lambda y: number.get(id(y), COMPUTED), outputs)
+        computed = [autograd.get_symbol(y) for y in leaves(outputs) if id(y) not in number]
+        graph = mx.sym.Group(computed).as_np_ndarray()
+        place = {name(x): i for i, x in enumerate(self._variables(inputs))}
+        if place.keys() >= set(graph.list_inputs()):
+            self.places = [place[name] for name in graph.list_inputs()]
             self.operator = mx.nd.CachedOp(graph)
 
 
-class New:
-    """Where an output of a `Graph` is none of its inputs."""
+COMPUTED = (
+    -1
+)  # in the place of an input's number: an output of a `Graph` that is none of its inputs
 
 
 def name(x):
@@ -252,8 +262,8 @@ class MXNetDecoding(Decoding):
             graphs[key] = Graph(function, decoder.collect_params().values(), tables)
         return graphs[key]
 
-    def _select(self, state, rows):
-        return self.model.module.decoder.select(state, rows)
+    def _take_rows(self, state, rows):
+        return self.model.module.decoder.take_rows(state, rows)
 
 
 def best_tokens(decoder, k, tokens, state):

@@ -1,16 +1,15 @@
 """Decoders that attend to the encoder's outputs at every step."""
 
-import functools
-
+from jaxtyping import Float, Int, Shaped
 from mxnet import np as mnp
 from mxnet.gluon import nn
 
-from d2l_ext.interface import nest
-from d2l_ext.mxnet.layers import linear, tanh, unstack
-from d2l_ext.mxnet.masking import attend, check_masks
-from d2l_ext.mxnet.recurrent import GRUStack, LSTMStack, gate_steps, join, split
+from d2l_ext.mxnet.layers import Array, linear, tanh, times, unstack
+from d2l_ext.mxnet.masking import check_masks, combine_masks
+from d2l_ext.mxnet.recurrent import GRUStack, LSTMStack, gate_steps, stack_states, unstack_states
 from d2l_ext.mxnet.scoring import AdditiveAttention, pool, scoring
 from d2l_ext.mxnet.seq2seq import Decoder
+from d2l_ext.nested import nest
 
 
 class AttentionDecoder(Decoder):
@@ -27,39 +26,43 @@ class AttentionDecoder(Decoder):
         self._attention_weights = None
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list[Float[Array, "batch 1 num_keys"]] | None:
         """A list of one (batch, 1, num_keys) per step of the last call."""
         return self._attention_weights
 
-    def batch_size(self, state):
+    def batch_size(self, state: list) -> int:
         """Return the number of sentences of a state."""
         return state[0].shape[0]
 
-    def init_state(self, enc_outputs, enc_valid_lens=None):
+    def init_state(
+        self, enc_outputs: tuple, enc_valid_lens: Shaped[Array, " batch"] | None = None
+    ) -> list:
         """Return [outputs (batch, num_keys, num_hiddens), hidden state, lengths, keys, mask].
 
         Args:
             enc_outputs: what the encoder returned: outputs, time first, and state.
-            enc_valid_lens: (batch,) or None.
         """
         outputs, hidden_state = enc_outputs
         outputs = outputs.swapaxes(0, 1)
         check_masks((outputs.shape[0], 1, outputs.shape[1]), enc_valid_lens)
-        return self.complete([outputs, hidden_state, enc_valid_lens])
+        return self.with_prepared_keys([outputs, hidden_state, enc_valid_lens])
 
-    def complete(self, state):
+    def with_prepared_keys(self, state: list) -> list:
         """Prepare keys and mask if the state has D2L's three entries only."""
         if len(state) > 3:
             return state
         enc_outputs, _, enc_valid_lens = state
-        mask = attend(enc_outputs.shape[1], enc_valid_lens)
+        mask = combine_masks(enc_outputs.shape[1], enc_valid_lens)
         return [*state, self.attention.prepare_keys(enc_outputs), mask]
 
-    def select(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, enc_valid_lens, keys, mask = state
         hidden_state = nest(lambda H: mnp.take(H, rows, axis=1), hidden_state)
-        pick = functools.partial(nest, lambda x: mnp.take(x, rows, axis=0))
+
+        def pick(x):
+            return None if x is None else mnp.take(x, rows, axis=0)
+
         return [pick(enc_outputs), hidden_state, pick(enc_valid_lens), pick(keys), pick(mask)]
 
 
@@ -71,49 +74,58 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
 
     stack = GRUStack
 
-    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+    ):
         super().__init__()
         self.attention = AdditiveAttention(num_hiddens, dropout)
         self.embedding = nn.Embedding(vocab_size, embed_size)
         self.rnn = self.stack(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
         self.dense = nn.Dense(vocab_size, flatten=False, in_units=num_hiddens)
 
-    def forward(self, X, state):
+    def forward(
+        self, X: Int[Array, "batch num_steps"], state: list
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids.
 
         Args:
-            X: (batch, num_steps).
             state: as returned by `init_state` or by the last call, or D2L's three entries.
 
         Returns:
-            Logits (batch, num_steps, vocab_size) and the new state.
+            Logits and the new state.
         """
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.complete(state)
+        enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.with_prepared_keys(state)
         batch, num_keys, num_hiddens = enc_outputs.shape
         embs = self.embedding(X.T)  # (num_steps, batch, embed_size)
         # The first layer's input is [context, embedding]; the embedding's part of its gates does
         # not depend on the recurrence.
-        weights = [self.rnn.weights(layer) for layer in range(self.rnn.num_layers)]
-        weight_ih, _, bias_ih, _ = weights[0]
+        rnn_weights = [self.rnn.layer_weights(layer) for layer in range(self.rnn.num_layers)]
+        weight_ih, _, bias_ih, _ = rnn_weights[0]
         context_weights = [w[:, :num_hiddens] for w in weight_ih]
         emb_gates = gate_steps(embs, [w[:, num_hiddens:] for w in weight_ih], bias_ih)
-        rnn_masks = [None if m is None else unstack(m) for m in self.rnn.masks(len(embs), embs)]
+        rnn_masks = self.rnn.masks(len(embs), embs)
         pool_mask = self.attention.dropout.mask((len(embs), batch, 1, num_keys), embs)
-        states, outputs, all_weights = split(hidden_state), [], []
+        masks = [None if m is None else unstack(m) for m in (pool_mask, *rnn_masks)]
+        states, outputs, all_weights = unstack_states(hidden_state), [], []
         for t, gates in enumerate(emb_gates):
+            drop, *drops = [None if m is None else m[t] for m in masks]
             query = mnp.expand_dims(states[-1][0], 1)  # (batch, 1, num_hiddens)
-            drop = None if pool_mask is None else pool_mask[t].__mul__
-            context, weights_t = pool(self.attention.score(query, keys), enc_outputs, mask, drop)
+            scores = self.attention.score(query, keys)
+            context, weights = pool(scores, enc_outputs, mask, times(drop))
             context = mnp.squeeze(context, 1)
             gates = [g + linear(context, w) for g, w in zip(gates, context_weights, strict=True)]
-            drops = [m if m is None else m[t] for m in rnn_masks]
-            states = self.rnn.advance(gates, states, drops, weights)
+            states = self.rnn.advance(gates, states, drops, rnn_weights)
             outputs.append(states[-1][0])
-            all_weights.append(weights_t.detach())
+            all_weights.append(weights.detach())
         self._attention_weights = all_weights if self.keep_weights else None
         logits = self.dense(mnp.stack(outputs)).swapaxes(0, 1)
-        return logits, [enc_outputs, join(states), enc_valid_lens, keys, mask]
+        return logits, [enc_outputs, stack_states(states), enc_valid_lens, keys, mask]
 
 
 class LSTMAttentionDecoder(Seq2SeqAttentionDecoder):
@@ -133,7 +145,13 @@ class LuongDecoder(AttentionDecoder):
     """
 
     def __init__(
-        self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0, attention="bilinear"
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+        attention: str = "bilinear",
     ):
         super().__init__()
         self.attention = scoring(attention, num_hiddens, dropout)
@@ -142,15 +160,18 @@ class LuongDecoder(AttentionDecoder):
         self.W_c = nn.Dense(num_hiddens, use_bias=False, flatten=False, in_units=2 * num_hiddens)
         self.dense = nn.Dense(vocab_size, flatten=False, in_units=num_hiddens)
 
-    def forward(self, X, state):
+    def forward(
+        self, X: Int[Array, "batch num_steps"], state: list
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids; as `Seq2SeqAttentionDecoder`."""
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.complete(state)
-        outputs, states = self.rnn(self.embedding(X.T), split(hidden_state))
+        enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.with_prepared_keys(state)
+        outputs, states = self.rnn(self.embedding(X.T), unstack_states(hidden_state))
         queries = outputs.swapaxes(0, 1)  # (batch, num_steps, num_hiddens)
         scores = self.attention.score(queries, keys)
         contexts, weights = pool(scores, enc_outputs, mask, self.attention.dropout)
         per_step = [mnp.expand_dims(w, 1) for w in unstack(weights.detach().swapaxes(0, 1))]
         self._attention_weights = per_step if self.keep_weights else None
         attentional = tanh(self.W_c(mnp.concatenate((contexts, queries), axis=-1)))
-        return self.dense(attentional), [enc_outputs, join(states), enc_valid_lens, keys, mask]
+        logits = self.dense(attentional)
+        return logits, [enc_outputs, stack_states(states), enc_valid_lens, keys, mask]

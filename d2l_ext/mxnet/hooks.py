@@ -7,7 +7,7 @@ import numpy
 from mxnet.gluon import Block, nn, rnn
 
 from d2l_ext.mxnet.layers import Dropout
-from d2l_ext.probe import Probe, replaced, watching
+from d2l_ext.porting.probe import Probe, replaced, watching
 
 KINDS = (
     ("linear", nn.Dense),

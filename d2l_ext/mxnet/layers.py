@@ -8,9 +8,12 @@ pass that is linear in the square of its length. The choices are made here, once
 import math
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy
+from jaxtyping import Float, Shaped
 
 from d2l_ext import checks, quiet
 from d2l_ext.config import Configured
@@ -37,8 +40,12 @@ npx.set_np()
 with quiet.without(rb".*MXNet start using engine"):  # it says so the first time it is used
     npx.waitall()
 
+Array: TypeAlias = mnp.ndarray
+# Of any dtype: lengths may be integral floats.
+Lengths: TypeAlias = Shaped[Array, " batch"] | Shaped[Array, "batch num_queries"]
 
-def seen(x):
+
+def spec(x: Array | None) -> checks.Spec | None:
     """Describe an array to `checks`; None stays None.
 
     Raises:
@@ -48,10 +55,14 @@ def seen(x):
         return None
     if 0 in x.shape:
         raise ValueError(f"got an empty array, of shape {x.shape}, with which MXNet cannot compute")
-    return checks.Seen(x.shape, numpy.dtype(x.dtype).name, x.asnumpy)
+    return checks.Spec(x.shape, numpy.dtype(x.dtype).name, x.asnumpy)
 
 
-def linear(X, weight, bias=None):
+def linear(
+    X: Float[Array, "*batch num_inputs"],
+    weight: Float[Array, "num_outputs num_inputs"],
+    bias: Float[Array, " num_outputs"] | None = None,
+) -> Float[Array, "*batch num_outputs"]:
     """Return X W^T + b, (..., num_outputs), with W (num_outputs, num_inputs)."""
     arrays = (X, weight) if bias is None else (X, weight, bias)
     return npx.fully_connected(
@@ -59,17 +70,17 @@ def linear(X, weight, bias=None):
     )
 
 
-def sigmoid(X):
+def sigmoid(X: Float[Array, "..."]) -> Float[Array, "..."]:
     """1 / (1 + exp(-x))."""
     return npx.activation(X, act_type="sigmoid")
 
 
-def tanh(X):
+def tanh(X: Float[Array, "..."]) -> Float[Array, "..."]:
     """Hyperbolic tangent."""
     return npx.activation(X, act_type="tanh")
 
 
-def gelu(X):
+def gelu(X: Float[Array, "..."]) -> Float[Array, "..."]:
     """X P(Z < x) for a standard normal Z, with the error function.
 
     MXNet has no exact one: the derivative of `npx.erf` is off by 3e-8, in float64 too. So P is
@@ -81,13 +92,15 @@ def gelu(X):
     return X * (value + density * (X - X.detach()))
 
 
-def where(condition, X, Y):
+def where(
+    condition: Shaped[Array, "..."], X: Float[Array, "..."], Y: Float[Array, "..."]
+) -> Float[Array, "..."]:
     """Choose from X or Y; the condition holds 0 and 1, and all three have one shape and dtype."""
     chosen = mx.nd.where(*(array.as_nd_ndarray() for array in (condition, X, Y)))
     return chosen.as_np_ndarray()
 
 
-def repeat(X, times):
+def repeat(X: Float[Array, "batch 1 size"], times: int) -> Float[Array, "batch _ size"]:
     """Repeat (batch, 1, size) to (batch, times, size): a product with ones, fast both ways.
 
     Outside of training X is left to broadcasting, of which only the backward pass is slow.
@@ -97,7 +110,9 @@ def repeat(X, times):
     return npx.batch_dot(mnp.ones((len(X), times, 1), dtype=X.dtype), X)
 
 
-def pieces(X, number, axis=0, squeeze=False):
+def pieces(
+    X: Shaped[Array, "..."], number: int, axis: int = 0, squeeze: bool = False
+) -> list[Shaped[Array, "..."]]:
     """Cut an array into equal pieces along an axis, which is left out of them if ``squeeze``.
 
     One operator cuts them all, and its backward pass joins them again, while each indexing makes a
@@ -114,7 +129,7 @@ def pieces(X, number, axis=0, squeeze=False):
     return [part.as_np_ndarray() for part in parts]
 
 
-def unstack(X):
+def unstack(X: Shaped[Array, "..."]) -> list[Shaped[Array, "..."]]:
     """List the entries of an array along its first axis; undoes `mnp.stack`."""
     return pieces(X, len(X), squeeze=True)
 
@@ -125,13 +140,13 @@ class LayerNorm(nn.Block):
     (x - mean) / sqrt(variance + eps) * weight + bias, with the names that PyTorch gives them.
     """
 
-    def __init__(self, size, eps=1e-5):
+    def __init__(self, size: int, eps: float = 1e-5):
         super().__init__()
         self.eps = eps
         self.weight = self.params.get("weight", shape=(size,), init="ones")
         self.bias = self.params.get("bias", shape=(size,), init="zeros")
 
-    def forward(self, X):
+    def forward(self, X: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
         """Normalise (..., size)."""
         if X.dtype == numpy.float64:  # MXNet rounds epsilon to float32: what is scaled is X
             X = X * math.sqrt(float(numpy.float32(self.eps)) / self.eps)
@@ -149,14 +164,14 @@ class Dropout(Configured, nn.Block):
     generator draws one.
     """
 
-    def __init__(self, rate):
+    def __init__(self, rate: float):
         super().__init__()
         checks.rate(rate)
         self.rate = rate
         self.given = None  # the mask of the next forward pass
         self.asked = None  # the shape that the last forward pass wanted
 
-    def mask(self, shape, like):
+    def mask(self, shape: tuple, like: Float[Array, "..."]) -> Float[Array, "..."] | None:
         """Return the mask of this forward pass, or None where dropout does not act.
 
         Args:
@@ -171,7 +186,12 @@ class Dropout(Configured, nn.Block):
             return self.given if fits else self.given[tuple(map(slice, shape))]
         return npx.dropout(mnp.ones(shape, dtype=like.dtype), p=self.rate)
 
-    def forward(self, X):
+    def forward(self, X: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return X times its mask."""
         mask = self.mask(X.shape, X)
         return X if mask is None else X * mask
+
+
+def times(mask: Float[Array, "..."] | None) -> Callable[[Array], Array] | None:
+    """Return the function that multiplies by a mask; None stays None."""
+    return None if mask is None else lambda X: X * mask

@@ -3,53 +3,52 @@
 One polarity everywhere: True means attend.
 """
 
+from jaxtyping import Bool, Float, Int, Shaped
 from mxnet import np as mnp
 from mxnet import npx
 
 from d2l_ext import checks
-from d2l_ext.mxnet.layers import seen
+from d2l_ext.mxnet.layers import Array, Lengths, spec
 
 
-def sequence_mask(X, valid_lens, value=0):
+def sequence_mask(
+    X: Shaped[Array, "batch num_steps ..."], valid_lens: Shaped[Array, " batch"], value: float = 0
+) -> Shaped[Array, "batch num_steps ..."]:
     """Replace what lies beyond the end of each sequence.
 
     Args:
-        X: (batch, num_steps, ...); not changed.
-        valid_lens: (batch,), each between 0 and num_steps.
+        X: the sequences; not changed.
+        valid_lens: each between 0 and num_steps.
         value: what to put there.
 
     Returns:
         A new array like X.
     """
-    checks.sequence_mask_inputs(seen(X), seen(valid_lens))
+    checks.sequence_mask_inputs(spec(X), spec(valid_lens))
     keep = steps_below(valid_lens, X.shape[1])  # (batch, num_steps)
     return choose(keep.reshape(keep.shape + (1,) * (X.ndim - 2)), X, value)
 
 
-def padding_mask(tokens, pad):
+def padding_mask(tokens: Int[Array, "batch num_keys"], pad: int) -> Bool[Array, "batch 1 num_keys"]:
     """Mask of the real tokens of each sequence; True means attend.
 
     Args:
-        tokens: ids (batch, num_keys).
         pad: the id of the padding token.
-
-    Returns:
-        A boolean array (batch, 1, num_keys).
     """
-    checks.tokens("tokens", seen(tokens))
+    checks.tokens("tokens", spec(tokens))
     return mnp.expand_dims(tokens.astype("int64") != pad, 1)
 
 
-def causal_mask(num_steps):
-    """Mask that lets step i attend to the steps up to i; True means attend.
-
-    Returns:
-        A boolean array (num_steps, num_steps), lower triangular.
-    """
+def causal_mask(num_steps: int) -> Bool[Array, "num_steps num_steps"]:
+    """Mask that lets step i attend to the steps up to i; True means attend."""
     return steps_below(mnp.arange(1, num_steps + 1, dtype="int64"), num_steps)
 
 
-def masked_softmax(X, valid_lens=None, mask=None):
+def masked_softmax(
+    X: Float[Array, "... num_keys"],
+    valid_lens: Lengths | None = None,
+    mask: Bool[Array, "..."] | None = None,
+) -> Float[Array, "... num_keys"]:
     """Softmax over the last axis, of the positions that may be attended to; the others get 0.
 
     A row in which no position may be attended to is all zero, and so is its gradient.
@@ -57,8 +56,8 @@ def masked_softmax(X, valid_lens=None, mask=None):
     Args:
         X: scores (batch, num_queries, num_keys), or of any rank without ``valid_lens``; not
             changed.
-        valid_lens: how many leading keys may be attended to, (batch,) or (batch, num_queries).
-        mask: boolean, broadcastable to X; True means attend. Both combine by "and".
+        valid_lens: how many leading keys may be attended to.
+        mask: broadcastable to X; True means attend. Both combine by "and".
 
     Returns:
         Weights like X.
@@ -67,15 +66,19 @@ def masked_softmax(X, valid_lens=None, mask=None):
         ValueError: lengths or a mask that do not fit.
     """
     check_masks(X.shape, valid_lens, mask)
-    return softmax(X, attend(X.shape[-1], valid_lens, mask))
+    return unchecked_masked_softmax(X, combine_masks(X.shape[-1], valid_lens, mask))
 
 
-def check_masks(shape, valid_lens=None, mask=None):
+def check_masks(
+    shape: tuple, valid_lens: Lengths | None = None, mask: Bool[Array, "..."] | None = None
+) -> None:
     """Check valid lengths and a mask for scores of a shape."""
-    checks.masks(shape, seen(valid_lens), seen(mask))
+    checks.masks(shape, spec(valid_lens), spec(mask))
 
 
-def attend(num_keys, valid_lens=None, mask=None):
+def combine_masks(
+    num_keys: int, valid_lens: Lengths | None = None, mask: Bool[Array, "..."] | None = None
+) -> Bool[Array, "..."] | None:
     """Combine valid lengths and a mask, unchecked, into one mask that broadcasts, or None."""
     if valid_lens is None:
         return mask
@@ -84,17 +87,19 @@ def attend(num_keys, valid_lens=None, mask=None):
     return valid if mask is None else valid * mask  # MXNet has no & of booleans
 
 
-def softmax(X, mask=None):
+def unchecked_masked_softmax(
+    X: Float[Array, "... num_keys"], mask: Bool[Array, "..."] | None = None
+) -> Float[Array, "... num_keys"]:
     """`masked_softmax` without checks."""
     if mask is None:
         return npx.softmax(X, axis=-1)
     # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
-    some = npx.cast(mask.any(axis=-1, keepdims=True), dtype=X.dtype)
-    fill = mnp.log(1 - some)  # -inf, and 0 in an empty row
-    return npx.softmax(mnp.where(mask, X, fill), axis=-1) * some
+    has_key = npx.cast(mask.any(axis=-1, keepdims=True), dtype=X.dtype)
+    fill = mnp.log(1 - has_key)  # -inf, and 0 in an empty row
+    return npx.softmax(mnp.where(mask, X, fill), axis=-1) * has_key
 
 
-def choose(keep, X, value):
+def choose(keep: Bool[Array, "..."], X: Shaped[Array, "..."], value: float) -> Shaped[Array, "..."]:
     """Return X where ``keep`` is True and a number elsewhere.
 
     The number is made an array: a scalar sends the gradient of `mnp.where` to the wrong branch.
@@ -102,7 +107,7 @@ def choose(keep, X, value):
     return mnp.where(keep, X, mnp.full((1,) * X.ndim, value, dtype=X.dtype))
 
 
-def steps_below(lens, num_steps):
+def steps_below(lens: Shaped[Array, "..."], num_steps: int) -> Bool[Array, "... num_steps"]:
     """Return which of ``num_steps`` steps come before each length, boolean (*lens, num_steps)."""
     lens = lens.astype("int64")  # MXNet compares arrays of one dtype only
     return mnp.arange(num_steps, dtype="int64") < mnp.expand_dims(lens, -1)

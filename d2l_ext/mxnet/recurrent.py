@@ -6,27 +6,41 @@ that one product computes it for all steps. The weights are cut into one matrix 
 rather than the gates at every step: in MXNet the backward pass of a cut is slow.
 """
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from jaxtyping import Float, Shaped
 from mxnet import np as mnp
 from mxnet.gluon import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.interface import leaves
-from d2l_ext.mxnet.layers import Dropout, linear, pieces, seen, sigmoid, tanh, unstack, where
+from d2l_ext.mxnet.layers import Array, Dropout, linear, pieces, sigmoid, spec, tanh, unstack, where
 from d2l_ext.mxnet.masking import steps_below
+from d2l_ext.nested import leaves
+
+# Of all layers: H of a GRU, (H, C) of an LSTM.
+HiddenState: TypeAlias = (
+    Float[Array, "num_layers batch num_hiddens"]
+    | tuple[Float[Array, "num_layers batch num_hiddens"], ...]
+)
 
 
-def gru_step(gates, state, weight_hh, bias_hh):
+def gru_step(
+    gates: Sequence[Float[Array, "batch num_hiddens"]],
+    state: tuple[Float[Array, "batch num_hiddens"], ...],
+    weight_hh: Sequence[Float[Array, "num_hiddens num_hiddens"]],
+    bias_hh: Sequence[Float[Array, " num_hiddens"]],
+) -> tuple[Float[Array, "batch num_hiddens"], ...]:
     """One step of a gated recurrent unit (Cho et al., 2014, with the reset gate after W_hn).
 
     r = s(x_r + W_hr h + b_hr)    z = s(x_z + W_hz h + b_hz)
     n = tanh(x_n + r * (W_hn h + b_hn))    h' = (1 - z) * n + z * h
 
     Args:
-        gates: the input's part W_ih x + b_ih, for r, z and n, each (batch, num_hiddens).
-        state: ``(h,)``, h (batch, num_hiddens).
-        weight_hh: for each gate, (num_hiddens, num_hiddens).
-        bias_hh: for each gate, (num_hiddens,).
+        gates: the input's part W_ih x + b_ih, for r, z and n.
+        state: ``(h,)``.
+        weight_hh, bias_hh: for each gate.
 
     Returns:
         The new ``(h,)``.
@@ -39,17 +53,21 @@ def gru_step(gates, state, weight_hh, bias_hh):
     return (n + z * (h - n),)
 
 
-def lstm_step(gates, state, weight_hh, bias_hh):
+def lstm_step(
+    gates: Sequence[Float[Array, "batch num_hiddens"]],
+    state: tuple[Float[Array, "batch num_hiddens"], ...],
+    weight_hh: Sequence[Float[Array, "num_hiddens num_hiddens"]],
+    bias_hh: Sequence[Float[Array, " num_hiddens"]],
+) -> tuple[Float[Array, "batch num_hiddens"], ...]:
     """One step of a long short-term memory (Hochreiter and Schmidhuber, 1997, with forget gate).
 
     i, f, o = s(x + W_h h + b_h), each its own part    g = tanh(x_g + W_hg h + b_hg)
     c' = f * c + i * g    h' = o * tanh(c')
 
     Args:
-        gates: the input's part W_ih x + b_ih, for i, f, g and o, each (batch, num_hiddens).
-        state: ``(h, c)``, each (batch, num_hiddens).
-        weight_hh: for each gate, (num_hiddens, num_hiddens).
-        bias_hh: for each gate, (num_hiddens,).
+        gates: the input's part W_ih x + b_ih, for i, f, g and o.
+        state: ``(h, c)``.
+        weight_hh, bias_hh: for each gate.
 
     Returns:
         The new ``(h, c)``.
@@ -61,7 +79,11 @@ def lstm_step(gates, state, weight_hh, bias_hh):
     return sigmoid(o) * tanh(c), c
 
 
-def linears(X, weights, biases):
+def linears(
+    X: Float[Array, "*batch num_inputs"],
+    weights: Sequence[Float[Array, "num_hiddens num_inputs"]],
+    biases: Sequence[Float[Array, " num_hiddens"]],
+) -> list[Float[Array, "*batch num_hiddens"]]:
     """Return X W^T + b for each gate."""
     return [linear(X, weight, bias) for weight, bias in zip(weights, biases, strict=True)]
 
@@ -78,7 +100,7 @@ class Stack(Configured, nn.Block):
     num_states = None
     directions = ("",)
 
-    def __init__(self, num_inputs, num_hiddens, num_layers, dropout=0):
+    def __init__(self, num_inputs: int, num_hiddens: int, num_layers: int, dropout: float = 0):
         super().__init__()
         self.num_inputs, self.num_hiddens, self.num_layers = num_inputs, num_hiddens, num_layers
         rows = self.num_gates * num_hiddens
@@ -96,13 +118,13 @@ class Stack(Configured, nn.Block):
     def _parameter(self, name, shape, init):
         setattr(self, name, self.params.get(name, shape=shape, init=init))
 
-    def weights(self, layer, direction=""):
+    def layer_weights(self, layer: int, direction: str = "") -> list:
         """Return W_ih, W_hh, b_ih, b_hh of a layer, each a list with one array per gate."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         params = [getattr(self, f"{name}_l{layer}{direction}") for name in names]
         return [pieces(param.data(), self.num_gates) for param in params]
 
-    def masks(self, num_steps, like):
+    def masks(self, num_steps: int, like: Float[Array, "... batch size"]) -> list:
         """Return the dropout mask of each layer's input, or None; the first layer has none.
 
         Shape (num_steps, batch, num_hiddens times the number of directions).
@@ -113,14 +135,20 @@ class Stack(Configured, nn.Block):
             for layer in range(self.num_layers)
         ]
 
-    def advance(self, gates, states, masks, weights):
+    def advance(
+        self,
+        gates: Sequence[Float[Array, "batch num_hiddens"]],
+        states: list,
+        masks: list,
+        weights: list,
+    ) -> list:
         """One step of all layers.
 
         Args:
-            gates: the input's part of the first layer's gates, each (batch, num_hiddens).
+            gates: the input's part of the first layer's gates, one by one.
             states: the state before.
             masks: per layer, the dropout mask of its input (batch, num_hiddens), or None.
-            weights: the `weights` of each layer.
+            weights: the `layer_weights` of each layer, read once for all steps.
 
         Returns:
             The new state; the step's output is ``states[-1][0]``.
@@ -131,19 +159,22 @@ class Stack(Configured, nn.Block):
             if layer:
                 x = new[-1][0] if masks[layer] is None else new[-1][0] * masks[layer]
                 gates = linears(x, weight_ih, bias_ih)
-            new.append(type(self).step(gates, state, weight_hh, bias_hh))
+            new.append(self.step(gates, state, weight_hh, bias_hh))
         return new
 
-    def forward(self, X, states=None, valid_lens=None):
+    def forward(
+        self,
+        X: Float[Array, "num_steps batch num_inputs"],
+        states: list | None = None,
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> tuple[Float[Array, "num_steps batch num_hiddens"], list]:
         """Run over whole sequences, layer by layer.
 
         Args:
-            X: (num_steps, batch, num_inputs).
             states: the initial state, or None for zeros.
-            valid_lens: (batch,) or None.
 
         Returns:
-            Outputs (num_steps, batch, num_hiddens), zero after the end, and the final state.
+            Outputs, zero after the end, and the final state.
         """
         zeros = (mnp.zeros((X.shape[1], self.num_hiddens), dtype=X.dtype),) * self.num_states
         alive = alive_steps(valid_lens, len(X), zeros[0])
@@ -159,13 +190,22 @@ class Stack(Configured, nn.Block):
             X = outputs[0] if len(outputs) == 1 else mnp.concatenate(outputs, axis=-1)
         return X, finals
 
-    def scan(self, X, state, alive, layer, direction):
+    def scan(
+        self,
+        X: Float[Array, "num_steps batch size"],
+        state: tuple[Float[Array, "batch num_hiddens"], ...],
+        alive: Float[Array, "num_steps batch num_hiddens"] | None,
+        layer: int,
+        direction: str,
+    ) -> tuple[
+        Float[Array, "num_steps batch num_hiddens"], tuple[Float[Array, "batch num_hiddens"], ...]
+    ]:
         """Run one layer over all steps, from the last to the first if the direction is reverse."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer, direction)
+        weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer, direction)
         gates = gate_steps(X, weight_ih, bias_ih)
         outputs = [None] * len(gates)
         for t in range(len(gates)) if direction == "" else reversed(range(len(gates))):
-            new = type(self).step(gates[t], state, weight_hh, bias_hh)
+            new = self.step(gates[t], state, weight_hh, bias_hh)
             if alive is not None:  # a sequence that has ended keeps its state
                 new = tuple(where(alive[t], n, o) for n, o in zip(new, state, strict=True))
             state = new
@@ -174,12 +214,20 @@ class Stack(Configured, nn.Block):
         return (output if alive is None else output * alive), state
 
 
-def gate_steps(X, weights, biases):
+def gate_steps(
+    X: Float[Array, "num_steps batch size"],
+    weights: Sequence[Float[Array, "num_hiddens size"]],
+    biases: Sequence[Float[Array, " num_hiddens"]],
+) -> list[tuple[Float[Array, "batch num_hiddens"], ...]]:
     """Return the input's part of the gates: per step, a tuple with one array per gate."""
     return list(zip(*map(unstack, linears(X, weights, biases)), strict=True))
 
 
-def alive_steps(valid_lens, num_steps, like):
+def alive_steps(
+    valid_lens: Shaped[Array, " batch"] | None,
+    num_steps: int,
+    like: Float[Array, "batch num_hiddens"],
+) -> Float[Array, "num_steps batch num_hiddens"] | None:
     """Return which steps are real, 1 or 0, (num_steps, batch, num_hiddens), or None if all are."""
     if valid_lens is None:
         return None
@@ -190,7 +238,7 @@ def alive_steps(valid_lens, num_steps, like):
 class GRUStack(Stack):
     """Layers of gated recurrent units."""
 
-    step, num_gates, num_states = gru_step, 3, 1
+    step, num_gates, num_states = staticmethod(gru_step), 3, 1
 
 
 class BidirectionalGRUStack(GRUStack):
@@ -205,17 +253,17 @@ class BidirectionalGRUStack(GRUStack):
 class LSTMStack(Stack):
     """Layers of long short-term memory."""
 
-    step, num_gates, num_states = lstm_step, 4, 2
+    step, num_gates, num_states = staticmethod(lstm_step), 4, 2
 
 
-def join(states):
+def stack_states(states: list) -> HiddenState:
     """Stack the layers' states: one array (num_layers, batch, num_hiddens), or a tuple of two."""
     joined = tuple(mnp.stack(arrays) for arrays in zip(*states, strict=True))
     return joined if len(joined) > 1 else joined[0]
 
 
-def split(state):
-    """Undo `join`."""
+def unstack_states(state: HiddenState) -> list:
+    """Undo `stack_states`."""
     arrays = state if isinstance(state, (tuple, list)) else (state,)
     return list(zip(*map(unstack, arrays), strict=True))
 
@@ -225,30 +273,38 @@ class _Recurrent(Configured, nn.Block):
 
     stack = None
 
-    def __init__(self, num_inputs, num_hiddens, num_layers, dropout=0):
+    def __init__(self, num_inputs: int, num_hiddens: int, num_layers: int, dropout: float = 0):
         super().__init__()
         self.rnn = self.stack(num_inputs, num_hiddens, num_layers, dropout)
 
-    def check(self, inputs, H_c=None, valid_lens=None):
+    def check(
+        self,
+        inputs: Float[Array, "num_steps batch num_inputs"],
+        H_c: HiddenState | None = None,
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
-        states = [seen(H) for H in leaves(H_c)]
-        checks.recurrent_inputs(seen(inputs), states, seen(valid_lens), **self.config)
+        states = [spec(H) for H in leaves(H_c)]
+        checks.recurrent_inputs(spec(inputs), states, spec(valid_lens), **self.config)
 
-    def forward(self, inputs, H_c=None, valid_lens=None):
+    def forward(
+        self,
+        inputs: Float[Array, "num_steps batch num_inputs"],
+        H_c: HiddenState | None = None,
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> tuple[Float[Array, "num_steps batch num_hiddens"], HiddenState]:
         """Run over whole sequences.
 
         Args:
-            inputs: (num_steps, batch, num_inputs).
-            H_c: initial state (num_layers, batch, num_hiddens); for an LSTM a tuple of two; None
-                is zeros.
-            valid_lens: (batch,): outputs after the end are zero and the state is the last real one.
+            H_c: the initial state; None is zeros.
+            valid_lens: outputs after the end are zero and the state is the last real one.
 
         Returns:
-            Outputs (num_steps, batch, num_hiddens) and the final state, like H_c.
+            Outputs and the final state.
         """
         self.check(inputs, H_c, valid_lens)
-        outputs, states = self.rnn(inputs, None if H_c is None else split(H_c), valid_lens)
-        return outputs, join(states)
+        outputs, states = self.rnn(inputs, None if H_c is None else unstack_states(H_c), valid_lens)
+        return outputs, stack_states(states)
 
 
 class GRU(_Recurrent):

@@ -4,45 +4,61 @@ Every class differs from the others in its score alone. Weights are kept in ``at
 """
 
 import math
+from collections.abc import Callable
 
+from jaxtyping import Bool, Float
 from mxnet import np as mnp
 from mxnet import npx
 from mxnet.gluon import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.mxnet.layers import Dropout, pieces, repeat, seen, tanh
-from d2l_ext.mxnet.masking import attend, check_masks, softmax
+from d2l_ext.mxnet.layers import Array, Dropout, Lengths, pieces, repeat, spec, tanh
+from d2l_ext.mxnet.masking import check_masks, combine_masks, unchecked_masked_softmax
 
 
-def attention(query, key, value, mask=None, dropout=None):
+def attention(
+    query: Float[Array, "*batch num_queries d"],
+    key: Float[Array, "*batch num_keys d"],
+    value: Float[Array, "*batch num_keys value_size"],
+    mask: Bool[Array, "..."] | None = None,
+    dropout: Callable[[Array], Array] | None = None,
+) -> tuple[
+    Float[Array, "*batch num_queries value_size"], Float[Array, "*batch num_queries num_keys"]
+]:
     """Scaled dot-product attention, softmax(Q K^T / sqrt(d)) V (Vaswani et al., 2017, eq. 1).
 
     Args:
-        query: (..., num_queries, d).
-        key: (..., num_keys, d).
-        value: (..., num_keys, value_size).
-        mask: boolean, broadcastable to (..., num_queries, num_keys); True means attend.
+        mask: broadcastable to the scores; True means attend.
         dropout: a function applied to the weights before the values are averaged.
 
     Returns:
-        Output (..., num_queries, value_size) and weights (..., num_queries, num_keys).
+        The output, and the weights before dropout.
     """
     scores = products(query, key) / math.sqrt(query.shape[-1])
     check_masks(scores.shape, mask=mask)
     return pool(scores, value, mask, dropout)
 
 
-def products(queries, keys):
+def products(
+    queries: Float[Array, "*batch num_queries size"], keys: Float[Array, "*batch num_keys size"]
+) -> Float[Array, "*batch num_queries num_keys"]:
     """Return all products of a query with a key, Q K^T: (..., num_queries, num_keys)."""
     if queries.ndim == 3:
         return npx.batch_dot(queries, keys, transpose_b=True)
     return mnp.matmul(queries, keys.swapaxes(-2, -1))
 
 
-def pool(scores, value, mask, dropout):
+def pool(
+    scores: Float[Array, "*batch num_queries num_keys"],
+    value: Float[Array, "*batch num_keys value_size"],
+    mask: Bool[Array, "..."] | None,
+    dropout: Callable[[Array], Array] | None,
+) -> tuple[
+    Float[Array, "*batch num_queries value_size"], Float[Array, "*batch num_queries num_keys"]
+]:
     """Normalise scores and average the values with them; return output and weights."""
-    weights = softmax(scores, mask)
+    weights = unchecked_masked_softmax(scores, mask)
     product = npx.batch_dot if value.ndim == 3 else mnp.matmul
     return product(weights if dropout is None else dropout(weights), value), weights
 
@@ -53,41 +69,55 @@ class Attention(Configured, nn.Block):
     same_size = True  # whether queries and keys must be vectors of one size
     keep_weights = True
 
-    def __init__(self, dropout):
+    def __init__(self, dropout: float):
         super().__init__()
         self.dropout = Dropout(dropout)
         self.attention_weights = None
 
-    def check(self, queries, keys, values, valid_lens=None, mask=None):
+    def check(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch num_keys key_size"],
+        values: Float[Array, "batch num_keys value_size"],
+        valid_lens: Lengths | None = None,
+        mask: Bool[Array, "..."] | None = None,
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
-        checks.attention_inputs(seen(queries), seen(keys), seen(values), self.same_size)
+        checks.attention_inputs(spec(queries), spec(keys), spec(values), self.same_size)
         check_masks((*queries.shape[:2], keys.shape[1]), valid_lens, mask)
 
-    def prepare_keys(self, keys):
+    def prepare_keys(
+        self, keys: Float[Array, "batch num_keys key_size"]
+    ) -> Float[Array, "batch num_keys ..."]:
         """Do what depends on the keys only; decoders do it once per sentence."""
         return keys
 
-    def score(self, queries, keys):
+    def score(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch num_keys key_size"],
+    ) -> Float[Array, "batch num_queries num_keys"]:
         """Return scores (batch, num_queries, num_keys) of prepared keys."""
         raise NotImplementedError
 
-    def forward(self, queries, keys, values, valid_lens=None, mask=None):
+    def forward(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch num_keys key_size"],
+        values: Float[Array, "batch num_keys value_size"],
+        valid_lens: Lengths | None = None,
+        mask: Bool[Array, "..."] | None = None,
+    ) -> Float[Array, "batch num_queries value_size"]:
         """Average the values by the weights of their keys.
 
         Args:
-            queries: (batch, num_queries, query_size).
-            keys: (batch, num_keys, key_size).
-            values: (batch, num_keys, value_size).
-            valid_lens: (batch,) or (batch, num_queries).
-            mask: boolean, broadcastable to (batch, num_queries, num_keys); True means attend.
-
-        Returns:
-            (batch, num_queries, value_size).
+            valid_lens: how many leading keys may be attended to.
+            mask: broadcastable to (batch, num_queries, num_keys); True means attend.
         """
         self.check(queries, keys, values, valid_lens, mask)
         scores = self.score(queries, self.prepare_keys(keys))
         output, weights = pool(
-            scores, values, attend(keys.shape[1], valid_lens, mask), self.dropout
+            scores, values, combine_masks(keys.shape[1], valid_lens, mask), self.dropout
         )
         self.attention_weights = weights.detach() if self.keep_weights else None
         return output
@@ -96,11 +126,15 @@ class Attention(Configured, nn.Block):
 class DotProductAttention(Attention):
     """Score q . k, divided by sqrt(d) if ``scaled``."""
 
-    def __init__(self, dropout, scaled=True):
+    def __init__(self, dropout: float, scaled: bool = True):
         super().__init__(dropout)
         self.scaled = scaled
 
-    def score(self, queries, keys):
+    def score(
+        self,
+        queries: Float[Array, "batch num_queries size"],
+        keys: Float[Array, "batch num_keys size"],
+    ) -> Float[Array, "batch num_queries num_keys"]:
         """Return q . k / sqrt(d)."""
         scores = products(queries, keys)
         return scores / math.sqrt(queries.shape[-1]) if self.scaled else scores
@@ -111,17 +145,23 @@ class AdditiveAttention(Attention):
 
     same_size = False
 
-    def __init__(self, num_hiddens, dropout):
+    def __init__(self, num_hiddens: int, dropout: float):
         super().__init__(dropout)
         self.W_k = nn.Dense(num_hiddens, use_bias=False, flatten=False)
         self.W_q = nn.Dense(num_hiddens, use_bias=False, flatten=False)
         self.w_v = nn.Dense(1, use_bias=False, flatten=False, in_units=num_hiddens)
 
-    def prepare_keys(self, keys):
+    def prepare_keys(
+        self, keys: Float[Array, "batch num_keys key_size"]
+    ) -> Float[Array, "batch num_keys num_hiddens"]:
         """Project the keys to (batch, num_keys, num_hiddens)."""
         return self.W_k(keys)
 
-    def score(self, queries, keys):
+    def score(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch num_keys num_hiddens"],
+    ) -> Float[Array, "batch num_queries num_keys"]:
         """Return w_v . tanh(W_q q + projected k)."""
         queries = pieces(self.W_q(queries), queries.shape[1], axis=1)  # each (batch, 1, size)
         features = [tanh(repeat(query, keys.shape[1]) + keys) for query in queries]
@@ -132,16 +172,22 @@ class AdditiveAttention(Attention):
 class CosineAttention(Attention):
     """Score q . k / (|q| |k|); a zero vector scores 0."""
 
-    def prepare_keys(self, keys):
+    def prepare_keys(
+        self, keys: Float[Array, "batch num_keys size"]
+    ) -> Float[Array, "batch num_keys size"]:
         """Scale the keys to length 1."""
         return unit(keys)
 
-    def score(self, queries, keys):
+    def score(
+        self,
+        queries: Float[Array, "batch num_queries size"],
+        keys: Float[Array, "batch num_keys size"],
+    ) -> Float[Array, "batch num_queries num_keys"]:
         """Return the cosine of the angle between q and k."""
         return products(unit(queries), keys)
 
 
-def unit(X):
+def unit(X: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
     """Divide vectors by their length; a zero vector is left as it is."""
     squares = (X * X).sum(axis=-1, keepdims=True)
     return X / mnp.sqrt(mnp.where(squares > 0, squares, mnp.ones_like(squares)))
@@ -152,11 +198,15 @@ class BilinearAttention(Attention):
 
     same_size = False
 
-    def __init__(self, dropout):
+    def __init__(self, dropout: float):
         super().__init__(dropout)
         self.W = self.params.get("W", shape=(-1, -1), allow_deferred_init=True)
 
-    def score(self, queries, keys):
+    def score(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch num_keys key_size"],
+    ) -> Float[Array, "batch num_queries num_keys"]:
         """Return q^T W k."""
         if self.W._deferred_init:  # the sizes are known on the first call
             self.W.shape = (queries.shape[-1], keys.shape[-1])
@@ -167,12 +217,16 @@ class BilinearAttention(Attention):
 class GaussianAttention(Attention):
     """Score -|q - k|^2 / (2 width^2): Nadaraya-Watson regression with a Gaussian kernel."""
 
-    def __init__(self, dropout, width=1.0):
+    def __init__(self, dropout: float, width: float = 1.0):
         super().__init__(dropout)
         checks.positive("width", width)
         self.width = width
 
-    def score(self, queries, keys):
+    def score(
+        self,
+        queries: Float[Array, "batch num_queries size"],
+        keys: Float[Array, "batch num_keys size"],
+    ) -> Float[Array, "batch num_queries num_keys"]:
         """Return the logarithm of the kernel."""
         difference = mnp.expand_dims(queries, 2) - mnp.expand_dims(keys, 1)
         return (difference * difference).sum(axis=-1) / (-2 * self.width**2)
@@ -188,7 +242,7 @@ SCORING = {
 }
 
 
-def scoring(name, num_hiddens, dropout):
+def scoring(name: str, num_hiddens: int, dropout: float) -> Attention:
     """Build an attention by the name of its score; only "additive" uses ``num_hiddens``."""
     checks.choice("attention", name, tuple(SCORING))
     return SCORING[name](num_hiddens, dropout)

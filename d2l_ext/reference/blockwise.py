@@ -8,12 +8,14 @@ Gimelshein, 2018; Dao et al., 2022: FlashAttention).
 import math
 
 import numpy as np
+from jaxtyping import Bool
 
 from d2l_ext import checks
+from d2l_ext.reference.layers import Array, Float
 from d2l_ext.reference.masking import check_masks
 
 
-def online_softmax(blocks):
+def online_softmax(blocks: list[Float[Array, "..."]]) -> list[Float[Array, "..."]]:
     """Softmax over the last axis of scores that arrive in blocks.
 
     Args:
@@ -32,17 +34,24 @@ def online_softmax(blocks):
     return [np.exp(X - top) / nonzero(total) for X in blocks]
 
 
-def lowest(X):
+def lowest(X: Float[Array, "*batch n"]) -> Float[Array, "*batch 1"]:
     """Return the maxima (..., 1) before the first score: finite, so that no difference is NaN."""
     return np.full_like(X.real[..., :1], np.finfo(X.real.dtype).min)
 
 
-def nonzero(total):
+def nonzero(total: Float[Array, "..."]) -> Float[Array, "..."]:
     """Replace the sums that are zero, of no weights, by one."""
     return np.where(total.real > 0, total, np.ones_like(total))
 
 
-def blockwise_attention(query, key, value, mask=None, causal=False, block_size=64):
+def blockwise_attention(
+    query: Float[Array, "*#batch num_queries d"],
+    key: Float[Array, "*#batch num_keys d"],
+    value: Float[Array, "*#batch num_keys value_size"],
+    mask: Bool[Array, "..."] | None = None,
+    causal: bool = False,
+    block_size: int = 64,
+) -> Float[Array, "... num_queries value_size"]:
     """Scaled dot-product attention that holds a block of each query's weights at a time.
 
     The output is that of `attention`; the memory is linear in the number of keys, not quadratic.

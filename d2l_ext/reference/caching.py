@@ -5,10 +5,20 @@ of the first ``num_sinks`` positions: attention puts much of its weight there an
 are gone (Xiao et al., 2024). What no later query sees is forgotten.
 """
 
+from typing import Any
+
 import numpy as np
+from jaxtyping import Bool, Int
+
+from d2l_ext.reference.layers import Array, Float
 
 
-def visible(queries, keys, window=None, num_sinks=0):
+def visible(
+    queries: int | Int[Array, "..."],
+    keys: Int[Array, "..."],
+    window: int | None = None,
+    num_sinks: int = 0,
+) -> Bool[Array, "..."]:
     """Return which keys a query sees, by their positions, as a mask that broadcasts from both."""
     distances = queries - keys
     if window is None:
@@ -16,7 +26,16 @@ def visible(queries, keys, window=None, num_sinks=0):
     return (distances >= 0) & ((distances < window) | (keys < num_sinks))
 
 
-def append(cache, new, position, window=None, num_sinks=0):
+def append(
+    cache: tuple[Array, Array] | Array,
+    new: tuple[
+        Float[Array, "batch num_kv_heads num_steps size"],
+        Float[Array, "batch num_kv_heads num_steps size"],
+    ],
+    position: int,
+    window: int | None = None,
+    num_sinks: int = 0,
+) -> tuple[Any, Int[Array, " num_keys"], tuple[Array, Array] | Array]:
     """Append the next steps to a cache.
 
     Args:

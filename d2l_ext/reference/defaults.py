@@ -1,6 +1,7 @@
 """What all columns agree on, where frameworks differ unless told otherwise.
 
-`d2l_ext.agreement.differences` puts it beside what the frameworks' own layers and operators do.
+`d2l_ext.agreement.running.differences` puts it beside what the frameworks' own layers and
+operators do.
 """
 
 import math

@@ -8,12 +8,13 @@ with ``num_experts`` too, Mixtral. `d2l_ext.training.huggingface` reads the weig
 import math
 
 import numpy as np
+from jaxtyping import Int
 
 from d2l_ext import checks
 from d2l_ext.reference.caching import append, visible
 from d2l_ext.reference.feedforward import FeedForward
-from d2l_ext.reference.layers import Dropout, Embedding, Linear, Module, seen
-from d2l_ext.reference.masking import softmax
+from d2l_ext.reference.layers import Array, Dropout, Embedding, Float, Linear, Module, spec
+from d2l_ext.reference.masking import unchecked_masked_softmax
 from d2l_ext.reference.moe import MixtureOfExperts
 from d2l_ext.reference.normalization import LayerNorm, RMSNorm
 from d2l_ext.reference.rotary import biases, turn
@@ -35,15 +36,15 @@ class GroupedQueryAttention(Module):
 
     def __init__(
         self,
-        num_hiddens,
-        num_heads,
-        num_kv_heads,
-        dropout=0,
-        use_bias=False,
-        position="rotary",
-        window=None,
-        num_sinks=0,
-        base=10000.0,
+        num_hiddens: int,
+        num_heads: int,
+        num_kv_heads: int,
+        dropout: float = 0,
+        use_bias: bool = False,
+        position: str | None = "rotary",
+        window: int | None = None,
+        num_sinks: int = 0,
+        base: float = 10000.0,
     ):
         checks.heads(num_hiddens, num_heads, num_kv_heads)
         checks.choice("position", position, POSITIONS)
@@ -59,16 +60,23 @@ class GroupedQueryAttention(Module):
         self.dropout = Dropout(dropout)
         self.attention_weights = None  # (batch * num_heads, num_queries, num_keys)
 
-    def check(self, X):
+    def check(self, X: Float[Array, "batch num_steps num_hiddens"]) -> None:
         """Raise a ValueError where the input does not fit."""
-        checks.sequence(seen(X), self.config["num_hiddens"])
+        checks.sequence(spec(X), self.config["num_hiddens"])
 
-    def forward(self, X):
+    def forward(
+        self, X: Float[Array, "batch num_steps num_hiddens"]
+    ) -> Float[Array, "batch num_steps num_hiddens"]:
         """Map (batch, num_steps, num_hiddens) to the same shape."""
         self.check(X)
         return self.extend(X)[0]
 
-    def extend(self, X, cache=None, position=0):
+    def extend(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        cache: tuple[Array, Array] | Array | None = None,
+        position: int = 0,
+    ) -> tuple[Float[Array, "batch num_steps num_hiddens"], tuple[Array, Array] | Array | None]:
         """Attend with the next steps of a sequence, to what is cached and to themselves.
 
         Args:
@@ -88,7 +96,13 @@ class GroupedQueryAttention(Module):
             )
         return self.W_o(self.attend(queries, keys, values, steps, positions)), cache
 
-    def project(self, X, position=0):
+    def project(
+        self, X: Float[Array, "batch num_steps num_hiddens"], position: int = 0
+    ) -> tuple[
+        Float[Array, "batch num_heads num_steps size"],
+        Float[Array, "batch num_kv_heads num_steps size"],
+        Float[Array, "batch num_kv_heads num_steps size"],
+    ]:
         """Return queries (batch, num_heads, num_steps, d) and keys, values of num_kv_heads."""
         queries = self.split(self.W_q(X), self.num_heads)
         keys, values = (self.split(W(X), self.num_kv_heads) for W in (self.W_k, self.W_v))
@@ -97,7 +111,14 @@ class GroupedQueryAttention(Module):
             queries, keys = turn(queries, *rotation), turn(keys, *rotation)
         return queries, keys, values
 
-    def attend(self, queries, keys, values, steps, positions):
+    def attend(
+        self,
+        queries: Float[Array, "batch num_heads num_queries size"],
+        keys: Float[Array, "batch num_kv_heads num_keys size"],
+        values: Float[Array, "batch num_kv_heads num_keys size"],
+        steps: Int[Array, " num_queries"],
+        positions: Int[Array, " num_keys"],
+    ) -> Float[Array, "batch num_queries num_hiddens"]:
         """Attend by positions.
 
         Args:
@@ -123,12 +144,16 @@ class GroupedQueryAttention(Module):
             bias = biases(num_heads, steps[:, None] - positions)
             scores = scores + bias.astype(scores.real.dtype)
         mask = visible(steps[:, None], positions, self.window, self.num_sinks)
-        weights = softmax(scores, mask)  # (batch, num_heads, num_queries, num_keys)
+        weights = unchecked_masked_softmax(
+            scores, mask
+        )  # (batch, num_heads, num_queries, num_keys)
         self.attention_weights = weights.reshape(-1, *weights.shape[2:])
         output = ungroup(group(self.dropout(weights)) @ values)
         return output.transpose(0, 2, 1, 3).reshape(batch, num_queries, -1)
 
-    def split(self, X, num_heads):
+    def split(
+        self, X: Float[Array, "batch num_steps heads_size"], num_heads: int
+    ) -> Float[Array, "batch num_heads num_steps size"]:
         """(batch, num_steps, num_heads * d) to (batch, num_heads, num_steps, d)."""
         return X.reshape(*X.shape[:2], num_heads, -1).transpose(0, 2, 1, 3)
 
@@ -138,20 +163,20 @@ class GPTBlock(Module):
 
     def __init__(
         self,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        num_kv_heads,
-        dropout=0,
-        position="rotary",
-        norm="rms",
-        activation="swiglu",
-        window=None,
-        num_sinks=0,
-        num_experts=0,
-        use_bias=None,
-        eps=None,
-        base=10000.0,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_kv_heads: int,
+        dropout: float = 0,
+        position: str | None = "rotary",
+        norm: str = "rms",
+        activation: str = "swiglu",
+        window: int | None = None,
+        num_sinks: int = 0,
+        num_experts: int = 0,
+        use_bias: bool | None = None,
+        eps: float | None = None,
+        base: float = 10000.0,
     ):
         use_bias = norm == "layer" if use_bias is None else use_bias
         self.norm1 = normalization(norm, num_hiddens, eps)
@@ -168,18 +193,23 @@ class GPTBlock(Module):
         self.dropout2 = Dropout(dropout)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> Float[Array, "batch_heads num_queries num_keys"] | None:
         """Weights of the last call, (batch * num_heads, num_queries, num_keys)."""
         return self.attention.attention_weights
 
-    def forward(self, X, cache=None, position=0):
+    def forward(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        cache: tuple[Array, Array] | Array | None = None,
+        position: int = 0,
+    ) -> tuple[Float[Array, "batch num_steps num_hiddens"], tuple[Array, Array] | Array | None]:
         """Do what `GroupedQueryAttention.extend` does, with the rest of the block."""
         Y, cache = self.attention.extend(self.norm1(X), cache, position)
         X = X + self.dropout1(Y)
         return X + self.dropout2(self.ffn(self.norm2(X))), cache
 
 
-def normalization(norm, size, eps):
+def normalization(norm: str, size: int, eps: float | None) -> LayerNorm | RMSNorm:
     """Build a normalisation by its name; its own epsilon if None."""
     checks.choice("norm", norm, tuple(NORMS))
     return NORMS[norm](size) if eps is None else NORMS[norm](size, eps)
@@ -197,24 +227,24 @@ class GPT(Module):
 
     def __init__(
         self,
-        vocab_size,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        num_kv_heads,
-        num_blks,
-        dropout=0,
-        position="rotary",
-        norm="rms",
-        activation="swiglu",
-        window=None,
-        num_sinks=0,
-        num_experts=0,
-        tie_weights=True,
-        max_len=1024,
-        use_bias=None,
-        eps=None,
-        base=10000.0,
+        vocab_size: int,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_kv_heads: int,
+        num_blks: int,
+        dropout: float = 0,
+        position: str | None = "rotary",
+        norm: str = "rms",
+        activation: str = "swiglu",
+        window: int | None = None,
+        num_sinks: int = 0,
+        num_experts: int = 0,
+        tie_weights: bool = True,
+        max_len: int = 1024,
+        use_bias: bool | None = None,
+        eps: float | None = None,
+        base: float = 10000.0,
     ):
         self.num_kv_heads, self.head_size = num_kv_heads, num_hiddens // num_heads
         learned = position == "learned"
@@ -230,19 +260,19 @@ class GPT(Module):
         self.dense = None if tie_weights else Linear(vocab_size, bias=False)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list[Float[Array, "batch_heads num_queries num_keys"] | None]:
         """One (batch * num_heads, num_queries, num_keys) per block."""
         return [blk.attention_weights for blk in self.blks.values()]
 
-    def check(self, X, state=None):
+    def check(self, X: Int[Array, "batch num_steps"], state: list | None = None) -> None:
         """Raise a ValueError where the inputs do not fit."""
         caches, position = ([], 0) if state is None else state
         batch = caches[0][0].shape[0] if caches else X.shape[0]
-        checks.decoder_inputs(seen(X), batch, self.config["vocab_size"])
+        checks.decoder_inputs(spec(X), batch, self.config["vocab_size"])
         if self.pos_embedding is not None:
-            checks.steps(seen(X), int(position), self.config["max_len"])
+            checks.steps(spec(X), int(position), self.config["max_len"])
 
-    def init_state(self, batch_size):
+    def init_state(self, batch_size: int | Int[Array, ""]) -> list:
         """Return the state before the first token.
 
         Returns:
@@ -253,7 +283,12 @@ class GPT(Module):
         empty = empty.astype(self.embedding.weight.dtype)
         return [[(empty, empty) for _ in self.blks], np.zeros((), np.int64)]
 
-    def forward(self, X, state=None):
+    def forward(
+        self, X: Int[Array, "batch num_steps"], state: list | None = None
+    ) -> (
+        Float[Array, "batch num_steps vocab_size"]
+        | tuple[Float[Array, "batch num_steps vocab_size"], list]
+    ):
         """Predict the next tokens.
 
         Args:
@@ -278,11 +313,11 @@ class GPT(Module):
         logits = H @ self.embedding.weight.T if self.dense is None else self.dense(H)
         return logits if state is None else (logits, [new, np.array(position + X.shape[1])])
 
-    def reserve(self, state, num_steps, least=0):
+    def reserve(self, state: list, num_steps: int, least: int = 0) -> list:
         """Return the state with room for so many more steps; the reference's has none."""
         return state
 
-    def select(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
         caches, position = state
         return [[tuple(x[rows] for x in cache) for cache in caches], position]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from d2l_ext.probe import Probe, watching
+from d2l_ext.porting.probe import Probe, watching
 from d2l_ext.reference.layers import Dropout, Embedding, Linear, Module
 from d2l_ext.reference.normalization import LayerNorm
 

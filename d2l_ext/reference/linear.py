@@ -13,17 +13,22 @@ state S (..., d, value_size + 1) after the last step.
 import numpy as np
 
 from d2l_ext import checks
-from d2l_ext.reference.layers import Linear, Module, seen
+from d2l_ext.reference.layers import Array, Float, Linear, Module, spec
 from d2l_ext.reference.masking import causal_mask
 
 
-def feature_map(X):
+def feature_map(X: Float[Array, "..."]) -> Float[Array, "..."]:
     """elu(x) + 1: x + 1 where x is positive, exp(x) elsewhere."""
     positive = X.real > 0
     return np.where(positive, X + 1, np.exp(np.where(positive, np.zeros_like(X), X)))
 
 
-def parallel(query, key, value, state):
+def parallel(
+    query: Float[Array, "*batch num_steps d"],
+    key: Float[Array, "*batch num_steps d"],
+    value: Float[Array, "*batch num_steps size"],
+    state: Float[Array, "*batch d size"],
+) -> tuple[Float[Array, "*batch num_steps size"], Float[Array, "*batch d size"]]:
     """All steps at once, by the matrix of products: the fastest for short texts."""
     products = query @ np.swapaxes(key, -2, -1)  # (..., num_steps, num_steps)
     products = np.where(causal_mask(products.shape[-1]), products, np.zeros_like(products))
@@ -31,7 +36,12 @@ def parallel(query, key, value, state):
     return output, state + np.swapaxes(key, -2, -1) @ value
 
 
-def recurrent(query, key, value, state):
+def recurrent(
+    query: Float[Array, "*batch num_steps d"],
+    key: Float[Array, "*batch num_steps d"],
+    value: Float[Array, "*batch num_steps size"],
+    state: Float[Array, "*batch d size"],
+) -> tuple[Float[Array, "*batch num_steps size"], Float[Array, "*batch d size"]]:
     """One step after the other, each at the same cost: for decoding."""
     outputs = []
     for t in range(query.shape[-2]):
@@ -40,7 +50,13 @@ def recurrent(query, key, value, state):
     return np.concatenate(outputs, axis=-2), state
 
 
-def chunked(query, key, value, state, chunk_size=64):
+def chunked(
+    query: Float[Array, "*batch num_steps d"],
+    key: Float[Array, "*batch num_steps d"],
+    value: Float[Array, "*batch num_steps size"],
+    state: Float[Array, "*batch d size"],
+    chunk_size: int = 64,
+) -> tuple[Float[Array, "*batch num_steps size"], Float[Array, "*batch d size"]]:
     """Chunks in parallel, one after the other: linear in the number of steps, in large products."""
     outputs = []
     for start in range(0, query.shape[-2], chunk_size):
@@ -56,7 +72,14 @@ class LinearAttention(Module):
     ``form`` is "parallel", "recurrent" or "chunked", which differ in cost and not in result.
     """
 
-    def __init__(self, num_hiddens, num_heads, form="parallel", chunk_size=64, use_bias=False):
+    def __init__(
+        self,
+        num_hiddens: int,
+        num_heads: int,
+        form: str = "parallel",
+        chunk_size: int = 64,
+        use_bias: bool = False,
+    ):
         checks.multiple("num_hiddens", num_hiddens, num_heads)
         checks.choice("form", form, ("parallel", "recurrent", "chunked"))
         checks.positive("chunk_size", chunk_size)
@@ -66,16 +89,25 @@ class LinearAttention(Module):
         self.W_v = Linear(num_hiddens, use_bias)
         self.W_o = Linear(num_hiddens, use_bias)
 
-    def check(self, X):
+    def check(self, X: Float[Array, "batch num_steps num_hiddens"]) -> None:
         """Raise a ValueError where the input does not fit."""
-        checks.sequence(seen(X), self.config["num_hiddens"])
+        checks.sequence(spec(X), self.config["num_hiddens"])
 
-    def init_state(self, batch_size):
+    def init_state(self, batch_size: int) -> Float[Array, "batch_size num_heads d d_and_1"]:
         """Return the state before the first step, (batch, num_heads, d, d + 1)."""
         d = self.config["num_hiddens"] // self.num_heads
         return np.zeros((int(batch_size), self.num_heads, d, d + 1), self.W_q.weight.dtype)
 
-    def forward(self, X, state=None):
+    def forward(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        state: Float[Array, "batch num_heads d d_and_1"] | None = None,
+    ) -> (
+        Float[Array, "batch num_steps num_hiddens"]
+        | tuple[
+            Float[Array, "batch num_steps num_hiddens"], Float[Array, "batch num_heads d d_and_1"]
+        ]
+    ):
         """Attend causally.
 
         Args:
@@ -96,12 +128,20 @@ class LinearAttention(Module):
         output = self.W_o(output.transpose(0, 2, 1, 3).reshape(*X.shape))
         return output if state is None else (output, new)
 
-    def run(self, query, key, value, state):
+    def run(
+        self,
+        query: Float[Array, "*batch num_steps d"],
+        key: Float[Array, "*batch num_steps d"],
+        value: Float[Array, "*batch num_steps size"],
+        state: Float[Array, "*batch d size"],
+    ) -> tuple[Float[Array, "*batch num_steps size"], Float[Array, "*batch d size"]]:
         """Compute in the form that was chosen."""
         if self.form == "chunked":
             return chunked(query, key, value, state, self.chunk_size)
         return {"parallel": parallel, "recurrent": recurrent}[self.form](query, key, value, state)
 
-    def split(self, X):
+    def split(
+        self, X: Float[Array, "batch num_steps num_hiddens"]
+    ) -> Float[Array, "batch num_heads num_steps d"]:
         """(batch, num_steps, num_hiddens) to (batch, num_heads, num_steps, d)."""
         return X.reshape(*X.shape[:2], self.num_heads, -1).transpose(0, 2, 1, 3)

@@ -4,51 +4,50 @@ One polarity everywhere: True means attend.
 """
 
 import numpy as np
+from jaxtyping import Bool, Int, Shaped
 
 from d2l_ext import checks
-from d2l_ext.reference.layers import seen
+from d2l_ext.reference.layers import Array, Float, Lengths, spec
 
 
-def sequence_mask(X, valid_lens, value=0):
+def sequence_mask(
+    X: Shaped[Array, "batch num_steps ..."], valid_lens: Shaped[Array, " batch"], value: float = 0
+) -> Shaped[Array, "batch num_steps ..."]:
     """Replace what lies beyond the end of each sequence.
 
     Args:
-        X: (batch, num_steps, ...); not changed.
-        valid_lens: (batch,), each between 0 and num_steps.
+        X: the sequences; not changed.
+        valid_lens: each between 0 and num_steps.
         value: what to put there.
 
     Returns:
         A new array like X.
     """
-    checks.sequence_mask_inputs(seen(X), seen(valid_lens))
+    checks.sequence_mask_inputs(spec(X), spec(valid_lens))
     keep = np.arange(X.shape[1]) < np.asarray(valid_lens)[:, None]  # (batch, num_steps)
     return np.where(keep.reshape(keep.shape + (1,) * (X.ndim - 2)), X, np.asarray(value, X.dtype))
 
 
-def padding_mask(tokens, pad):
+def padding_mask(tokens: Int[Array, "batch num_keys"], pad: int) -> Bool[Array, "batch 1 num_keys"]:
     """Mask of the real tokens of each sequence; True means attend.
 
     Args:
-        tokens: ids (batch, num_keys).
         pad: the id of the padding token.
-
-    Returns:
-        A boolean array (batch, 1, num_keys).
     """
-    checks.tokens("tokens", seen(tokens))
+    checks.tokens("tokens", spec(tokens))
     return (np.asarray(tokens) != pad)[:, None, :]
 
 
-def causal_mask(num_steps):
-    """Mask that lets step i attend to the steps up to i; True means attend.
-
-    Returns:
-        A boolean array (num_steps, num_steps), lower triangular.
-    """
+def causal_mask(num_steps: int) -> Bool[Array, "num_steps num_steps"]:
+    """Mask that lets step i attend to the steps up to i; True means attend."""
     return np.arange(num_steps)[:, None] >= np.arange(num_steps)
 
 
-def masked_softmax(X, valid_lens=None, mask=None):
+def masked_softmax(
+    X: Float[Array, "... num_keys"],
+    valid_lens: Lengths | None = None,
+    mask: Bool[Array, "..."] | None = None,
+) -> Float[Array, "... num_keys"]:
     """Softmax over the last axis, of the positions that may be attended to; the others get 0.
 
     A row in which no position may be attended to is all zero, and so is its gradient.
@@ -56,8 +55,8 @@ def masked_softmax(X, valid_lens=None, mask=None):
     Args:
         X: scores (batch, num_queries, num_keys), or of any rank without ``valid_lens``; not
             changed.
-        valid_lens: how many leading keys may be attended to, (batch,) or (batch, num_queries).
-        mask: boolean, broadcastable to X; True means attend. Both combine by "and".
+        valid_lens: how many leading keys may be attended to.
+        mask: broadcastable to X; True means attend. Both combine by "and".
 
     Returns:
         Weights like X.
@@ -65,16 +64,20 @@ def masked_softmax(X, valid_lens=None, mask=None):
     Raises:
         ValueError: lengths or a mask that do not fit.
     """
-    check_masks(seen(X).shape, valid_lens, mask)
-    return softmax(X, attend(X.shape[-1], valid_lens, mask))
+    check_masks(spec(X).shape, valid_lens, mask)
+    return unchecked_masked_softmax(X, combine_masks(X.shape[-1], valid_lens, mask))
 
 
-def check_masks(shape, valid_lens=None, mask=None):
+def check_masks(
+    shape: tuple, valid_lens: Lengths | None = None, mask: Bool[Array, "..."] | None = None
+) -> None:
     """Check valid lengths and a mask for scores of a shape."""
-    checks.masks(shape, seen(valid_lens), seen(mask))
+    checks.masks(shape, spec(valid_lens), spec(mask))
 
 
-def attend(num_keys, valid_lens=None, mask=None):
+def combine_masks(
+    num_keys: int, valid_lens: Lengths | None = None, mask: Bool[Array, "..."] | None = None
+) -> Bool[Array, "..."] | None:
     """Combine valid lengths and a mask, unchecked, into one mask that broadcasts, or None."""
     if valid_lens is None:
         return mask
@@ -84,12 +87,15 @@ def attend(num_keys, valid_lens=None, mask=None):
     return valid if mask is None else valid & mask
 
 
-def softmax(X, mask=None):
+def unchecked_masked_softmax(
+    X: Float[Array, "... num_keys"], mask: Bool[Array, "..."] | None = None
+) -> Float[Array, "... num_keys"]:
     """`masked_softmax` without checks: exp(x) over the sum of exp(x), shifted by the maximum."""
     mask = np.ones(X.shape, bool) if mask is None else np.broadcast_to(mask, X.shape)
+    has_key = mask.any(axis=-1, keepdims=True)
     scores = np.where(mask, X, np.zeros_like(X))
     top = np.max(scores.real, axis=-1, keepdims=True, where=mask, initial=-np.inf)
-    top = np.where(mask.any(axis=-1, keepdims=True), top, np.zeros_like(top))
+    top = np.where(has_key, top, np.zeros_like(top))
     exps = np.where(mask, np.exp(np.where(mask, scores - top, np.zeros_like(X))), np.zeros_like(X))
     total = exps.sum(axis=-1, keepdims=True)
-    return exps / np.where(mask.any(axis=-1, keepdims=True), total, np.ones_like(total))
+    return exps / np.where(has_key, total, np.ones_like(total))

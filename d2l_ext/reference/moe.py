@@ -1,11 +1,12 @@
 """A mixture of experts: of several networks, each position is sent to a few."""
 
 import numpy as np
+from jaxtyping import Int
 
 from d2l_ext import checks
 from d2l_ext.reference.feedforward import FeedForward
-from d2l_ext.reference.layers import Linear, Module
-from d2l_ext.reference.masking import softmax
+from d2l_ext.reference.layers import Array, Float, Linear, Module
+from d2l_ext.reference.masking import unchecked_masked_softmax
 
 
 class MixtureOfExperts(Module):
@@ -15,7 +16,14 @@ class MixtureOfExperts(Module):
     number comes first.
     """
 
-    def __init__(self, num_hiddens, ffn_num_hiddens, num_experts, k, activation="swiglu"):
+    def __init__(
+        self,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_experts: int,
+        k: int,
+        activation: str = "swiglu",
+    ):
         checks.experts(num_experts, k)
         self.k = k
         self.router = Linear(num_experts, bias=False)
@@ -24,7 +32,11 @@ class MixtureOfExperts(Module):
             for i in range(num_experts)
         }
 
-    def route(self, X):
+    def route(
+        self, X: Float[Array, "*batch num_hiddens"]
+    ) -> tuple[
+        Float[Array, "*batch k"], Int[Array, "*batch k"], Float[Array, "*batch num_experts"]
+    ]:
         """Choose the experts of each position.
 
         Args:
@@ -35,12 +47,12 @@ class MixtureOfExperts(Module):
             probable first; the probabilities of all experts (..., num_experts).
         """
         scores = self.router(X)
-        probabilities = softmax(scores)
+        probabilities = unchecked_masked_softmax(scores)
         chosen = np.argsort(-scores.real, axis=-1, kind="stable")[..., : self.k]
         shares = np.take_along_axis(probabilities, chosen, axis=-1)
         return shares / shares.sum(axis=-1, keepdims=True), chosen, probabilities
 
-    def forward(self, X):
+    def forward(self, X: Float[Array, "*batch num_hiddens"]) -> Float[Array, "*batch num_hiddens"]:
         """Map (..., num_hiddens) to the same shape."""
         shares, chosen, _ = self.route(X)
         output = np.zeros_like(X)
@@ -50,7 +62,9 @@ class MixtureOfExperts(Module):
         return output
 
 
-def load_balancing_loss(probabilities, chosen):
+def load_balancing_loss(
+    probabilities: Float[Array, "*batch num_experts"], chosen: Int[Array, "*batch k"]
+) -> Float[Array, ""]:
     """Loss that is least when all experts are asked equally often: E sum_e f_e P_e.
 
     f_e is how often expert e is among the chosen ones, per position, and P_e its mean probability

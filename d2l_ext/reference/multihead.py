@@ -1,10 +1,11 @@
 """Multi-head attention: several attentions in parallel, each on its own projection."""
 
 import numpy as np
+from jaxtyping import Bool
 
 from d2l_ext import checks
-from d2l_ext.reference.layers import Linear, Module, seen
-from d2l_ext.reference.masking import attend, check_masks
+from d2l_ext.reference.layers import Array, Float, Lengths, Linear, Module, spec
+from d2l_ext.reference.masking import check_masks, combine_masks
 from d2l_ext.reference.scoring import DotProductAttention, pool
 
 
@@ -15,7 +16,7 @@ class MultiHeadAttention(Module):
     size d = num_hiddens / num_heads; the heads side by side are projected by W_o.
     """
 
-    def __init__(self, num_hiddens, num_heads, dropout, bias=False):
+    def __init__(self, num_hiddens: int, num_heads: int, dropout: float, bias: bool = False):
         checks.multiple("num_hiddens", num_hiddens, num_heads)
         self.num_heads = num_heads
         self.attention = DotProductAttention(dropout)
@@ -25,59 +26,83 @@ class MultiHeadAttention(Module):
         self.W_o = Linear(num_hiddens, bias)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> Float[Array, "batch_heads num_queries num_keys"] | None:
         """Weights of the last call, (batch * num_heads, num_queries, num_keys)."""
         return self.attention.attention_weights
 
-    def check(self, queries, keys, values, valid_lens=None, mask=None):
+    def check(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch num_keys key_size"],
+        values: Float[Array, "batch num_keys value_size"],
+        valid_lens: Lengths | None = None,
+        mask: Bool[Array, "..."] | None = None,
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
-        q, k, v = seen(queries), seen(keys), seen(values)
+        q, k, v = spec(queries), spec(keys), spec(values)
         checks.attention_inputs(q, k, v, same_size=False)
         check_masks(q.shape[:2] + k.shape[1:2], valid_lens, mask)
 
-    def forward(self, queries, keys, values, valid_lens=None, mask=None):
+    def forward(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch num_keys key_size"],
+        values: Float[Array, "batch num_keys value_size"],
+        valid_lens: Lengths | None = None,
+        mask: Bool[Array, "..."] | None = None,
+    ) -> Float[Array, "batch num_queries num_hiddens"]:
         """Attend with all heads at once.
 
         Args:
-            queries: (batch, num_queries, query_size).
-            keys: (batch, num_keys, key_size).
-            values: (batch, num_keys, value_size).
-            valid_lens: (batch,) or (batch, num_queries).
-            mask: boolean, broadcastable to (batch, num_queries, num_keys), the same for all heads;
-                True means attend.
-
-        Returns:
-            (batch, num_queries, num_hiddens).
+            valid_lens: how many leading keys may be attended to.
+            mask: broadcastable to (batch, num_queries, num_keys), the same for all heads; True
+                means attend.
         """
         self.check(queries, keys, values, valid_lens, mask)
-        mask = attend(keys.shape[1], valid_lens, mask)
+        mask = combine_masks(keys.shape[1], valid_lens, mask)
         return self.attend(queries, *self.project(keys, values), mask)
 
-    def project(self, keys, values):
+    def project(
+        self,
+        keys: Float[Array, "batch num_keys key_size"],
+        values: Float[Array, "batch num_keys value_size"],
+    ) -> tuple[
+        Float[Array, "batch_heads num_keys size"], Float[Array, "batch_heads num_keys size"]
+    ]:
         """Project keys and values and cut them into heads; decoders cache the result."""
         return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
 
-    def attend(self, queries, keys, values, mask):
-        """Attend to projected keys and values."""
+    def attend(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch_heads num_keys size"],
+        values: Float[Array, "batch_heads num_keys size"],
+        mask: Bool[Array, "..."] | None,
+    ) -> Float[Array, "batch num_queries num_hiddens"]:
+        """Attend to projected keys and values; the mask is one for all heads, or None."""
         queries = self.transpose_qkv(self.W_q(queries))
-        scores = self.attention.score(queries, keys)
-        dropout = self.attention.dropout
-        output, weights = pool(scores, values, self.per_head(mask), dropout)
-        self.attention.attention_weights = weights
+        inner = self.attention
+        scores = inner.score(queries, keys)
+        output, weights = pool(scores, values, self.per_head(mask), inner.dropout)
+        inner.attention_weights = weights if inner.keep_weights else None
         return self.W_o(self.transpose_output(output))
 
-    def per_head(self, mask):
+    def per_head(self, mask: Bool[Array, "..."] | None) -> Bool[Array, "..."] | None:
         """Repeat a mask with a batch axis for every head."""
         repeat = mask is not None and mask.ndim == 3 and mask.shape[0] > 1
         return np.repeat(mask, self.num_heads, axis=0) if repeat else mask
 
-    def transpose_qkv(self, X):
+    def transpose_qkv(
+        self, X: Float[Array, "batch n num_hiddens"]
+    ) -> Float[Array, "batch_heads n size"]:
         """(batch, n, num_hiddens) to (batch * num_heads, n, num_hiddens / num_heads)."""
         X = X.reshape(*X.shape[:2], self.num_heads, -1)  # (batch, n, num_heads, d)
         X = X.transpose(0, 2, 1, 3)  # (batch, num_heads, n, d)
         return X.reshape(-1, *X.shape[2:])
 
-    def transpose_output(self, X):
+    def transpose_output(
+        self, X: Float[Array, "batch_heads n size"]
+    ) -> Float[Array, "batch n num_hiddens"]:
         """Undo `transpose_qkv`."""
         X = X.reshape(-1, self.num_heads, *X.shape[1:])  # (batch, num_heads, n, d)
         X = X.transpose(0, 2, 1, 3)  # (batch, n, num_heads, d)

@@ -1,13 +1,19 @@
 """Relative positions: rotary embedding of queries and keys, and linear biases of scores."""
 
 import numpy as np
+from jaxtyping import Int
 
 from d2l_ext import checks
-from d2l_ext.reference.layers import seen
+from d2l_ext.reference.layers import Array, Float, spec
 from d2l_ext.tables import alibi_slopes, rotations
 
 
-def rotate(X, positions, base=10000.0, layout="halves"):
+def rotate(
+    X: Float[Array, "*batch num_steps size"],
+    positions: Int[Array, "..."],
+    base: float = 10000.0,
+    layout: str = "halves",
+) -> Float[Array, "*batch num_steps size"]:
     """Turn queries or keys by their positions: rotary embedding (Su et al., 2021).
 
     The two numbers of pair j at position i are turned by the angle a = i / base^(2j / size):
@@ -26,11 +32,16 @@ def rotate(X, positions, base=10000.0, layout="halves"):
     Returns:
         Like X.
     """
-    checks.rotary_inputs(seen(X), seen(positions), layout)
+    checks.rotary_inputs(spec(X), spec(positions), layout)
     return turn(X, *rotations(positions, X.shape[-1], base), layout)
 
 
-def turn(X, cos, sin, layout="halves"):
+def turn(
+    X: Float[Array, "*batch num_steps size"],
+    cos: Float[np.ndarray, "..."],
+    sin: Float[np.ndarray, "..."],
+    layout: str = "halves",
+) -> Float[Array, "*batch num_steps size"]:
     """Turn (..., num_steps, size) by angles whose cosines and sines are (..., size / 2)."""
     cos, sin = cos.astype(X.real.dtype), sin.astype(X.real.dtype)
     half = X.shape[-1] // 2
@@ -42,7 +53,7 @@ def turn(X, cos, sin, layout="halves"):
     return np.stack(turned, axis=-1).reshape(*X.shape)
 
 
-def permutation(size):
+def permutation(size: int) -> Int[Array, " size"]:
     """Order of a vector's numbers in which the layout "pairs" becomes "halves".
 
     With p the permutation, ``rotate(X[..., p], positions, layout="halves")`` is
@@ -56,7 +67,9 @@ def permutation(size):
     return np.concatenate((np.arange(0, size, 2), np.arange(1, size, 2)))
 
 
-def alibi(num_heads, num_queries, num_keys):
+def alibi(
+    num_heads: int, num_queries: int, num_keys: int
+) -> Float[Array, "num_heads num_queries num_keys"]:
     """Biases of scores, -slope (i - j) for query i and key j: ALiBi (Press et al., 2022).
 
     The queries are the last ones of the keys: query q stands at num_keys - num_queries + q.
@@ -69,7 +82,7 @@ def alibi(num_heads, num_queries, num_keys):
     return biases(num_heads, queries[:, None] - keys)
 
 
-def biases(num_heads, distances):
+def biases(num_heads: int, distances: Int[Array, "..."]) -> Float[Array, "num_heads ..."]:
     """Return the heads' biases (num_heads, ...) at distances (...)."""
     slopes = alibi_slopes(num_heads)
     return -slopes.reshape(-1, *(1,) * distances.ndim) * distances

@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer, leaves, nest
-from d2l_ext.tensorflow.layers import Dropout, seen
+from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer
+from d2l_ext.nested import leaves, nest
+from d2l_ext.tensorflow.layers import Dropout, spec
 from d2l_ext.tensorflow.seq2seq import masked_loss
 
 # Keras's names, where they are not PyTorch's. A dense layer keeps W transposed.
@@ -175,22 +176,20 @@ def dense_gradients(tape, targets, sources, cotangents=None):
 
 
 class TensorFlowTrainer(Trainer):
-    """The training step, compiled as a whole; learning rate and step count are inputs of it.
+    """The training step as one graph; learning rate and step count are inputs of it."""
 
-    Args:
-        jit_compile: whether XLA compiles the step; it takes some seconds, once for each shape.
-    """
+    compiles = (True, False)
 
-    def __init__(self, model, lr, max_norm=None, pad=None, jit_compile=True):
-        super().__init__(model, lr, max_norm, pad)
+    def __init__(self, model, lr, max_norm=None, pad=None, compile=None):
+        super().__init__(model, lr, max_norm, pad, compile)
         self._m = [tf.Variable(tf.zeros_like(p)) for p in model.variables]
         self._v = [tf.Variable(tf.zeros_like(p)) for p in model.variables]
-        self._train = tf.function(self._update, autograph=False, jit_compile=jit_compile)
+        self._train = tf.function(self._update, autograph=False, jit_compile=self.compile)
         self._evaluate = tf.function(self._compute, autograph=False)
 
     def _check(self, inputs, labels):
         self.model.module.check(*inputs)
-        checks.tokens("Y", seen(labels), self.model.module.decoder.config["vocab_size"])
+        checks.tokens("Y", spec(labels), self.model.module.decoder.config["vocab_size"])
 
     def _compute(self, inputs, labels, training=False):
         return masked_loss(self.model.module(*inputs, training=training), labels, self.pad)
@@ -261,8 +260,8 @@ class TensorFlowDecoding(Decoding):
         log_probs, ids, state = self.model.best_tokens(tokens, state, tf.constant(k))
         return log_probs, ids, None, state
 
-    def _select(self, state, rows):
-        return self.model.module.decoder.select(state, rows)
+    def _take_rows(self, state, rows):
+        return self.model.module.decoder.take_rows(state, rows)
 
 
 class TensorFlowBackend(Backend):

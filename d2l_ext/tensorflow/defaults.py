@@ -1,6 +1,6 @@
 """What Keras's and TensorFlow's own layers and operators do unless told otherwise.
 
-Nothing of the column is used here: `d2l_ext.agreement.differences` puts the four side by
+Nothing of the column is used here: `d2l_ext.agreement.running.differences` puts the four side by
 side, with what all columns agree on.
 """
 

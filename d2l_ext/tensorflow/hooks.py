@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from d2l_ext.probe import Probe, replaced, watching
+from d2l_ext.porting.probe import Probe, replaced, watching
 from d2l_ext.tensorflow.layers import Dropout
 
 KINDS = (

@@ -6,6 +6,10 @@ This file is the first of the column to be imported, because it loads TensorFlow
 import contextlib
 import os
 import sys
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from jaxtyping import Float, Shaped
 
 from d2l_ext import checks, quiet
 from d2l_ext.config import Configured
@@ -39,6 +43,10 @@ if keras.config.backend() != "tensorflow":
         " set the environment variable KERAS_BACKEND=tensorflow before Keras is imported"
     )
 
+Array: TypeAlias = tf.Tensor
+# Of any dtype: lengths may be integral floats.
+Lengths: TypeAlias = Shaped[Array, " batch"] | Shaped[Array, "batch num_queries"]
+
 
 class _Unknown:
     """A size that is not known while tracing: it may be any."""
@@ -49,16 +57,16 @@ class _Unknown:
     __hash__ = None
 
 
-def seen(x):
+def spec(x: Array | None) -> checks.Spec | None:
     """Describe a tensor to `checks`; None stays None."""
     if x is None:
         return None
     x = tf.convert_to_tensor(x)
     shape = tuple(_Unknown() if size is None else size for size in x.shape)
-    return checks.Seen(shape, x.dtype.name, None if tf.is_symbolic_tensor(x) else x.numpy)
+    return checks.Spec(shape, x.dtype.name, None if tf.is_symbolic_tensor(x) else x.numpy)
 
 
-def kept(weights):
+def kept(weights: Float[Array, "..."]) -> Float[Array, "..."] | None:
     """Return attention weights as they may be kept: detached; None where code is being traced."""
     return tf.stop_gradient(weights) if tf.executing_eagerly() else None
 
@@ -74,10 +82,10 @@ class Layer(Configured, keras.Layer):
         super().__init__(autocast=False)
         self._allow_non_tensor_positional_args = True  # such as the offset of a position
 
-    def build(self):
+    def build(self) -> None:
         """Create this layer's own weights."""
 
-    def __call__(self, *inputs, **options):
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         """As Keras's own, but a ValueError keeps its message; Keras would write a page about it."""
         try:
             return super().__call__(*inputs, **options)
@@ -86,12 +94,21 @@ class Layer(Configured, keras.Layer):
         raise original
 
 
-def linear(num_outputs, bias=True):
+def linear(
+    X: Float[Array, "*batch num_inputs"],
+    weight: Float[Array, "num_outputs num_inputs"],
+    bias: Float[Array, " num_outputs"],
+) -> Float[Array, "*batch num_outputs"]:
+    """Return X W^T + b, (..., num_outputs), with W (num_outputs, num_inputs)."""
+    return tf.tensordot(X, weight, [[-1], [1]]) + bias
+
+
+def dense(num_outputs: int, bias: bool = True) -> keras.layers.Dense:
     """Return a layer y = x W + b, with W created on the first call."""
     return keras.layers.Dense(num_outputs, use_bias=bias, autocast=False)
 
 
-def embedding(vocab_size, embed_size):
+def embedding(vocab_size: int, embed_size: int) -> keras.layers.Embedding:
     """Return a table of vectors, N(0, 1) at the start."""
     return keras.layers.Embedding(vocab_size, embed_size, keras.initializers.RandomNormal(stddev=1))
 
@@ -106,7 +123,7 @@ class Dropout(Layer):
     given mask, Keras's generator draws one.
     """
 
-    def __init__(self, rate):
+    def __init__(self, rate: float):
         super().__init__()
         checks.rate(rate)
         self.rate = rate
@@ -114,7 +131,9 @@ class Dropout(Layer):
         self.asked = None  # the shape that the last forward pass wanted
         self.generator = keras.random.SeedGenerator()
 
-    def mask(self, shape, like, training):
+    def mask(
+        self, shape: tuple, like: Float[Array, "..."], training: bool
+    ) -> Float[Array, "..."] | None:
         """Return the mask of this forward pass, or None where dropout does not act.
 
         Args:
@@ -129,7 +148,12 @@ class Dropout(Layer):
             return tf.slice(self.given, [0] * len(shape), shape)
         return keras.random.dropout(tf.ones(shape, like.dtype), self.rate, seed=self.generator)
 
-    def call(self, X, training=False):
+    def call(self, X: Float[Array, "..."], training: bool = False) -> Float[Array, "..."]:
         """Return X times its mask."""
         mask = self.mask(keras.ops.shape(X), X, training)
         return X if mask is None else X * mask
+
+
+def times(mask: Float[Array, "..."] | None) -> Callable[[Array], Array] | None:
+    """Return the function that multiplies by a mask; None stays None."""
+    return None if mask is None else lambda X: X * mask

@@ -4,54 +4,53 @@ One polarity everywhere: True means attend.
 """
 
 import tensorflow as tf
+from jaxtyping import Bool, Float, Int, Shaped
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import seen
+from d2l_ext.tensorflow.layers import Array, Lengths, spec
 
 
-def sequence_mask(X, valid_lens, value=0):
+def sequence_mask(
+    X: Shaped[Array, "batch num_steps ..."], valid_lens: Shaped[Array, " batch"], value: float = 0
+) -> Shaped[Array, "batch num_steps ..."]:
     """Replace what lies beyond the end of each sequence.
 
     Args:
-        X: (batch, num_steps, ...); not changed.
-        valid_lens: (batch,), each between 0 and num_steps.
+        X: the sequences; not changed.
+        valid_lens: each between 0 and num_steps.
         value: what to put there.
 
     Returns:
         A new tensor like X.
     """
     X = tf.convert_to_tensor(X)
-    checks.sequence_mask_inputs(seen(X), seen(valid_lens))
+    checks.sequence_mask_inputs(spec(X), spec(valid_lens))
     keep = tf.sequence_mask(valid_lens, tf.shape(X)[1])  # (batch, num_steps)
     for _ in X.shape[2:]:
         keep = keep[..., None]
     return tf.where(keep, X, tf.constant(value, X.dtype))
 
 
-def padding_mask(tokens, pad):
+def padding_mask(tokens: Int[Array, "batch num_keys"], pad: int) -> Bool[Array, "batch 1 num_keys"]:
     """Mask of the real tokens of each sequence; True means attend.
 
     Args:
-        tokens: ids (batch, num_keys).
         pad: the id of the padding token.
-
-    Returns:
-        A boolean tensor (batch, 1, num_keys).
     """
-    checks.tokens("tokens", seen(tokens))
+    checks.tokens("tokens", spec(tokens))
     return tf.not_equal(tokens, pad)[:, None, :]
 
 
-def causal_mask(num_steps):
-    """Mask that lets step i attend to the steps up to i; True means attend.
-
-    Returns:
-        A boolean tensor (num_steps, num_steps), lower triangular.
-    """
+def causal_mask(num_steps: int) -> Bool[Array, "num_steps num_steps"]:
+    """Mask that lets step i attend to the steps up to i; True means attend."""
     return tf.linalg.band_part(tf.ones((num_steps, num_steps), tf.bool), -1, 0)
 
 
-def masked_softmax(X, valid_lens=None, mask=None):
+def masked_softmax(
+    X: Float[Array, "... num_keys"],
+    valid_lens: Lengths | None = None,
+    mask: Bool[Array, "..."] | None = None,
+) -> Float[Array, "... num_keys"]:
     """Softmax over the last axis, of the positions that may be attended to; the others get 0.
 
     A row in which no position may be attended to is all zero, and so is its gradient.
@@ -59,8 +58,8 @@ def masked_softmax(X, valid_lens=None, mask=None):
     Args:
         X: scores (batch, num_queries, num_keys), or of any rank without ``valid_lens``; not
             changed.
-        valid_lens: how many leading keys may be attended to, (batch,) or (batch, num_queries).
-        mask: boolean, broadcastable to X; True means attend. Both combine by "and".
+        valid_lens: how many leading keys may be attended to.
+        mask: broadcastable to X; True means attend. Both combine by "and".
 
     Returns:
         Weights like X.
@@ -69,16 +68,22 @@ def masked_softmax(X, valid_lens=None, mask=None):
         ValueError: lengths or a mask that do not fit.
     """
     X = tf.convert_to_tensor(X)
-    check_masks(seen(X).shape, valid_lens, mask)
-    return softmax(X, attend(tf.shape(X)[-1], valid_lens, mask))
+    check_masks(spec(X).shape, valid_lens, mask)
+    return unchecked_masked_softmax(X, combine_masks(tf.shape(X)[-1], valid_lens, mask))
 
 
-def check_masks(shape, valid_lens=None, mask=None):
+def check_masks(
+    shape: tuple, valid_lens: Lengths | None = None, mask: Bool[Array, "..."] | None = None
+) -> None:
     """Check valid lengths and a mask for scores of a shape."""
-    checks.masks(shape, seen(valid_lens), seen(mask))
+    checks.masks(shape, spec(valid_lens), spec(mask))
 
 
-def attend(num_keys, valid_lens=None, mask=None):
+def combine_masks(
+    num_keys: int | Int[Array, ""],
+    valid_lens: Lengths | None = None,
+    mask: Bool[Array, "..."] | None = None,
+) -> Bool[Array, "..."] | None:
     """Combine valid lengths and a mask, unchecked, into one mask that broadcasts, or None."""
     if valid_lens is None:
         return mask
@@ -88,11 +93,14 @@ def attend(num_keys, valid_lens=None, mask=None):
     return valid if mask is None else valid & mask
 
 
-def softmax(X, mask=None):
+def unchecked_masked_softmax(
+    X: Float[Array, "... num_keys"], mask: Bool[Array, "..."] | None = None
+) -> Float[Array, "... num_keys"]:
     """`masked_softmax` without checks."""
     if mask is None:
         return tf.nn.softmax(X)
     # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
     minus_inf, zero = tf.constant(float("-inf"), X.dtype), tf.zeros((), X.dtype)
-    fill = tf.where(tf.reduce_any(mask, axis=-1, keepdims=True), minus_inf, zero)
+    has_key = tf.reduce_any(mask, axis=-1, keepdims=True)
+    fill = tf.where(has_key, minus_inf, zero)
     return tf.where(mask, tf.nn.softmax(tf.where(mask, X, fill)), zero)

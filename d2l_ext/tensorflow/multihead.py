@@ -4,10 +4,11 @@ import functools
 
 import keras
 import tensorflow as tf
+from jaxtyping import Bool, Float
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Layer, kept, linear, seen
-from d2l_ext.tensorflow.masking import attend, check_masks
+from d2l_ext.tensorflow.layers import Array, Layer, Lengths, dense, kept, spec
+from d2l_ext.tensorflow.masking import check_masks, combine_masks
 from d2l_ext.tensorflow.scoring import DotProductAttention, pool
 
 
@@ -18,73 +19,99 @@ class MultiHeadAttention(Layer):
     size d = num_hiddens / num_heads; the heads side by side are projected by W_o.
     """
 
-    def __init__(self, num_hiddens, num_heads, dropout, bias=False):
+    def __init__(self, num_hiddens: int, num_heads: int, dropout: float, bias: bool = False):
         super().__init__()
         checks.multiple("num_hiddens", num_hiddens, num_heads)
         self.num_heads = num_heads
         self.attention = DotProductAttention(dropout)
-        self.W_q = linear(num_hiddens, bias)
-        self.W_k = linear(num_hiddens, bias)
-        self.W_v = linear(num_hiddens, bias)
-        self.W_o = linear(num_hiddens, bias)
+        self.W_q = dense(num_hiddens, bias)
+        self.W_k = dense(num_hiddens, bias)
+        self.W_v = dense(num_hiddens, bias)
+        self.W_o = dense(num_hiddens, bias)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> Float[Array, "batch_heads num_queries num_keys"] | None:
         """Weights of the last call, (batch * num_heads, num_queries, num_keys)."""
         return self.attention.attention_weights
 
-    def check(self, queries, keys, values, valid_lens=None, mask=None):
+    def check(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch num_keys key_size"],
+        values: Float[Array, "batch num_keys value_size"],
+        valid_lens: Lengths | None = None,
+        mask: Bool[Array, "..."] | None = None,
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
-        q, k, v = seen(queries), seen(keys), seen(values)
+        q, k, v = spec(queries), spec(keys), spec(values)
         checks.attention_inputs(q, k, v, same_size=False)
         check_masks((*q.shape[:2], k.shape[1]), valid_lens, mask)
 
-    def call(self, queries, keys, values, valid_lens=None, mask=None, training=False):
+    def call(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch num_keys key_size"],
+        values: Float[Array, "batch num_keys value_size"],
+        valid_lens: Lengths | None = None,
+        mask: Bool[Array, "..."] | None = None,
+        training: bool = False,
+    ) -> Float[Array, "batch num_queries num_hiddens"]:
         """Attend with all heads at once.
 
         Args:
-            queries: (batch, num_queries, query_size).
-            keys: (batch, num_keys, key_size).
-            values: (batch, num_keys, value_size).
-            valid_lens: (batch,) or (batch, num_queries).
-            mask: boolean, broadcastable to (batch, num_queries, num_keys), the same for all heads;
-                True means attend.
+            valid_lens: how many leading keys may be attended to.
+            mask: broadcastable to (batch, num_queries, num_keys), the same for all heads; True
+                means attend.
             training: whether dropout acts.
-
-        Returns:
-            (batch, num_queries, num_hiddens).
         """
         self.check(queries, keys, values, valid_lens, mask)
-        mask = attend(tf.shape(keys)[1], valid_lens, mask)
+        mask = combine_masks(tf.shape(keys)[1], valid_lens, mask)
         return self.attend(queries, *self.project(keys, values), mask, training)
 
-    def project(self, keys, values):
+    def project(
+        self,
+        keys: Float[Array, "batch num_keys key_size"],
+        values: Float[Array, "batch num_keys value_size"],
+    ) -> tuple[
+        Float[Array, "batch_heads num_keys size"], Float[Array, "batch_heads num_keys size"]
+    ]:
         """Project keys and values and cut them into heads; decoders cache the result."""
         return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
 
-    def attend(self, queries, keys, values, mask, training=False):
-        """Attend to projected keys and values."""
+    def attend(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch_heads num_keys size"],
+        values: Float[Array, "batch_heads num_keys size"],
+        mask: Bool[Array, "..."] | None,
+        training: bool = False,
+    ) -> Float[Array, "batch num_queries num_hiddens"]:
+        """Attend to projected keys and values; the mask is one for all heads, or None."""
         queries = self.transpose_qkv(self.W_q(queries))
         inner = self.attention
-        dropout = functools.partial(inner.dropout, training=training)
         scores = inner.score(queries, keys)
+        dropout = functools.partial(inner.dropout, training=training)
         output, weights = pool(scores, values, self.per_head(mask), dropout)
-        inner.attention_weights = kept(weights)
+        inner.attention_weights = kept(weights) if inner.keep_weights else None
         return self.W_o(self.transpose_output(output))
 
-    def per_head(self, mask):
+    def per_head(self, mask: Bool[Array, "..."] | None) -> Bool[Array, "..."] | None:
         """Repeat a mask with a batch axis for every head."""
         repeat = mask is not None and len(mask.shape) == 3 and mask.shape[0] != 1
         return tf.repeat(mask, self.num_heads, axis=0) if repeat else mask
 
-    def transpose_qkv(self, X):
+    def transpose_qkv(
+        self, X: Float[Array, "batch n num_hiddens"]
+    ) -> Float[Array, "batch_heads n size"]:
         """(batch, n, num_hiddens) to (batch * num_heads, n, num_hiddens / num_heads)."""
         batch, n, size = keras.ops.shape(X)
         X = tf.reshape(X, (batch, n, self.num_heads, size // self.num_heads))
         X = tf.transpose(X, (0, 2, 1, 3))  # (batch, num_heads, n, d)
         return tf.reshape(X, (-1, n, size // self.num_heads))
 
-    def transpose_output(self, X):
+    def transpose_output(
+        self, X: Float[Array, "batch_heads n size"]
+    ) -> Float[Array, "batch n num_hiddens"]:
         """Undo `transpose_qkv`."""
         _, n, d = keras.ops.shape(X)
         X = tf.reshape(X, (-1, self.num_heads, n, d))

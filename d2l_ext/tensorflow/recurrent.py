@@ -5,30 +5,38 @@ is that of the last real step. The input's part of the gates does not depend on 
 that one product computes it for all steps; `tf.scan` does the rest, compiled to one loop.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 import keras
 import tensorflow as tf
+from jaxtyping import Bool, Float, Int, Shaped
 
 from d2l_ext import checks
-from d2l_ext.interface import leaves
-from d2l_ext.tensorflow.layers import Dropout, Layer, seen
+from d2l_ext.nested import leaves, nest
+from d2l_ext.tensorflow.layers import Array, Dropout, Layer, linear, spec
+
+# Of all layers: H of a GRU, (H, C) of an LSTM.
+HiddenState: TypeAlias = (
+    Float[Array, "num_layers batch num_hiddens"]
+    | tuple[Float[Array, "num_layers batch num_hiddens"], ...]
+)
 
 
-def affine(X, weight, bias):
-    """Return X weight^T + bias: (..., num_inputs) to (..., num_outputs)."""
-    return tf.tensordot(X, weight, [[-1], [1]]) + bias
-
-
-def gru_step(gates, state, weight_hh, bias_hh):
+def gru_step(
+    gates: Float[Array, "batch gates"],
+    state: tuple[Float[Array, "batch num_hiddens"], ...],
+    weight_hh: Float[Array, "gates num_hiddens"],
+    bias_hh: Float[Array, " gates"],
+) -> tuple[Float[Array, "batch num_hiddens"], ...]:
     """One step of a gated recurrent unit (Cho et al., 2014, with the reset gate after W_hn).
 
     r = s(x_r + W_hr h + b_hr)    z = s(x_z + W_hz h + b_hz)
     n = tanh(x_n + r * (W_hn h + b_hn))    h' = (1 - z) * n + z * h
 
     Args:
-        gates: the input's part W_ih x + b_ih, (batch, 3 * num_hiddens), in the order r, z, n.
-        state: ``(h,)``, h (batch, num_hiddens).
-        weight_hh: (3 * num_hiddens, num_hiddens).
-        bias_hh: (3 * num_hiddens,).
+        gates: the input's part W_ih x + b_ih, in the order r, z, n.
+        state: ``(h,)``.
 
     Returns:
         The new ``(h,)``.
@@ -41,17 +49,20 @@ def gru_step(gates, state, weight_hh, bias_hh):
     return (n + z * (h - n),)
 
 
-def lstm_step(gates, state, weight_hh, bias_hh):
+def lstm_step(
+    gates: Float[Array, "batch gates"],
+    state: tuple[Float[Array, "batch num_hiddens"], ...],
+    weight_hh: Float[Array, "gates num_hiddens"],
+    bias_hh: Float[Array, " gates"],
+) -> tuple[Float[Array, "batch num_hiddens"], ...]:
     """One step of a long short-term memory (Hochreiter and Schmidhuber, 1997, with forget gate).
 
     i, f, o = s(x + W_h h + b_h), each its own part    g = tanh(x_g + W_hg h + b_hg)
     c' = f * c + i * g    h' = o * tanh(c')
 
     Args:
-        gates: the input's part W_ih x + b_ih, (batch, 4 * num_hiddens), in the order i, f, g, o.
-        state: ``(h, c)``, each (batch, num_hiddens).
-        weight_hh: (4 * num_hiddens, num_hiddens).
-        bias_hh: (4 * num_hiddens,).
+        gates: the input's part W_ih x + b_ih, in the order i, f, g, o.
+        state: ``(h, c)``.
 
     Returns:
         The new ``(h, c)``.
@@ -75,13 +86,13 @@ class Stack(Layer):
     num_states = None
     directions = ("",)
 
-    def __init__(self, num_inputs, num_hiddens, num_layers, dropout=0):
+    def __init__(self, num_inputs: int, num_hiddens: int, num_layers: int, dropout: float = 0):
         super().__init__()
         self.num_inputs, self.num_hiddens, self.num_layers = num_inputs, num_hiddens, num_layers
         for layer in range(1, num_layers):
             setattr(self, f"dropout_l{layer}", Dropout(dropout))
 
-    def build(self):
+    def build(self) -> None:
         """Create the weights of all layers."""
         rows = self.num_gates * self.num_hiddens
         for layer in range(self.num_layers):
@@ -97,59 +108,69 @@ class Stack(Layer):
                     initial = "zeros" if name.startswith("bias") else "glorot_uniform"
                     setattr(self, name, self.add_weight(shape, initial, name=name))
 
-    def layer_weights(self, layer, direction=""):
-        """Return W_ih, W_hh, b_ih, b_hh of a layer, read once for a whole loop."""
+    def layer_weights(self, layer: int, direction: str = "") -> list:
+        """Return W_ih, W_hh, b_ih, b_hh of a layer."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [tf.convert_to_tensor(getattr(self, f"{n}_l{layer}{direction}")) for n in names]
 
-    def masks(self, num_steps, like, training):
-        """Return the dropout masks of the layers' inputs from the second on, none if inactive.
+    def masks(
+        self, num_steps: int | Int[Array, ""], like: Float[Array, "... batch size"], training: bool
+    ) -> list:
+        """Return the dropout mask of each layer's input, or None; the first layer has none.
 
         Shape (num_steps, batch, num_hiddens times the number of directions).
         """
         shape = (num_steps, keras.ops.shape(like)[-2], self.num_hiddens * len(self.directions))
-        layers = [getattr(self, f"dropout_l{layer}") for layer in range(1, self.num_layers)]
-        return [m for m in (layer.mask(shape, like, training) for layer in layers) if m is not None]
+        return [
+            getattr(self, f"dropout_l{layer}").mask(shape, like, training) if layer else None
+            for layer in range(self.num_layers)
+        ]
 
-    def advance(self, gates, states, masks):
+    def advance(
+        self, gates: Float[Array, "batch gates"], states: list, masks: list, weights: list
+    ) -> list:
         """One step of all layers.
 
         Args:
-            gates: the input's part of the first layer's gates (batch, gates * num_hiddens).
+            gates: the input's part of the first layer's gates.
             states: the state before.
-            masks: the dropout masks (batch, num_hiddens) of the other layers' inputs, or none.
+            masks: per layer, the dropout mask of its input (batch, num_hiddens), or None.
+            weights: the `layer_weights` of each layer, read once for all steps.
 
         Returns:
             The new state; the step's output is ``states[-1][0]``.
         """
         new = []
         for layer, state in enumerate(states):
-            weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer)
+            weight_ih, weight_hh, bias_ih, bias_hh = weights[layer]
             if layer:
-                x = new[-1][0] * masks[layer - 1] if masks else new[-1][0]
+                x = new[-1][0] if masks[layer] is None else new[-1][0] * masks[layer]
                 gates = tf.matmul(x, weight_ih, transpose_b=True) + bias_ih
-            new.append(type(self).step(gates, state, weight_hh, bias_hh))
+            new.append(self.step(gates, state, weight_hh, bias_hh))
         return new
 
-    def call(self, X, states=None, valid_lens=None, training=False):
+    def call(
+        self,
+        X: Float[Array, "num_steps batch num_inputs"],
+        states: list | None = None,
+        valid_lens: Shaped[Array, " batch"] | None = None,
+        training: bool = False,
+    ) -> tuple[Float[Array, "num_steps batch num_hiddens"], list]:
         """Run over whole sequences, layer by layer.
 
         Args:
-            X: (num_steps, batch, num_inputs).
             states: the initial state, or None for zeros.
-            valid_lens: (batch,) or None.
             training: whether dropout acts.
 
         Returns:
-            Outputs (num_steps, batch, num_hiddens), zero after the end, and the final state.
+            Outputs, zero after the end, and the final state.
         """
         num_steps, batch, _ = keras.ops.shape(X)
         zeros = (tf.zeros((batch, self.num_hiddens), X.dtype),) * self.num_states
         alive = alive_steps(valid_lens, num_steps)
-        masks = self.masks(num_steps, X, training)
         finals = []
-        for layer in range(self.num_layers):
-            X = X * masks[layer - 1] if layer and masks else X
+        for layer, mask in enumerate(self.masks(num_steps, X, training)):
+            X = X if mask is None else X * mask
             outputs = []
             for direction in self.directions:
                 state = zeros if states is None else states[len(finals)]
@@ -159,27 +180,47 @@ class Stack(Layer):
             X = tf.concat(outputs, axis=-1)
         return X, finals
 
-    def scan(self, X, state, alive, layer, direction):
+    def scan(
+        self,
+        X: Float[Array, "num_steps batch size"],
+        state: tuple[Float[Array, "batch num_hiddens"], ...],
+        alive: Bool[Array, "num_steps batch 1"] | None,
+        layer: int,
+        direction: str,
+    ) -> tuple[
+        Float[Array, "num_steps batch num_hiddens"], tuple[Float[Array, "batch num_hiddens"], ...]
+    ]:
         """Run one layer over all steps, from the last to the first if the direction is reverse."""
         weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer, direction)
-        gates = affine(X, weight_ih, bias_ih)  # (num_steps, batch, gates * num_hiddens)
+        gates = linear(X, weight_ih, bias_ih)  # (num_steps, batch, gates * num_hiddens)
 
         def step(state, inputs):
-            gates, *alive = inputs
-            new = type(self).step(gates, state, weight_hh, bias_hh)
-            if alive:  # a sequence that has ended keeps its state
-                new = tuple(tf.where(alive[0], n, o) for n, o in zip(new, state, strict=True))
+            gates, alive = inputs
+            new = self.step(gates, state, weight_hh, bias_hh)
+            if alive is not None:  # a sequence that has ended keeps its state
+                new = tuple(tf.where(alive, n, o) for n, o in zip(new, state, strict=True))
             return new
 
         reverse = direction == "_reverse"
-        inputs = [gates] if alive is None else [gates, alive]
-        states = tf.scan(step, inputs, tuple(state), reverse=reverse)
+        states = loop(step, tuple(state), (gates, alive), reverse)
         final = tuple(steps[0 if reverse else -1] for steps in states)
         output = states[0]
         return (output if alive is None else tf.where(alive, output, tf.zeros_like(output))), final
 
 
-def alive_steps(valid_lens, num_steps):
+def loop(step: Callable, state: Any, inputs: Any, reverse: bool = False) -> Any:
+    """`tf.scan` over inputs of which some may be None; return the states after each step."""
+
+    def inner(state, given):
+        given = iter(given)
+        return step(state, nest(lambda _: next(given), inputs))
+
+    return tf.scan(inner, leaves(inputs), state, reverse=reverse)
+
+
+def alive_steps(
+    valid_lens: Shaped[Array, " batch"] | None, num_steps: int | Int[Array, ""]
+) -> Bool[Array, "num_steps batch 1"] | None:
     """Return which steps are real, boolean (num_steps, batch, 1), or None if all are."""
     if valid_lens is None:
         return None
@@ -190,7 +231,7 @@ def alive_steps(valid_lens, num_steps):
 class GRUStack(Stack):
     """Layers of gated recurrent units."""
 
-    step, num_gates, num_states = gru_step, 3, 1
+    step, num_gates, num_states = staticmethod(gru_step), 3, 1
 
 
 class BidirectionalGRUStack(GRUStack):
@@ -205,17 +246,17 @@ class BidirectionalGRUStack(GRUStack):
 class LSTMStack(Stack):
     """Layers of long short-term memory."""
 
-    step, num_gates, num_states = lstm_step, 4, 2
+    step, num_gates, num_states = staticmethod(lstm_step), 4, 2
 
 
-def join(states):
+def stack_states(states: list) -> HiddenState:
     """Stack the layers' states: one tensor (num_layers, batch, num_hiddens), or a tuple of two."""
     joined = tuple(tf.stack(tensors) for tensors in zip(*states, strict=True))
     return joined if len(joined) > 1 else joined[0]
 
 
-def split(state):
-    """Undo `join`."""
+def unstack_states(state: HiddenState) -> list:
+    """Undo `stack_states`."""
     tensors = state if isinstance(state, (tuple, list)) else (state,)
     return list(zip(*(tf.unstack(tensor) for tensor in tensors), strict=True))
 
@@ -225,32 +266,41 @@ class _Recurrent(Layer):
 
     stack = None
 
-    def __init__(self, num_inputs, num_hiddens, num_layers, dropout=0):
+    def __init__(self, num_inputs: int, num_hiddens: int, num_layers: int, dropout: float = 0):
         super().__init__()
         self.rnn = self.stack(num_inputs, num_hiddens, num_layers, dropout)
 
-    def check(self, inputs, H_c=None, valid_lens=None):
+    def check(
+        self,
+        inputs: Float[Array, "num_steps batch num_inputs"],
+        H_c: HiddenState | None = None,
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
-        states = [seen(H) for H in leaves(H_c)]
-        checks.recurrent_inputs(seen(inputs), states, seen(valid_lens), **self.config)
+        states = [spec(H) for H in leaves(H_c)]
+        checks.recurrent_inputs(spec(inputs), states, spec(valid_lens), **self.config)
 
-    def call(self, inputs, H_c=None, valid_lens=None, training=False):
+    def call(
+        self,
+        inputs: Float[Array, "num_steps batch num_inputs"],
+        H_c: HiddenState | None = None,
+        valid_lens: Shaped[Array, " batch"] | None = None,
+        training: bool = False,
+    ) -> tuple[Float[Array, "num_steps batch num_hiddens"], HiddenState]:
         """Run over whole sequences.
 
         Args:
-            inputs: (num_steps, batch, num_inputs).
-            H_c: initial state (num_layers, batch, num_hiddens); for an LSTM a tuple of two; None
-                is zeros.
-            valid_lens: (batch,): outputs after the end are zero and the state is the last real one.
+            H_c: the initial state; None is zeros.
+            valid_lens: outputs after the end are zero and the state is the last real one.
             training: whether dropout acts.
 
         Returns:
-            Outputs (num_steps, batch, num_hiddens) and the final state, like H_c.
+            Outputs and the final state.
         """
         self.check(inputs, H_c, valid_lens)
-        states = None if H_c is None else split(H_c)
+        states = None if H_c is None else unstack_states(H_c)
         outputs, states = self.rnn(inputs, states, valid_lens, training=training)
-        return outputs, join(states)
+        return outputs, stack_states(states)
 
 
 class GRU(_Recurrent):

@@ -1,20 +1,28 @@
 """Sequence to sequence: encoders, decoders without attention, and the masked loss."""
 
 import tensorflow as tf
+from jaxtyping import Bool, Float, Int, Shaped
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Layer, embedding, linear, seen
-from d2l_ext.tensorflow.recurrent import GRU, LSTM, BidirectionalGRUStack
+from d2l_ext.tensorflow.layers import Array, Layer, dense, embedding, spec
+from d2l_ext.tensorflow.recurrent import GRU, LSTM, BidirectionalGRUStack, HiddenState
 
 
 class Encoder(Layer):
     """Base class: maps source ids, and their valid lengths, to what the decoder starts from."""
 
-    def check(self, X, valid_lens=None):
+    def check(
+        self, X: Int[Array, "batch num_steps"], valid_lens: Shaped[Array, " batch"] | None = None
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
-        checks.encoder_inputs(seen(X), seen(valid_lens), self.config["vocab_size"])
+        checks.encoder_inputs(spec(X), spec(valid_lens), self.config["vocab_size"])
 
-    def call(self, X, valid_lens=None, training=False):
+    def call(
+        self,
+        X: Int[Array, "batch num_steps"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+        training: bool = False,
+    ) -> tuple | Float[Array, "batch num_steps num_hiddens"]:
         """Encode ids (batch, num_steps)."""
         raise NotImplementedError
 
@@ -22,49 +30,74 @@ class Encoder(Layer):
 class Decoder(Layer):
     """Base class: maps target ids and a state to logits and the new state."""
 
-    def check(self, X, state):
+    def check(self, X: Int[Array, "batch num_steps"], state: list) -> None:
         """Raise a ValueError where the inputs do not fit."""
-        checks.decoder_inputs(seen(X), self.batch_size(state), self.config["vocab_size"])
+        checks.decoder_inputs(spec(X), self.batch_size(state), self.config["vocab_size"])
 
-    def batch_size(self, state):
+    def batch_size(self, state: list) -> int:
         """Return the number of sentences of a state."""
-        return seen(state[0]).shape[1]  # the encoder's outputs, (num_steps, batch, num_hiddens)
+        return spec(state[0]).shape[1]  # the encoder's outputs, (num_steps, batch, num_hiddens)
 
-    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+    def init_state(
+        self,
+        enc_all_outputs: tuple | Float[Array, "batch num_keys num_hiddens"],
+        enc_valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> list:
         """Return the state that decoding starts from; opaque to callers."""
         raise NotImplementedError
 
-    def call(self, X, state, training=False):
+    def call(
+        self, X: Int[Array, "batch num_steps"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Map ids (batch, num_steps) to logits (batch, num_steps, vocab_size) and a new state."""
         raise NotImplementedError
 
-    def select(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch (repeated or left out), for beam search."""
         raise NotImplementedError
+
+    def reserve(self, state: list, num_steps: int, least: int = 0) -> list:
+        """Return the state with room for so many more steps, so that none copies those before it.
+
+        By default nothing grows with the steps, or what grows is copied: the state stays as it is.
+        """
+        return state
 
 
 class EncoderDecoder(Layer):
     """An encoder and a decoder, trained together."""
 
-    def __init__(self, encoder, decoder):
+    def __init__(self, encoder: Encoder, decoder: Decoder):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
 
-    def check(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None):
+    def check(
+        self,
+        enc_X: Int[Array, "batch source_steps"],
+        dec_X: Int[Array, "batch num_steps"],
+        enc_valid_lens: Shaped[Array, " batch"] | None = None,
+        teacher_forcing: Bool[Array, " num_steps"] | None = None,
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
         self.encoder.check(enc_X, enc_valid_lens)
-        checks.encoder_decoder_inputs(seen(enc_X), seen(dec_X), seen(teacher_forcing))
-        checks.tokens("dec_X", seen(dec_X), self.decoder.config["vocab_size"])
+        checks.encoder_decoder_inputs(spec(enc_X), spec(dec_X), spec(teacher_forcing))
+        checks.tokens("dec_X", spec(dec_X), self.decoder.config["vocab_size"])
 
-    def call(self, enc_X, dec_X, enc_valid_lens=None, teacher_forcing=None, training=False):
+    def call(
+        self,
+        enc_X: Int[Array, "batch source_steps"],
+        dec_X: Int[Array, "batch num_steps"],
+        enc_valid_lens: Shaped[Array, " batch"] | None = None,
+        teacher_forcing: Bool[Array, " num_steps"] | None = None,
+        training: bool = False,
+    ) -> Float[Array, "batch num_steps vocab_size"]:
         """Return the logits (batch, num_steps, vocab_size) of the target.
 
         Args:
-            enc_X: source ids (batch, source steps).
-            dec_X: target ids (batch, num_steps), starting with `<bos>`.
-            enc_valid_lens: (batch,) or None.
-            teacher_forcing: boolean (num_steps,) or None (always): where False, the step is fed
-                the most likely token of the step before instead of the true one.
+            enc_X: source ids.
+            dec_X: target ids, starting with `<bos>`.
+            teacher_forcing: where False, the step is fed the most likely token of the step before
+                instead of the true one; None is True everywhere.
             training: whether dropout acts.
         """
         self.check(enc_X, dec_X, enc_valid_lens, teacher_forcing)
@@ -84,7 +117,7 @@ class EncoderDecoder(Layer):
         return tf.concat(logits, axis=1)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list | None:
         """The decoder's attention weights, or None for a decoder without attention."""
         return getattr(self.decoder, "attention_weights", None)
 
@@ -94,22 +127,33 @@ class Seq2SeqEncoder(Encoder):
 
     recurrent = GRU
 
-    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+    ):
         super().__init__()
         self.embedding = embedding(vocab_size, embed_size)
         self.rnn = self.recurrent(embed_size, num_hiddens, num_layers, dropout)
 
-    def call(self, X, valid_lens=None, training=False):
+    def call(
+        self,
+        X: Int[Array, "batch num_steps"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+        training: bool = False,
+    ) -> tuple[Float[Array, "num_steps batch num_hiddens"], HiddenState]:
         """Encode ids.
 
         Args:
-            X: (batch, num_steps).
-            valid_lens: (batch,) or None; when given, outputs after the end are zero and the state
-                is the last real one.
+            valid_lens: when given, outputs after the end are zero and the state is the last real
+                one.
             training: whether dropout acts.
 
         Returns:
-            Outputs (num_steps, batch, num_hiddens) and state (num_layers, batch, num_hiddens).
+            Outputs and state.
         """
         self.check(X, valid_lens)
         return self.rnn(
@@ -130,13 +174,25 @@ class BidirectionalEncoder(Encoder):
     side by side, have the shapes of `Seq2SeqEncoder` and fit every decoder.
     """
 
-    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+    ):
         super().__init__()
         checks.multiple("num_hiddens", num_hiddens, 2)
         self.embedding = embedding(vocab_size, embed_size)
         self.rnn = BidirectionalGRUStack(embed_size, num_hiddens // 2, num_layers, dropout)
 
-    def call(self, X, valid_lens=None, training=False):
+    def call(
+        self,
+        X: Int[Array, "batch num_steps"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+        training: bool = False,
+    ) -> tuple[Float[Array, "num_steps batch num_hiddens"], HiddenState]:
         """Encode ids; as `Seq2SeqEncoder`."""
         self.check(X, valid_lens)
         embs = tf.transpose(self.embedding(X), (1, 0, 2))
@@ -148,13 +204,22 @@ class BidirectionalEncoder(Encoder):
 class Seq2SeqDecoder(Decoder):
     """Stacked GRU that is fed the encoder's final state at every step (Cho et al., 2014)."""
 
-    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+    ):
         super().__init__()
         self.embedding = embedding(vocab_size, embed_size)
         self.rnn = GRU(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
-        self.dense = linear(vocab_size)
+        self.dense = dense(vocab_size)
 
-    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+    def init_state(
+        self, enc_all_outputs: tuple, enc_valid_lens: Shaped[Array, " batch"] | None = None
+    ) -> list:
         """Return [encoder outputs, hidden state, context].
 
         The context (batch, num_hiddens) is the last real output: the top layer's final state.
@@ -162,16 +227,17 @@ class Seq2SeqDecoder(Decoder):
         enc_outputs, hidden_state = enc_all_outputs
         return [enc_outputs, hidden_state, hidden_state[-1]]
 
-    def call(self, X, state, training=False):
+    def call(
+        self, X: Int[Array, "batch num_steps"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids.
 
         Args:
-            X: (batch, num_steps).
             state: as returned by `init_state` or by the last call.
             training: whether dropout acts.
 
         Returns:
-            Logits (batch, num_steps, vocab_size) and the new state.
+            Logits and the new state.
         """
         self.check(X, state)
         enc_outputs, hidden_state, context = state
@@ -182,7 +248,7 @@ class Seq2SeqDecoder(Decoder):
         logits = tf.transpose(self.dense(outputs), (1, 0, 2))
         return logits, [enc_outputs, hidden_state, context]
 
-    def select(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state, context = state
         return [
@@ -198,18 +264,29 @@ class LSTMDecoder(Decoder):
     All that it knows of the source is that state.
     """
 
-    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+    ):
         super().__init__()
         self.embedding = embedding(vocab_size, embed_size)
         self.rnn = LSTM(embed_size, num_hiddens, num_layers, dropout)
-        self.dense = linear(vocab_size)
+        self.dense = dense(vocab_size)
 
-    def init_state(self, enc_all_outputs, enc_valid_lens=None):
+    def init_state(
+        self, enc_all_outputs: tuple, enc_valid_lens: Shaped[Array, " batch"] | None = None
+    ) -> list:
         """Return [encoder outputs, (H, C)], H and C (num_layers, batch, num_hiddens)."""
         enc_outputs, hidden_state = enc_all_outputs
         return [enc_outputs, hidden_state]
 
-    def call(self, X, state, training=False):
+    def call(
+        self, X: Int[Array, "batch num_steps"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids; as `Seq2SeqDecoder`."""
         self.check(X, state)
         enc_outputs, hidden_state = state
@@ -217,7 +294,7 @@ class LSTMDecoder(Decoder):
         outputs, hidden_state = self.rnn(embs, hidden_state, training=training)
         return tf.transpose(self.dense(outputs), (1, 0, 2)), [enc_outputs, hidden_state]
 
-    def select(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
         enc_outputs, hidden_state = state
         return [
@@ -226,21 +303,25 @@ class LSTMDecoder(Decoder):
         ]
 
 
-def masked_loss(Y_hat, Y, pad=None):
+def masked_loss(
+    Y_hat: Float[Array, "batch num_steps vocab_size"],
+    Y: Int[Array, "batch num_steps"],
+    pad: int | None = None,
+) -> Float[Array, ""]:
     """Cross-entropy, averaged over the real tokens: sum(-log p) / number of tokens not ``pad``.
 
     Args:
-        Y_hat: logits (batch, num_steps, vocab_size).
-        Y: labels (batch, num_steps).
+        Y_hat: logits.
+        Y: labels.
         pad: the id that does not count; None counts every label.
 
     Returns:
-        A scalar; 0 if there is no real token.
+        The average; 0 if there is no real token.
 
     Raises:
         ValueError: shapes that do not fit, or a label outside the vocabulary.
     """
-    checks.loss_inputs(seen(Y_hat), seen(Y))
+    checks.loss_inputs(spec(Y_hat), spec(Y))
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(Y, "int64"), Y_hat)
     real = tf.ones_like(losses) if pad is None else tf.cast(tf.not_equal(Y, pad), losses.dtype)
     return tf.reduce_sum(losses * real) / tf.maximum(tf.reduce_sum(real), 1)

@@ -1,21 +1,23 @@
 """The Transformer: blocks of self-attention and position-wise networks."""
 
 import math
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
+from jaxtyping import Bool, Float, Int, Shaped
 
 from d2l_ext import checks
-from d2l_ext.interface import nest
+from d2l_ext.nested import nest
 from d2l_ext.tensorflow.bahdanau import AttentionDecoder
-from d2l_ext.tensorflow.layers import Dropout, Layer, embedding, linear, seen
-from d2l_ext.tensorflow.masking import attend, check_masks
+from d2l_ext.tensorflow.layers import Array, Dropout, Layer, dense, embedding, spec
+from d2l_ext.tensorflow.masking import check_masks, combine_masks
 from d2l_ext.tensorflow.multihead import MultiHeadAttention
 from d2l_ext.tensorflow.positional import PositionalEncoding, known
 from d2l_ext.tensorflow.seq2seq import Encoder
 
 
-def gelu(X):
+def gelu(X: Float[Array, "..."]) -> Float[Array, "..."]:
     """X P(N(0, 1) < X), by the error function; `tf.nn.gelu` rounds the root to float32."""
     return 0.5 * X * (1 + tf.math.erf(X / math.sqrt(2)))
 
@@ -23,7 +25,7 @@ def gelu(X):
 ACTIVATIONS = {"relu": tf.nn.relu, "gelu": gelu}
 
 
-def layer_norm(eps=1e-5):
+def layer_norm(eps: float = 1e-5) -> keras.layers.LayerNormalization:
     """Return a layer norm over the last axis; Keras's own epsilon is 1e-3."""
     return keras.layers.LayerNormalization(epsilon=eps, autocast=False)
 
@@ -34,14 +36,14 @@ class PositionWiseFFN(Layer):
     ``activation`` is "relu" or "gelu", the exact one with the error function.
     """
 
-    def __init__(self, ffn_num_hiddens, ffn_num_outputs, activation="relu"):
+    def __init__(self, ffn_num_hiddens: int, ffn_num_outputs: int, activation: str = "relu"):
         super().__init__()
         checks.choice("activation", activation, tuple(ACTIVATIONS))
         self.activation = ACTIVATIONS[activation]
-        self.dense1 = linear(ffn_num_hiddens)
-        self.dense2 = linear(ffn_num_outputs)
+        self.dense1 = dense(ffn_num_hiddens)
+        self.dense2 = dense(ffn_num_outputs)
 
-    def call(self, X):
+    def call(self, X: Float[Array, "*batch size"]) -> Float[Array, "*batch ffn_num_outputs"]:
         """Map (..., size) to (..., ffn_num_outputs)."""
         return self.dense2(self.activation(self.dense1(X)))
 
@@ -49,16 +51,27 @@ class PositionWiseFFN(Layer):
 class AddNorm(Layer):
     """Residual connection, then layer normalisation: LayerNorm(X + dropout(Y))."""
 
-    def __init__(self, norm_shape, dropout, eps=1e-5):
+    def __init__(self, norm_shape: int, dropout: float, eps: float = 1e-5):
         super().__init__()
         self.dropout = Dropout(dropout)
         self.ln = layer_norm(eps)
 
-    def call(self, X, Y, training=False):
+    def call(
+        self,
+        X: Float[Array, "*batch norm_shape"],
+        Y: Float[Array, "*batch norm_shape"],
+        training: bool = False,
+    ) -> Float[Array, "*batch norm_shape"]:
         """Add (..., norm_shape) and (..., norm_shape), and normalise."""
         return self.ln(self.dropout(Y, training=training) + X)
 
-    def wrap(self, X, sublayer, norm, training):
+    def wrap(
+        self,
+        X: Float[Array, "*batch norm_shape"],
+        sublayer: Callable[[Array], Array],
+        norm: str,
+        training: bool,
+    ) -> Float[Array, "*batch norm_shape"]:
         """Put the connection around a sublayer.
 
         "post" (as in D2L) normalises the sum; "pre" (Xiong et al., 2020) the sublayer's input,
@@ -74,13 +87,13 @@ class TransformerEncoderBlock(Layer):
 
     def __init__(
         self,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        dropout,
-        use_bias=False,
-        norm="post",
-        activation="relu",
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        dropout: float,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
     ):
         super().__init__()
         checks.choice("norm", norm, ("post", "pre"))
@@ -91,15 +104,24 @@ class TransformerEncoderBlock(Layer):
         self.addnorm2 = AddNorm(num_hiddens, dropout)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> Float[Array, "batch_heads num_steps num_steps"] | None:
         """Weights of the last call, (batch * num_heads, num_steps, num_steps)."""
         return self.attention.attention_weights
 
-    def check(self, X, valid_lens=None):
+    def check(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
         self.attention.check(X, X, X, valid_lens)
 
-    def call(self, X, valid_lens=None, training=False):
+    def call(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+        training: bool = False,
+    ) -> Float[Array, "batch num_steps num_hiddens"]:
         """Map (batch, num_steps, num_hiddens) to the same shape; ``valid_lens`` (batch,)."""
         self.check(X, valid_lens)
 
@@ -115,16 +137,16 @@ class TransformerEncoder(Encoder):
 
     def __init__(
         self,
-        vocab_size,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        num_blks,
-        dropout,
-        use_bias=False,
-        norm="post",
-        activation="relu",
-        max_len=1000,
+        vocab_size: int,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_blks: int,
+        dropout: float,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
+        max_len: int = 1000,
     ):
         super().__init__()
         self.scale = math.sqrt(num_hiddens)
@@ -139,11 +161,16 @@ class TransformerEncoder(Encoder):
         self.ln = layer_norm() if norm == "pre" else None
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list[Float[Array, "batch_heads num_steps num_steps"] | None]:
         """One (batch * num_heads, num_steps, num_steps) per block."""
         return [blk.attention_weights for blk in self.blks.values()]
 
-    def call(self, X, valid_lens=None, training=False):
+    def call(
+        self,
+        X: Int[Array, "batch num_steps"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+        training: bool = False,
+    ) -> Float[Array, "batch num_steps num_hiddens"]:
         """Encode ids (batch, num_steps) to (batch, num_steps, num_hiddens)."""
         self.check(X, valid_lens)
         X = self.pos_encoding(self.embedding(X) * self.scale, training=training)
@@ -160,14 +187,14 @@ class TransformerDecoderBlock(Layer):
 
     def __init__(
         self,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        dropout,
-        i,
-        use_bias=False,
-        norm="post",
-        activation="relu",
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        dropout: float,
+        i: int,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
     ):
         super().__init__()
         checks.choice("norm", norm, ("post", "pre"))
@@ -179,11 +206,29 @@ class TransformerDecoderBlock(Layer):
         self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
         self.addnorm3 = AddNorm(num_hiddens, dropout)
 
-    def call(self, X, state, training=False):
+    def project(
+        self,
+        enc_outputs: Float[Array, "batch num_keys num_hiddens"],
+        enc_valid_lens: Shaped[Array, " batch"] | None,
+    ) -> tuple[
+        Float[Array, "batch_heads num_keys size"],
+        Float[Array, "batch_heads num_keys size"],
+        Bool[Array, "batch 1 num_keys"] | None,
+    ]:
+        """Prepare what does not change while a sentence is decoded.
+
+        Returns:
+            Projected keys and values, and a mask.
+        """
+        mask = combine_masks(tf.shape(enc_outputs)[1], enc_valid_lens)
+        return *self.attention2.project(enc_outputs, enc_outputs), mask
+
+    def call(
+        self, X: Float[Array, "batch num_steps num_hiddens"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps num_hiddens"], list]:
         """Decode the next steps.
 
         Args:
-            X: (batch, num_steps, num_hiddens).
             state: as in `TransformerDecoder.init_state`, or D2L's three entries.
             training: whether dropout acts.
 
@@ -191,31 +236,47 @@ class TransformerDecoderBlock(Layer):
             Like X, and the state, in which this block's cache is new.
         """
         if len(state) == 3:
-            state = [*state, [None] * len(state[2]), tf.zeros((), "int64")]
+            caches = state[2]
+            state = [*state, [None] * len(caches), steps_in(caches[self.i])]
         enc_outputs, enc_valid_lens, caches, projected, position = state
         caches, projected = list(caches), list(projected)
         if projected[self.i] is None:
-            projected[self.i] = self.attention2.project(enc_outputs, enc_outputs)
-        enc_mask = attend(tf.shape(enc_outputs)[1], enc_valid_lens)
+            projected[self.i] = self.project(enc_outputs, enc_valid_lens)
 
         def attend_to_past(x):
-            keys, values = self.attention1.project(x, x)
-            if caches[self.i] is not None:
-                keys = tf.concat((caches[self.i][0], keys), axis=1)
-                values = tf.concat((caches[self.i][1], values), axis=1)
-            caches[self.i] = (keys, values)
-            # The steps of X are the last of the keys, and each sees the keys up to itself.
-            steps = tf.range(tf.shape(keys)[1])
-            mask = steps[-tf.shape(x)[1] :, None] >= steps
+            caches[self.i] = append(caches[self.i], self.attention1.project(x, x))
+            keys, values = caches[self.i]
+            mask = up_to_itself(x, keys)
             return self.attention1.attend(x, keys, values, mask, training)
 
         def attend_to_encoder(x):
-            return self.attention2.attend(x, *projected[self.i], enc_mask, training)
+            return self.attention2.attend(x, *projected[self.i], training)
 
         X = self.addnorm1.wrap(X, attend_to_past, self.norm, training)
         X = self.addnorm2.wrap(X, attend_to_encoder, self.norm, training)
         X = self.addnorm3.wrap(X, self.ffn, self.norm, training)
         return X, [enc_outputs, enc_valid_lens, caches, projected, position]
+
+
+def steps_in(cache: tuple | None) -> Int[Array, ""]:
+    """Return how many steps a block's cached keys have, a tensor (); none at first."""
+    return tf.zeros((), "int64") if cache is None else tf.shape(cache[0], "int64")[1]
+
+
+def append(cache: tuple | None, pair: tuple) -> tuple:
+    """Append keys and values to a cache: none, or a pair that grows."""
+    if cache is None:
+        return pair
+    return tuple(tf.concat(both, axis=1) for both in zip(cache, pair, strict=True))
+
+
+def up_to_itself(
+    X: Float[Array, "batch num_steps num_hiddens"], keys: Float[Array, "batch_heads num_keys size"]
+) -> Bool[Array, "num_steps num_keys"]:
+    """Mask by which X's steps, the keys' last ones, see no later key."""
+    num_steps, num_keys = keras.ops.shape(X)[1], tf.shape(keys)[1]
+    steps = num_keys - num_steps + tf.range(num_steps)
+    return steps[:, None] >= tf.range(num_keys)
 
 
 class TransformerDecoder(AttentionDecoder):
@@ -228,16 +289,16 @@ class TransformerDecoder(AttentionDecoder):
 
     def __init__(
         self,
-        vocab_size,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        num_blks,
-        dropout,
-        use_bias=False,
-        norm="post",
-        activation="relu",
-        max_len=1000,
+        vocab_size: int,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_blks: int,
+        dropout: float,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
+        max_len: int = 1000,
     ):
         super().__init__()
         self.scale = math.sqrt(num_hiddens)
@@ -250,10 +311,10 @@ class TransformerDecoder(AttentionDecoder):
             for i in range(num_blks)
         }
         self.ln = layer_norm() if norm == "pre" else None
-        self.dense = linear(vocab_size)
+        self.dense = dense(vocab_size)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list[list]:
         """Two lists, of self-attention and of attention to the encoder, one array per block."""
         blks = self.blks.values()
         return [
@@ -261,48 +322,51 @@ class TransformerDecoder(AttentionDecoder):
             [blk.attention2.attention_weights for blk in blks],
         ]
 
-    def check(self, X, state):
+    def check(self, X: Int[Array, "batch num_steps"], state: list) -> None:
         """Raise a ValueError where the inputs do not fit."""
         super().check(X, state)
         # In compiled code the position is known here or never.
-        H = checks.Seen((*seen(X).shape, self.config["num_hiddens"]), "float32")
+        H = checks.Spec((*spec(X).shape, self.config["num_hiddens"]), "float32")
         checks.positions(H, known(X, state[4]), **self.pos_encoding.config)
 
-    def init_state(self, enc_outputs, enc_valid_lens=None):
+    def init_state(
+        self,
+        enc_outputs: Float[Array, "batch num_keys num_hiddens"],
+        enc_valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> list:
         """Return the state that decoding starts from.
-
-        Args:
-            enc_outputs: (batch, num_keys, num_hiddens).
-            enc_valid_lens: (batch,) or None.
 
         Returns:
             [encoder outputs, lengths, per block the cached keys and values of self-attention (None
-            at first), per block the encoder's projected keys and values, position]; keys and
-            values are (batch * num_heads, n, num_hiddens / num_heads).
+            at first), per block what `TransformerDecoderBlock.project` returns, position]; keys
+            and values are (batch * num_heads, n, num_hiddens / num_heads).
         """
-        batch, num_keys, _ = seen(enc_outputs).shape
+        batch, num_keys, _ = spec(enc_outputs).shape
         check_masks((batch, 1, num_keys), enc_valid_lens)
-        blks = self.blks.values()
-        projected = [blk.attention2.project(enc_outputs, enc_outputs) for blk in blks]
-        return [
-            enc_outputs,
-            enc_valid_lens,
-            [None] * len(blks),
-            projected,
-            tf.zeros((), "int64"),
-        ]
+        return self.with_prepared_keys([enc_outputs, enc_valid_lens, [None] * len(self.blks)])
 
-    def call(self, X, state, training=False):
+    def with_prepared_keys(self, state: list) -> list:
+        """Prepare what the blocks need of the source if the state has D2L's three entries only."""
+        if len(state) > 3:
+            return state
+        enc_outputs, enc_valid_lens, caches = state
+        projected = [blk.project(enc_outputs, enc_valid_lens) for blk in self.blks.values()]
+        return [*state, projected, steps_in(caches[0])]
+
+    def call(
+        self, X: Int[Array, "batch num_steps"], state: list, training: bool = False
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids.
 
         Args:
-            X: (batch, num_steps), the tokens that follow those already decoded.
-            state: as returned by `init_state` or by the last call.
+            X: the tokens that follow those already decoded.
+            state: as returned by `init_state` or by the last call, or D2L's three entries.
             training: whether dropout acts.
 
         Returns:
-            Logits (batch, num_steps, vocab_size) and the new state; the old one stays valid.
+            Logits and the new state; the old one stays valid.
         """
+        state = self.with_prepared_keys(state)
         self.check(X, state)
         position = state[4]
         H = self.pos_encoding(self.embedding(X) * self.scale, position, training=training)
@@ -311,18 +375,21 @@ class TransformerDecoder(AttentionDecoder):
         logits = self.dense(H if self.ln is None else self.ln(H))
         return logits, [*state[:4], position + tf.shape(X, "int64")[1]]
 
-    def select(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 
-        def pick(x):  # (batch * num_heads, n, d)
-            heads = tf.reshape(x, (len(enc_outputs), -1, *x.shape[1:]))
-            return tf.reshape(tf.gather(heads, rows), (-1, *x.shape[1:]))
+        def pick(x):
+            return None if x is None else tf.gather(x, rows)
+
+        def pick_heads(x):  # (batch * num_heads, n, d)
+            x = tf.reshape(x, (len(enc_outputs), -1, *x.shape[1:]))
+            return tf.reshape(pick(x), (-1, *x.shape[2:]))
 
         return [
-            tf.gather(enc_outputs, rows),
-            None if enc_valid_lens is None else tf.gather(enc_valid_lens, rows),
-            nest(pick, caches),
-            nest(pick, projected),
+            pick(enc_outputs),
+            pick(enc_valid_lens),
+            nest(pick_heads, caches),
+            nest(pick_heads, projected),  # a mask has one head
             position,
         ]

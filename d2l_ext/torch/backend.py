@@ -5,9 +5,15 @@ import warnings
 import numpy as np
 import torch
 
-from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer, leaves, nest
+from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer
+from d2l_ext.nested import leaves, nest
 from d2l_ext.torch.layers import Dropout
 from d2l_ext.torch.seq2seq import masked_loss
+
+
+def forked_generator():
+    """Return a context in which the user's random numbers are left alone."""
+    return torch.random.fork_rng(devices=[])
 
 
 class TorchModel(Model):
@@ -16,7 +22,7 @@ class TorchModel(Model):
     def _build(self, inputs):
         self.module.to(getattr(torch, self.dtype))
         if inputs:
-            with torch.no_grad(), warnings.catch_warnings():
+            with torch.no_grad(), forked_generator(), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "Lazy modules", UserWarning)
                 self.module.eval()(*inputs)  # creates the lazy weights
             self.module.to(getattr(torch, self.dtype))
@@ -50,7 +56,8 @@ class TorchModel(Model):
         layers = {p: m for p, m in self.module.named_modules() if isinstance(m, Dropout)}
         for layer in layers.values():
             layer.asked = None
-        self._forward("forward", inputs, True, None)
+        with forked_generator():  # the masks that are drawn are not used
+            self._forward("forward", inputs, True, None)
         return {p: (m.rate, m.asked) for p, m in layers.items() if m.asked is not None}
 
     def _vjp(self, inputs, cotangent, training, masks):
@@ -92,18 +99,16 @@ def _pairs(outputs, cotangent):
 
 
 class TorchTrainer(Trainer):
-    """The training step, eager or compiled.
+    """The training step, eager; or with forward pass and loss compiled by `torch.compile`."""
 
-    Args:
-        compile: whether `torch.compile` compiles forward and loss; off by default.
-    """
+    compiles = (False, True)
 
-    def __init__(self, model, lr, max_norm=None, pad=None, compile=False):
-        super().__init__(model, lr, max_norm, pad)
+    def __init__(self, model, lr, max_norm=None, pad=None, compile=None):
+        super().__init__(model, lr, max_norm, pad, compile)
         self._params = dict(model.module.named_parameters())
         self._m = {k: torch.zeros_like(p) for k, p in self._params.items()}
         self._v = {k: torch.zeros_like(p) for k, p in self._params.items()}
-        self._loss_of = torch.compile(self._compute) if compile else self._compute
+        self._loss_of = torch.compile(self._compute) if self.compile else self._compute
 
     def _compute(self, inputs, labels):
         return masked_loss(self.model.module(*inputs), labels, self.pad)
@@ -171,8 +176,8 @@ class TorchDecoding(Decoding):
             log_probs, ids = logits[:, 0].log_softmax(dim=-1).topk(k, dim=-1)
         return log_probs, ids, getattr(decoder, "attention_weights", None), state
 
-    def _select(self, state, rows):
-        return self.model.module.decoder.select(state, rows)
+    def _take_rows(self, state, rows):
+        return self.model.module.decoder.take_rows(state, rows)
 
 
 class TorchBackend(Backend):

@@ -1,11 +1,14 @@
 """Decoders that attend to the encoder's outputs at every step."""
 
 import torch
+from jaxtyping import Float, Int, Shaped
 from torch import nn
 from torch.nn import functional as F
 
-from d2l_ext.torch.masking import attend, check_masks
-from d2l_ext.torch.recurrent import GRUStack, LSTMStack, join, split
+from d2l_ext.nested import nest
+from d2l_ext.torch.layers import Array, times
+from d2l_ext.torch.masking import check_masks, combine_masks
+from d2l_ext.torch.recurrent import GRUStack, LSTMStack, stack_states, unstack_states
 from d2l_ext.torch.scoring import AdditiveAttention, pool, scoring
 from d2l_ext.torch.seq2seq import Decoder
 
@@ -14,7 +17,7 @@ class AttentionDecoder(Decoder):
     """Base class: a decoder with attention over the encoder's outputs.
 
     ``attention_weights`` holds the weights of the last call, one (batch, 1, num_keys) per step.
-    Keys are prepared once per sentence and cached at the end of the state.
+    Keys and the mask are prepared once per sentence and cached at the end of the state.
     """
 
     keep_weights = True
@@ -24,36 +27,44 @@ class AttentionDecoder(Decoder):
         self._attention_weights = None
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list[Float[Array, "batch 1 num_keys"]] | None:
         """A list of one (batch, 1, num_keys) per step of the last call."""
         return self._attention_weights
 
-    def batch_size(self, state):
+    def batch_size(self, state: list) -> int:
         """Return the number of sentences of a state."""
         return state[0].shape[0]
 
-    def init_state(self, enc_outputs, enc_valid_lens=None):
-        """Return [encoder outputs (batch, num_keys, num_hiddens), hidden state, lengths, keys].
+    def init_state(
+        self, enc_outputs: tuple, enc_valid_lens: Shaped[Array, " batch"] | None = None
+    ) -> list:
+        """Return [outputs (batch, num_keys, num_hiddens), hidden state, lengths, keys, mask].
 
         Args:
             enc_outputs: what the encoder returned: outputs, time first, and state.
-            enc_valid_lens: (batch,) or None.
         """
         outputs, hidden_state = enc_outputs
         outputs = outputs.swapaxes(0, 1)
         check_masks((outputs.shape[0], 1, outputs.shape[1]), enc_valid_lens)
-        return [outputs, hidden_state, enc_valid_lens, self.attention.prepare_keys(outputs)]
+        return self.with_prepared_keys([outputs, hidden_state, enc_valid_lens])
 
-    def complete(self, state):
-        """Prepare the keys if the state has D2L's three entries only."""
-        return state if len(state) > 3 else [*state, self.attention.prepare_keys(state[0])]
+    def with_prepared_keys(self, state: list) -> list:
+        """Prepare keys and mask if the state has D2L's three entries only."""
+        if len(state) > 3:
+            return state
+        enc_outputs, _, enc_valid_lens = state
+        mask = combine_masks(enc_outputs.shape[1], enc_valid_lens)
+        return [*state, self.attention.prepare_keys(enc_outputs), mask]
 
-    def select(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
-        enc_outputs, hidden_state, enc_valid_lens, keys = state
-        hidden_state = join([tuple(h[rows] for h in layer) for layer in split(hidden_state)])
-        lens = None if enc_valid_lens is None else enc_valid_lens[rows]
-        return [enc_outputs[rows], hidden_state, lens, keys[rows]]
+        enc_outputs, hidden_state, enc_valid_lens, keys, mask = state
+        hidden_state = nest(lambda H: H[:, rows], hidden_state)
+
+        def pick(x):
+            return None if x is None else x[rows]
+
+        return [pick(enc_outputs), hidden_state, pick(enc_valid_lens), pick(keys), pick(mask)]
 
 
 class Seq2SeqAttentionDecoder(AttentionDecoder):
@@ -64,46 +75,55 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
 
     stack = GRUStack
 
-    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0):
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+    ):
         super().__init__()
         self.attention = AdditiveAttention(num_hiddens, dropout)
         self.embedding = nn.Embedding(vocab_size, embed_size)
         self.rnn = self.stack(embed_size + num_hiddens, num_hiddens, num_layers, dropout)
         self.dense = nn.Linear(num_hiddens, vocab_size)
 
-    def forward(self, X, state):
+    def forward(
+        self, X: Int[Array, "batch num_steps"], state: list
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids.
 
         Args:
-            X: (batch, num_steps).
             state: as returned by `init_state` or by the last call, or D2L's three entries.
 
         Returns:
-            Logits (batch, num_steps, vocab_size) and the new state.
+            Logits and the new state.
         """
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
+        enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.with_prepared_keys(state)
         batch, num_keys, num_hiddens = enc_outputs.shape
-        mask = attend(num_keys, enc_valid_lens)
         embs = self.embedding(X.T)  # (num_steps, batch, embed_size)
         # The first layer's input is [context, embedding]; the embedding's part of its gates does
         # not depend on the recurrence.
-        weight_ih, _, bias_ih, _ = self.rnn.weights(0)
+        rnn_weights = [self.rnn.layer_weights(layer) for layer in range(self.rnn.num_layers)]
+        weight_ih, _, bias_ih, _ = rnn_weights[0]
         emb_gates = F.linear(embs, weight_ih[:, num_hiddens:], bias_ih)
         rnn_masks = self.rnn.masks(len(embs), embs)
         pool_mask = self.attention.dropout.mask((len(embs), batch, 1, num_keys), embs)
-        states, outputs, all_weights = split(hidden_state), [], []
+        states, outputs, all_weights = unstack_states(hidden_state), [], []
         for t, gates in enumerate(emb_gates):
+            drop, *drops = [None if m is None else m[t] for m in (pool_mask, *rnn_masks)]
             query = states[-1][0][:, None]  # (batch, 1, num_hiddens)
-            drop = None if pool_mask is None else pool_mask[t].__mul__
-            context, weights = pool(self.attention.score(query, keys), enc_outputs, mask, drop)
+            scores = self.attention.score(query, keys)
+            context, weights = pool(scores, enc_outputs, mask, times(drop))
             gates = gates + F.linear(context[:, 0], weight_ih[:, :num_hiddens])
-            states = self.rnn.advance(gates, states, [m if m is None else m[t] for m in rnn_masks])
+            states = self.rnn.advance(gates, states, drops, rnn_weights)
             outputs.append(states[-1][0])
             all_weights.append(weights.detach())
         self._attention_weights = all_weights if self.keep_weights else None
         logits = self.dense(torch.stack(outputs)).swapaxes(0, 1)
-        return logits, [enc_outputs, join(states), enc_valid_lens, keys]
+        return logits, [enc_outputs, stack_states(states), enc_valid_lens, keys, mask]
 
 
 class LSTMAttentionDecoder(Seq2SeqAttentionDecoder):
@@ -123,7 +143,13 @@ class LuongDecoder(AttentionDecoder):
     """
 
     def __init__(
-        self, vocab_size, embed_size, num_hiddens, num_layers, dropout=0, attention="bilinear"
+        self,
+        vocab_size: int,
+        embed_size: int,
+        num_hiddens: int,
+        num_layers: int,
+        dropout: float = 0,
+        attention: str = "bilinear",
     ):
         super().__init__()
         self.attention = scoring(attention, num_hiddens, dropout)
@@ -132,16 +158,18 @@ class LuongDecoder(AttentionDecoder):
         self.W_c = nn.Linear(2 * num_hiddens, num_hiddens, bias=False)
         self.dense = nn.Linear(num_hiddens, vocab_size)
 
-    def forward(self, X, state):
+    def forward(
+        self, X: Int[Array, "batch num_steps"], state: list
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids; as `Seq2SeqAttentionDecoder`."""
         self.check(X, state)
-        enc_outputs, hidden_state, enc_valid_lens, keys = self.complete(state)
-        outputs, states = self.rnn(self.embedding(X.T), split(hidden_state))
+        enc_outputs, hidden_state, enc_valid_lens, keys, mask = self.with_prepared_keys(state)
+        outputs, states = self.rnn(self.embedding(X.T), unstack_states(hidden_state))
         queries = outputs.swapaxes(0, 1)  # (batch, num_steps, num_hiddens)
         scores = self.attention.score(queries, keys)
-        mask = attend(keys.shape[1], enc_valid_lens)
         contexts, weights = pool(scores, enc_outputs, mask, self.attention.dropout)
         per_step = [w[:, None] for w in weights.detach().unbind(1)]
         self._attention_weights = per_step if self.keep_weights else None
         attentional = torch.tanh(self.W_c(torch.cat((contexts, queries), dim=-1)))
-        return self.dense(attentional), [enc_outputs, join(states), enc_valid_lens, keys]
+        logits = self.dense(attentional)
+        return logits, [enc_outputs, stack_states(states), enc_valid_lens, keys, mask]

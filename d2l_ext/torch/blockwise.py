@@ -6,15 +6,18 @@ Gimelshein, 2018; Dao et al., 2022: FlashAttention).
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
+from jaxtyping import Bool, Float
 from torch.autograd.function import once_differentiable
 
 from d2l_ext import checks
+from d2l_ext.torch.layers import Array
 from d2l_ext.torch.masking import check_masks
 
 
-def online_softmax(blocks):
+def online_softmax(blocks: list[Float[Array, "..."]]) -> list[Float[Array, "..."]]:
     """Softmax over the last axis of scores that arrive in blocks.
 
     Args:
@@ -33,17 +36,24 @@ def online_softmax(blocks):
     return [(X - top).exp() / nonzero(total) for X in blocks]
 
 
-def lowest(X):
+def lowest(X: Float[Array, "*batch n"]) -> Float[Array, "*batch 1"]:
     """Return the maxima (..., 1) before the first score: finite, so that no difference is NaN."""
     return torch.full_like(X.detach()[..., :1], torch.finfo(X.dtype).min)
 
 
-def nonzero(total):
+def nonzero(total: Float[Array, "..."]) -> Float[Array, "..."]:
     """Replace the sums that are zero, of no weights, by one."""
     return torch.where(total > 0, total, 1)
 
 
-def blockwise_attention(query, key, value, mask=None, causal=False, block_size=64):
+def blockwise_attention(
+    query: Float[Array, "*#batch num_queries d"],
+    key: Float[Array, "*#batch num_keys d"],
+    value: Float[Array, "*#batch num_keys value_size"],
+    mask: Bool[Array, "..."] | None = None,
+    causal: bool = False,
+    block_size: int = 64,
+) -> Float[Array, "... num_queries value_size"]:
     """Scaled dot-product attention that holds a block of each query's weights at a time.
 
     The output is that of `attention`; the memory is linear in the number of keys, not quadratic.
@@ -114,7 +124,13 @@ class Blockwise(torch.autograd.Function):
         return by_query / math.sqrt(query.shape[-1]), by_key, by_value, None, None, None
 
 
-def key_blocks(query, key, mask, causal, block_size):
+def key_blocks(
+    query: Float[Array, "*batch num_queries d"],
+    key: Float[Array, "*batch num_keys d"],
+    mask: Bool[Array, "..."] | None,
+    causal: bool,
+    block_size: int,
+) -> Iterator[tuple[slice, slice, Bool[Array, "..."] | None]]:
     """Yield the queries that see anything of a block, the block, and what they see, or None."""
     num_queries, num_keys = query.shape[-2], key.shape[-2]
     offset = num_keys - num_queries  # position of the first query
@@ -131,7 +147,11 @@ def key_blocks(query, key, mask, causal, block_size):
         yield rows, block, seen
 
 
-def masked_scores(query, key, seen):
+def masked_scores(
+    query: Float[Array, "*batch num_queries d"],
+    key: Float[Array, "*batch n d"],
+    seen: Bool[Array, "..."] | None,
+) -> Float[Array, "*batch num_queries n"]:
     """Return scores of scaled queries; -inf where a key is not seen."""
     X = query @ key.mT
     return X if seen is None else X.masked_fill_(~seen, -torch.inf)

@@ -9,12 +9,21 @@ is filled in place: sinks first, then the other positions, the oldest of which i
 num_sinks + window are there.
 """
 
+from typing import Any
+
 import torch
+from jaxtyping import Bool, Float, Int
 
-from d2l_ext.interface import room
+from d2l_ext.caches import room
+from d2l_ext.torch.layers import Array
 
 
-def visible(queries, keys, window=None, num_sinks=0):
+def visible(
+    queries: int | Int[Array, "..."],
+    keys: Int[Array, "..."],
+    window: int | None = None,
+    num_sinks: int = 0,
+) -> Bool[Array, "..."]:
     """Return which keys a query sees, by their positions, as a mask that broadcasts from both."""
     distances = queries - keys
     if window is None:
@@ -22,7 +31,16 @@ def visible(queries, keys, window=None, num_sinks=0):
     return (distances >= 0) & ((distances < window) | (keys < num_sinks))
 
 
-def append(cache, new, position, window=None, num_sinks=0):
+def append(
+    cache: tuple[Array, Array] | Array,
+    new: tuple[
+        Float[Array, "batch num_kv_heads num_steps size"],
+        Float[Array, "batch num_kv_heads num_steps size"],
+    ],
+    position: int,
+    window: int | None = None,
+    num_sinks: int = 0,
+) -> tuple[Any, Int[Array, " num_keys"], tuple[Array, Array] | Array]:
     """Append the next steps to a cache.
 
     Args:
@@ -68,7 +86,9 @@ def _fill(cache, new, position, end, window, num_sinks):
     return pair, torch.cat((past, steps)), cache
 
 
-def slots(positions, window=None, num_sinks=0):
+def slots(
+    positions: Int[Array, " n"], window: int | None = None, num_sinks: int = 0
+) -> Int[Array, " n"]:
     """Return where a cache with room keeps positions."""
     if window is None:
         return positions
@@ -76,7 +96,9 @@ def slots(positions, window=None, num_sinks=0):
     return torch.where(positions < num_sinks, positions, rolled)
 
 
-def held(count, size, window=None, num_sinks=0, device=None):
+def held(
+    count: int, size: int, window: int | None = None, num_sinks: int = 0, device: Any = None
+) -> Int[Array, " num_keys"]:
     """Return the positions that are in the slots of a cache with room after ``count`` steps."""
     places, last = torch.arange(min(count, size), device=device), count - 1
     if window is None:
@@ -84,7 +106,14 @@ def held(count, size, window=None, num_sinks=0, device=None):
     return torch.where(places < num_sinks, places, last - (last - places) % window)
 
 
-def reserved(cache, position, size, least=0, window=None, num_sinks=0):
+def reserved(
+    cache: tuple[Array, Array] | Array,
+    position: int,
+    size: int,
+    least: int = 0,
+    window: int | None = None,
+    num_sinks: int = 0,
+) -> tuple[Array, Array] | Array:
     """Return a cache of ``position`` steps with room for ``size`` steps, or as it is if it has.
 
     One that must grow at least doubles, and gets room for ``least`` steps at least; with a window

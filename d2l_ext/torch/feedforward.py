@@ -2,11 +2,13 @@
 
 from functools import partial
 
+from jaxtyping import Float
 from torch import nn
 from torch.nn import functional as F
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
+from d2l_ext.torch.layers import Array
 
 GATES = {"swiglu": F.silu, "geglu": F.gelu}
 ACTIVATIONS = {
@@ -24,7 +26,7 @@ class FeedForward(Configured, nn.Module):
     with the error function, "gelu_tanh", its approximation, and "relu" are not; they have biases.
     """
 
-    def __init__(self, num_hiddens, ffn_num_hiddens, activation="swiglu"):
+    def __init__(self, num_hiddens: int, ffn_num_hiddens: int, activation: str = "swiglu"):
         super().__init__()
         checks.choice("activation", activation, tuple(ACTIVATIONS))
         gated = activation in GATES
@@ -33,7 +35,7 @@ class FeedForward(Configured, nn.Module):
         self.up = nn.Linear(num_hiddens, ffn_num_hiddens, bias=not gated)
         self.down = nn.Linear(ffn_num_hiddens, num_hiddens, bias=not gated)
 
-    def forward(self, X):
+    def forward(self, X: Float[Array, "*batch num_hiddens"]) -> Float[Array, "*batch num_hiddens"]:
         """Map (..., num_hiddens) to the same shape."""
         if self.gate is None:
             return self.down(self.activation(self.up(X)))

@@ -8,17 +8,18 @@ with ``num_experts`` too, Mixtral. `d2l_ext.training.huggingface` reads the weig
 import math
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import nn
 from torch.nn import functional as F
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.interface import nest
+from d2l_ext.nested import nest
 from d2l_ext.tables import consecutive_rotations
 from d2l_ext.torch.caching import append, reserved, visible
 from d2l_ext.torch.feedforward import FeedForward
-from d2l_ext.torch.layers import Dropout, seen
-from d2l_ext.torch.masking import softmax
+from d2l_ext.torch.layers import Array, Dropout, spec
+from d2l_ext.torch.masking import unchecked_masked_softmax
 from d2l_ext.torch.moe import MixtureOfExperts
 from d2l_ext.torch.normalization import LayerNorm, RMSNorm
 from d2l_ext.torch.rotary import biases, turn
@@ -41,15 +42,15 @@ class GroupedQueryAttention(Configured, nn.Module):
 
     def __init__(
         self,
-        num_hiddens,
-        num_heads,
-        num_kv_heads,
-        dropout=0,
-        use_bias=False,
-        position="rotary",
-        window=None,
-        num_sinks=0,
-        base=10000.0,
+        num_hiddens: int,
+        num_heads: int,
+        num_kv_heads: int,
+        dropout: float = 0,
+        use_bias: bool = False,
+        position: str | None = "rotary",
+        window: int | None = None,
+        num_sinks: int = 0,
+        base: float = 10000.0,
     ):
         super().__init__()
         checks.heads(num_hiddens, num_heads, num_kv_heads)
@@ -66,16 +67,23 @@ class GroupedQueryAttention(Configured, nn.Module):
         self.dropout = Dropout(dropout)
         self.attention_weights = None  # (batch * num_heads, num_queries, num_keys)
 
-    def check(self, X):
+    def check(self, X: Float[Array, "batch num_steps num_hiddens"]) -> None:
         """Raise a ValueError where the input does not fit."""
-        checks.sequence(seen(X), self.config["num_hiddens"])
+        checks.sequence(spec(X), self.config["num_hiddens"])
 
-    def forward(self, X):
+    def forward(
+        self, X: Float[Array, "batch num_steps num_hiddens"]
+    ) -> Float[Array, "batch num_steps num_hiddens"]:
         """Map (batch, num_steps, num_hiddens) to the same shape."""
         self.check(X)
         return self.extend(X)[0]
 
-    def extend(self, X, cache=None, position=0):
+    def extend(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        cache: tuple[Array, Array] | Array | None = None,
+        position: int = 0,
+    ) -> tuple[Float[Array, "batch num_steps num_hiddens"], tuple[Array, Array] | Array | None]:
         """Attend with the next steps of a sequence, to what is cached and to themselves.
 
         Args:
@@ -95,7 +103,13 @@ class GroupedQueryAttention(Configured, nn.Module):
             )
         return self.W_o(self.attend(queries, keys, values, steps, positions)), cache
 
-    def project(self, X, position=0):
+    def project(
+        self, X: Float[Array, "batch num_steps num_hiddens"], position: int = 0
+    ) -> tuple[
+        Float[Array, "batch num_heads num_steps size"],
+        Float[Array, "batch num_kv_heads num_steps size"],
+        Float[Array, "batch num_kv_heads num_steps size"],
+    ]:
         """Return queries (batch, num_heads, num_steps, d) and keys, values of num_kv_heads."""
         queries = self.split(self.W_q(X), self.num_heads)
         keys, values = (self.split(W(X), self.num_kv_heads) for W in (self.W_k, self.W_v))
@@ -104,7 +118,14 @@ class GroupedQueryAttention(Configured, nn.Module):
             queries, keys = turn(queries, *rotation), turn(keys, *rotation)
         return queries, keys, values
 
-    def attend(self, queries, keys, values, steps, positions):
+    def attend(
+        self,
+        queries: Float[Array, "batch num_heads num_queries size"],
+        keys: Float[Array, "batch num_kv_heads num_keys size"],
+        values: Float[Array, "batch num_kv_heads num_keys size"],
+        steps: Int[Array, " num_queries"],
+        positions: Int[Array, " num_keys"],
+    ) -> Float[Array, "batch num_queries num_hiddens"]:
         """Attend by positions.
 
         Args:
@@ -128,7 +149,14 @@ class GroupedQueryAttention(Configured, nn.Module):
             output = self.fused(queries, keys, values, bias, mask)
         return output.transpose(1, 2).flatten(2)
 
-    def explicit(self, queries, keys, values, bias, mask):
+    def explicit(
+        self,
+        queries: Float[Array, "batch num_heads num_queries size"],
+        keys: Float[Array, "batch num_kv_heads num_keys size"],
+        values: Float[Array, "batch num_kv_heads num_keys size"],
+        bias: Float[Array, "num_heads num_queries num_keys"] | None,
+        mask: Bool[Array, "num_queries num_keys"] | None,
+    ) -> Float[Array, "batch num_heads num_queries size"]:
         """Attend and keep the weights.
 
         A group's queries stand one after the other, so that keys are neither repeated nor copied.
@@ -141,11 +169,18 @@ class GroupedQueryAttention(Configured, nn.Module):
             return X.unflatten(2, (-1, queries.shape[2])).flatten(1, 2)
 
         scores = heads(group(queries) @ keys.transpose(2, 3)) / math.sqrt(queries.shape[-1])
-        weights = softmax(scores if bias is None else scores + bias, mask)
+        weights = unchecked_masked_softmax(scores if bias is None else scores + bias, mask)
         self.attention_weights = weights.detach().flatten(0, 1) if self.keep_weights else None
         return heads(group(self.dropout(weights)) @ values)
 
-    def fused(self, queries, keys, values, bias, mask):
+    def fused(
+        self,
+        queries: Float[Array, "batch num_heads num_queries size"],
+        keys: Float[Array, "batch num_kv_heads num_keys size"],
+        values: Float[Array, "batch num_kv_heads num_keys size"],
+        bias: Float[Array, "num_heads num_queries num_keys"] | None,
+        mask: Bool[Array, "num_queries num_keys"] | None,
+    ) -> Float[Array, "batch num_heads num_queries size"]:
         """Do the same in one kernel, which never holds all weights at once."""
         self.attention_weights = None
         causal = bias is None and self.window is None and queries.shape[2] == keys.shape[2]
@@ -160,7 +195,9 @@ class GroupedQueryAttention(Configured, nn.Module):
             enable_gqa=self.num_kv_heads < self.num_heads,
         )
 
-    def split(self, X, num_heads):
+    def split(
+        self, X: Float[Array, "batch num_steps heads_size"], num_heads: int
+    ) -> Float[Array, "batch num_heads num_steps size"]:
         """(batch, num_steps, num_heads * d) to (batch, num_heads, num_steps, d)."""
         return X.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
@@ -170,20 +207,20 @@ class GPTBlock(Configured, nn.Module):
 
     def __init__(
         self,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        num_kv_heads,
-        dropout=0,
-        position="rotary",
-        norm="rms",
-        activation="swiglu",
-        window=None,
-        num_sinks=0,
-        num_experts=0,
-        use_bias=None,
-        eps=None,
-        base=10000.0,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_kv_heads: int,
+        dropout: float = 0,
+        position: str | None = "rotary",
+        norm: str = "rms",
+        activation: str = "swiglu",
+        window: int | None = None,
+        num_sinks: int = 0,
+        num_experts: int = 0,
+        use_bias: bool | None = None,
+        eps: float | None = None,
+        base: float = 10000.0,
     ):
         super().__init__()
         use_bias = norm == "layer" if use_bias is None else use_bias
@@ -201,18 +238,23 @@ class GPTBlock(Configured, nn.Module):
         self.dropout2 = Dropout(dropout)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> Float[Array, "batch_heads num_queries num_keys"] | None:
         """Weights of the last call, (batch * num_heads, num_queries, num_keys)."""
         return self.attention.attention_weights
 
-    def forward(self, X, cache=None, position=0):
+    def forward(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        cache: tuple[Array, Array] | Array | None = None,
+        position: int = 0,
+    ) -> tuple[Float[Array, "batch num_steps num_hiddens"], tuple[Array, Array] | Array | None]:
         """Do what `GroupedQueryAttention.extend` does, with the rest of the block."""
         Y, cache = self.attention.extend(self.norm1(X), cache, position)
         X = X + self.dropout1(Y)
         return X + self.dropout2(self.ffn(self.norm2(X))), cache
 
 
-def normalization(norm, size, eps):
+def normalization(norm: str, size: int, eps: float | None) -> LayerNorm | RMSNorm:
     """Build a normalisation by its name; its own epsilon if None."""
     checks.choice("norm", norm, tuple(NORMS))
     return NORMS[norm](size) if eps is None else NORMS[norm](size, eps)
@@ -230,24 +272,24 @@ class GPT(Configured, nn.Module):
 
     def __init__(
         self,
-        vocab_size,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        num_kv_heads,
-        num_blks,
-        dropout=0,
-        position="rotary",
-        norm="rms",
-        activation="swiglu",
-        window=None,
-        num_sinks=0,
-        num_experts=0,
-        tie_weights=True,
-        max_len=1024,
-        use_bias=None,
-        eps=None,
-        base=10000.0,
+        vocab_size: int,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_kv_heads: int,
+        num_blks: int,
+        dropout: float = 0,
+        position: str | None = "rotary",
+        norm: str = "rms",
+        activation: str = "swiglu",
+        window: int | None = None,
+        num_sinks: int = 0,
+        num_experts: int = 0,
+        tie_weights: bool = True,
+        max_len: int = 1024,
+        use_bias: bool | None = None,
+        eps: float | None = None,
+        base: float = 10000.0,
     ):
         super().__init__()
         self.num_kv_heads, self.head_size = num_kv_heads, num_hiddens // num_heads
@@ -264,19 +306,19 @@ class GPT(Configured, nn.Module):
         self.dense = None if tie_weights else nn.Linear(num_hiddens, vocab_size, bias=False)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list[Float[Array, "batch_heads num_queries num_keys"] | None]:
         """One (batch * num_heads, num_queries, num_keys) per block."""
         return [blk.attention_weights for blk in self.blks.values()]
 
-    def check(self, X, state=None):
+    def check(self, X: Int[Array, "batch num_steps"], state: list | None = None) -> None:
         """Raise a ValueError where the inputs do not fit."""
         caches, position = ([], 0) if state is None else state
         batch = caches[0][0].shape[0] if caches else X.shape[0]
-        checks.decoder_inputs(seen(X), batch, self.config["vocab_size"])
+        checks.decoder_inputs(spec(X), batch, self.config["vocab_size"])
         if self.pos_embedding is not None:
-            checks.steps(seen(X), int(position), self.config["max_len"])
+            checks.steps(spec(X), int(position), self.config["max_len"])
 
-    def init_state(self, batch_size):
+    def init_state(self, batch_size: int | Int[Array, ""]) -> list:
         """Return the state before the first token.
 
         Returns:
@@ -287,7 +329,12 @@ class GPT(Configured, nn.Module):
         empty = self.embedding.weight.new_empty(shape)
         return [[(empty, empty) for _ in self.blks], torch.zeros((), dtype=torch.int64)]
 
-    def forward(self, X, state=None):
+    def forward(
+        self, X: Int[Array, "batch num_steps"], state: list | None = None
+    ) -> (
+        Float[Array, "batch num_steps vocab_size"]
+        | tuple[Float[Array, "batch num_steps vocab_size"], list]
+    ):
         """Predict the next tokens.
 
         Args:
@@ -313,7 +360,7 @@ class GPT(Configured, nn.Module):
         logits = F.linear(H, self.embedding.weight) if self.dense is None else self.dense(H)
         return logits if state is None else (logits, [new, torch.tensor(position + X.shape[1])])
 
-    def reserve(self, state, num_steps, least=0):
+    def reserve(self, state: list, num_steps: int, least: int = 0) -> list:
         """Return the state with room for so many more steps, so that none copies those before it.
 
         Caches become arrays that are filled in place, as in `caching.append`: two continuations of
@@ -328,7 +375,7 @@ class GPT(Configured, nn.Module):
             position,
         ]
 
-    def select(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
         caches, position = state
         return [nest(lambda x: x[..., rows, :, :, :], caches), position]

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from d2l_ext.probe import Probe, watching
+from d2l_ext.porting.probe import Probe, watching
 from d2l_ext.torch.backend import BACKEND
 from d2l_ext.torch.layers import Dropout
 

@@ -1,19 +1,27 @@
 """What every file of this column uses: how checks see a tensor, and dropout with given masks."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
+from jaxtyping import Float, Shaped
 from torch import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
 
+Array: TypeAlias = torch.Tensor
+# Of any dtype: lengths may be integral floats.
+Lengths: TypeAlias = Shaped[Array, " batch"] | Shaped[Array, "batch num_queries"]
 
-def seen(x):
+
+def spec(x: Array | None) -> checks.Spec | None:
     """Describe a tensor to `checks`; None stays None."""
     if x is None:
         return None
     traced = torch.compiler.is_compiling()
     dtype = str(x.dtype).removeprefix("torch.")
-    return checks.Seen(tuple(x.shape), dtype, None if traced else lambda: x.detach().cpu().numpy())
+    return checks.Spec(tuple(x.shape), dtype, None if traced else lambda: x.detach().cpu().numpy())
 
 
 class Dropout(Configured, nn.Module):
@@ -26,14 +34,14 @@ class Dropout(Configured, nn.Module):
     given mask, PyTorch's generator draws one.
     """
 
-    def __init__(self, rate):
+    def __init__(self, rate: float):
         super().__init__()
         checks.rate(rate)
         self.rate = rate
         self.given = None  # the mask of the next forward pass
         self.asked = None  # the shape that the last forward pass wanted
 
-    def mask(self, shape, like):
+    def mask(self, shape: tuple, like: Float[Array, "..."]) -> Float[Array, "..."] | None:
         """Return the mask of this forward pass, or None where dropout does not act.
 
         Args:
@@ -49,7 +57,12 @@ class Dropout(Configured, nn.Module):
             1 - self.rate
         ) / (1 - self.rate)
 
-    def forward(self, X):
+    def forward(self, X: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return X times its mask."""
         mask = self.mask(X.shape, X)
         return X if mask is None else X * mask
+
+
+def times(mask: Float[Array, "..."] | None) -> Callable[[Array], Array] | None:
+    """Return the function that multiplies by a mask; None stays None."""
+    return None if mask is None else lambda X: X * mask

@@ -1,12 +1,14 @@
 """A mixture of experts: of several networks, each position is sent to a few."""
 
 import torch
+from jaxtyping import Float, Int
 from torch import nn
 from torch.nn import functional as F
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
 from d2l_ext.torch.feedforward import FeedForward
+from d2l_ext.torch.layers import Array
 
 
 class MixtureOfExperts(Configured, nn.Module):
@@ -16,7 +18,14 @@ class MixtureOfExperts(Configured, nn.Module):
     number comes first.
     """
 
-    def __init__(self, num_hiddens, ffn_num_hiddens, num_experts, k, activation="swiglu"):
+    def __init__(
+        self,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_experts: int,
+        k: int,
+        activation: str = "swiglu",
+    ):
         super().__init__()
         checks.experts(num_experts, k)
         self.k = k
@@ -28,7 +37,11 @@ class MixtureOfExperts(Configured, nn.Module):
             }
         )
 
-    def route(self, X):
+    def route(
+        self, X: Float[Array, "*batch num_hiddens"]
+    ) -> tuple[
+        Float[Array, "*batch k"], Int[Array, "*batch k"], Float[Array, "*batch num_experts"]
+    ]:
         """Choose the experts of each position.
 
         Args:
@@ -45,7 +58,7 @@ class MixtureOfExperts(Configured, nn.Module):
         shares = probabilities.gather(-1, chosen)
         return shares / shares.sum(dim=-1, keepdim=True), chosen, probabilities
 
-    def forward(self, X):
+    def forward(self, X: Float[Array, "*batch num_hiddens"]) -> Float[Array, "*batch num_hiddens"]:
         """Map (..., num_hiddens) to the same shape."""
         shares, chosen, _ = (x.flatten(0, -2) for x in self.route(X))  # (positions, k)
         positions, output = X.flatten(0, -2), torch.zeros_like(X).flatten(0, -2)
@@ -56,7 +69,9 @@ class MixtureOfExperts(Configured, nn.Module):
         return output.view_as(X)
 
 
-def load_balancing_loss(probabilities, chosen):
+def load_balancing_loss(
+    probabilities: Float[Array, "*batch num_experts"], chosen: Int[Array, "*batch k"]
+) -> Float[Array, ""]:
     """Loss that is least when all experts are asked equally often: E sum_e f_e P_e.
 
     f_e is how often expert e is among the chosen ones, per position, and P_e its mean probability

@@ -1,12 +1,13 @@
 """Multi-head attention: several attentions in parallel, each on its own projection."""
 
+from jaxtyping import Bool, Float
 from torch import nn
 from torch.nn import functional as F
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.torch.layers import seen
-from d2l_ext.torch.masking import attend, check_masks
+from d2l_ext.torch.layers import Array, Lengths, spec
+from d2l_ext.torch.masking import check_masks, combine_masks
 from d2l_ext.torch.scoring import DotProductAttention, pool
 
 
@@ -17,7 +18,7 @@ class MultiHeadAttention(Configured, nn.Module):
     size d = num_hiddens / num_heads; the heads side by side are projected by W_o.
     """
 
-    def __init__(self, num_hiddens, num_heads, dropout, bias=False):
+    def __init__(self, num_hiddens: int, num_heads: int, dropout: float, bias: bool = False):
         super().__init__()
         checks.multiple("num_hiddens", num_hiddens, num_heads)
         self.num_heads = num_heads
@@ -28,77 +29,111 @@ class MultiHeadAttention(Configured, nn.Module):
         self.W_o = nn.LazyLinear(num_hiddens, bias=bias)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> Float[Array, "batch_heads num_queries num_keys"] | None:
         """Weights of the last call, (batch * num_heads, num_queries, num_keys)."""
         return self.attention.attention_weights
 
-    def check(self, queries, keys, values, valid_lens=None, mask=None):
+    def check(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch num_keys key_size"],
+        values: Float[Array, "batch num_keys value_size"],
+        valid_lens: Lengths | None = None,
+        mask: Bool[Array, "..."] | None = None,
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
-        checks.attention_inputs(seen(queries), seen(keys), seen(values), same_size=False)
+        checks.attention_inputs(spec(queries), spec(keys), spec(values), same_size=False)
         check_masks((*queries.shape[:2], keys.shape[1]), valid_lens, mask)
 
-    def forward(self, queries, keys, values, valid_lens=None, mask=None):
+    def forward(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch num_keys key_size"],
+        values: Float[Array, "batch num_keys value_size"],
+        valid_lens: Lengths | None = None,
+        mask: Bool[Array, "..."] | None = None,
+    ) -> Float[Array, "batch num_queries num_hiddens"]:
         """Attend with all heads at once.
 
         Args:
-            queries: (batch, num_queries, query_size).
-            keys: (batch, num_keys, key_size).
-            values: (batch, num_keys, value_size).
-            valid_lens: (batch,) or (batch, num_queries).
-            mask: boolean, broadcastable to (batch, num_queries, num_keys), the same for all heads;
-                True means attend.
-
-        Returns:
-            (batch, num_queries, num_hiddens).
+            valid_lens: how many leading keys may be attended to.
+            mask: broadcastable to (batch, num_queries, num_keys), the same for all heads; True
+                means attend.
         """
         self.check(queries, keys, values, valid_lens, mask)
-        mask = self.per_head(attend(keys.shape[1], valid_lens, mask))
+        mask = combine_masks(keys.shape[1], valid_lens, mask)
         return self.attend(queries, *self.project(keys, values), mask)
 
-    def project(self, keys, values):
+    def project(
+        self,
+        keys: Float[Array, "batch num_keys key_size"],
+        values: Float[Array, "batch num_keys value_size"],
+    ) -> tuple[
+        Float[Array, "batch_heads num_keys size"], Float[Array, "batch_heads num_keys size"]
+    ]:
         """Project keys and values and cut them into heads; decoders cache the result."""
         return self.transpose_qkv(self.W_k(keys)), self.transpose_qkv(self.W_v(values))
 
-    def attend(self, queries, keys, values, mask):
-        """Attend to projected keys and values; the mask is `per_head`."""
+    def attend(
+        self,
+        queries: Float[Array, "batch num_queries query_size"],
+        keys: Float[Array, "batch_heads num_keys size"],
+        values: Float[Array, "batch_heads num_keys size"],
+        mask: Bool[Array, "..."] | None,
+    ) -> Float[Array, "batch num_queries num_hiddens"]:
+        """Attend to projected keys and values; the mask is one for all heads, or None."""
         queries = self.transpose_qkv(self.W_q(queries))
         inner = self.attention
-        dropout = inner.dropout.training and inner.dropout.rate
-        if inner.keep_weights or dropout or queries.shape[1] == 1:  # few weights: nothing to save
+        one_query = queries.shape[1] == 1  # it has few weights: nothing to save
+        if one_query or self._weights_are_needed:
             scores = inner.score(queries, keys)
-            output, weights = pool(scores, values, mask, inner.dropout)
+            output, weights = pool(scores, values, self.per_head(mask), inner.dropout)
             inner.attention_weights = weights.detach() if inner.keep_weights else None
         else:
-            output, inner.attention_weights = self.fused(queries, keys, values, mask), None
+            output = fused(queries, keys, values, mask, self.num_heads)
+            inner.attention_weights = None
         return self.W_o(self.transpose_output(output))
 
-    def fused(self, queries, keys, values, mask):
-        """Do what `pool` does in one kernel, which never holds all weights at once.
+    @property
+    def _weights_are_needed(self):
+        """Whether weights are kept, or dropped."""
+        inner = self.attention
+        return inner.keep_weights or (inner.dropout.training and inner.dropout.rate > 0)
 
-        It has the explicit version's values, also zero for a row with no key to attend to.
-        """
-
-        def split(X):  # (batch * num_heads, ...) to (batch, num_heads, ...)
-            return X.unflatten(0, (-1, self.num_heads))
-
-        if mask is not None and mask.dim() == 3 and mask.shape[0] > 1:
-            mask = split(mask)
-        heads = split(queries), split(keys), split(values)
-        return F.scaled_dot_product_attention(*heads, attn_mask=mask).flatten(0, 1)
-
-    def per_head(self, mask):
+    def per_head(self, mask: Bool[Array, "..."] | None) -> Bool[Array, "..."] | None:
         """Repeat a mask with a batch axis for every head."""
         repeat = mask is not None and mask.dim() == 3 and mask.shape[0] > 1
         return mask.repeat_interleave(self.num_heads, dim=0) if repeat else mask
 
-    def transpose_qkv(self, X):
+    def transpose_qkv(
+        self, X: Float[Array, "batch n num_hiddens"]
+    ) -> Float[Array, "batch_heads n size"]:
         """(batch, n, num_hiddens) to (batch * num_heads, n, num_hiddens / num_heads)."""
         X = X.reshape(*X.shape[:2], self.num_heads, -1)  # (batch, n, num_heads, d)
         X = X.permute(0, 2, 1, 3)  # (batch, num_heads, n, d)
         return X.reshape(-1, *X.shape[2:])
 
-    def transpose_output(self, X):
+    def transpose_output(
+        self, X: Float[Array, "batch_heads n size"]
+    ) -> Float[Array, "batch n num_hiddens"]:
         """Undo `transpose_qkv`."""
         X = X.reshape(-1, self.num_heads, *X.shape[1:])  # (batch, num_heads, n, d)
         X = X.permute(0, 2, 1, 3)  # (batch, n, num_heads, d)
         return X.reshape(*X.shape[:2], -1)
+
+
+def fused(
+    queries: Float[Array, "batch_heads num_queries size"],
+    keys: Float[Array, "batch_heads num_keys size"],
+    values: Float[Array, "batch_heads num_keys size"],
+    mask: Bool[Array, "..."] | None,
+    num_heads: int,
+) -> Float[Array, "batch_heads num_queries size"]:
+    """Do what `pool` does in one kernel, which never holds all weights at once.
+
+    It has the explicit version's values, also zero for a row with no key to attend to.
+    """
+    heads = (X.unflatten(0, (-1, num_heads)) for X in (queries, keys, values))
+    if mask is not None and mask.dim() == 3:
+        mask = mask[:, None]  # the same for all heads
+    return F.scaled_dot_product_attention(*heads, attn_mask=mask).flatten(0, 1)

@@ -5,27 +5,39 @@ is that of the last real step. The input's part of the gates does not depend on 
 that one product computes it for all steps.
 """
 
+from typing import TypeAlias
+
 import torch
+from jaxtyping import Bool, Float, Shaped
 from torch import nn
 from torch.nn import functional as F
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.interface import leaves
-from d2l_ext.torch.layers import Dropout, seen
+from d2l_ext.nested import leaves
+from d2l_ext.torch.layers import Array, Dropout, spec
+
+# Of all layers: H of a GRU, (H, C) of an LSTM.
+HiddenState: TypeAlias = (
+    Float[Array, "num_layers batch num_hiddens"]
+    | tuple[Float[Array, "num_layers batch num_hiddens"], ...]
+)
 
 
-def gru_step(gates, state, weight_hh, bias_hh):
+def gru_step(
+    gates: Float[Array, "batch gates"],
+    state: tuple[Float[Array, "batch num_hiddens"], ...],
+    weight_hh: Float[Array, "gates num_hiddens"],
+    bias_hh: Float[Array, " gates"],
+) -> tuple[Float[Array, "batch num_hiddens"], ...]:
     """One step of a gated recurrent unit (Cho et al., 2014, with the reset gate after W_hn).
 
     r = s(x_r + W_hr h + b_hr)    z = s(x_z + W_hz h + b_hz)
     n = tanh(x_n + r * (W_hn h + b_hn))    h' = (1 - z) * n + z * h
 
     Args:
-        gates: the input's part W_ih x + b_ih, (batch, 3 * num_hiddens), in the order r, z, n.
-        state: ``(h,)``, h (batch, num_hiddens).
-        weight_hh: (3 * num_hiddens, num_hiddens).
-        bias_hh: (3 * num_hiddens,).
+        gates: the input's part W_ih x + b_ih, in the order r, z, n.
+        state: ``(h,)``.
 
     Returns:
         The new ``(h,)``.
@@ -38,17 +50,20 @@ def gru_step(gates, state, weight_hh, bias_hh):
     return (n + z * (h - n),)
 
 
-def lstm_step(gates, state, weight_hh, bias_hh):
+def lstm_step(
+    gates: Float[Array, "batch gates"],
+    state: tuple[Float[Array, "batch num_hiddens"], ...],
+    weight_hh: Float[Array, "gates num_hiddens"],
+    bias_hh: Float[Array, " gates"],
+) -> tuple[Float[Array, "batch num_hiddens"], ...]:
     """One step of a long short-term memory (Hochreiter and Schmidhuber, 1997, with forget gate).
 
     i, f, o = s(x + W_h h + b_h), each its own part    g = tanh(x_g + W_hg h + b_hg)
     c' = f * c + i * g    h' = o * tanh(c')
 
     Args:
-        gates: the input's part W_ih x + b_ih, (batch, 4 * num_hiddens), in the order i, f, g, o.
-        state: ``(h, c)``, each (batch, num_hiddens).
-        weight_hh: (4 * num_hiddens, num_hiddens).
-        bias_hh: (4 * num_hiddens,).
+        gates: the input's part W_ih x + b_ih, in the order i, f, g, o.
+        state: ``(h, c)``.
 
     Returns:
         The new ``(h, c)``.
@@ -71,7 +86,7 @@ class Stack(Configured, nn.Module):
     num_states = None
     directions = ("",)
 
-    def __init__(self, num_inputs, num_hiddens, num_layers, dropout=0):
+    def __init__(self, num_inputs: int, num_hiddens: int, num_layers: int, dropout: float = 0):
         super().__init__()
         self.num_inputs, self.num_hiddens, self.num_layers = num_inputs, num_hiddens, num_layers
         rows = self.num_gates * num_hiddens
@@ -90,12 +105,12 @@ class Stack(Configured, nn.Module):
         weight = nn.init.xavier_uniform_(torch.empty(rows, columns))
         self.register_parameter(name, nn.Parameter(weight))
 
-    def weights(self, layer, direction=""):
+    def layer_weights(self, layer: int, direction: str = "") -> list:
         """Return W_ih, W_hh, b_ih, b_hh of a layer."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [getattr(self, f"{name}_l{layer}{direction}") for name in names]
 
-    def masks(self, num_steps, like):
+    def masks(self, num_steps: int, like: Float[Array, "... batch size"]) -> list:
         """Return the dropout mask of each layer's input, or None; the first layer has none.
 
         Shape (num_steps, batch, num_hiddens times the number of directions).
@@ -106,36 +121,42 @@ class Stack(Configured, nn.Module):
             for layer in range(self.num_layers)
         ]
 
-    def advance(self, gates, states, masks):
+    def advance(
+        self, gates: Float[Array, "batch gates"], states: list, masks: list, weights: list
+    ) -> list:
         """One step of all layers.
 
         Args:
-            gates: the input's part of the first layer's gates (batch, gates * num_hiddens).
+            gates: the input's part of the first layer's gates.
             states: the state before.
             masks: per layer, the dropout mask of its input (batch, num_hiddens), or None.
+            weights: the `layer_weights` of each layer, read once for all steps.
 
         Returns:
             The new state; the step's output is ``states[-1][0]``.
         """
         new = []
         for layer, state in enumerate(states):
-            weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer)
+            weight_ih, weight_hh, bias_ih, bias_hh = weights[layer]
             if layer:
                 x = new[-1][0] if masks[layer] is None else new[-1][0] * masks[layer]
                 gates = F.linear(x, weight_ih, bias_ih)
-            new.append(type(self).step(gates, state, weight_hh, bias_hh))
+            new.append(self.step(gates, state, weight_hh, bias_hh))
         return new
 
-    def forward(self, X, states=None, valid_lens=None):
+    def forward(
+        self,
+        X: Float[Array, "num_steps batch num_inputs"],
+        states: list | None = None,
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> tuple[Float[Array, "num_steps batch num_hiddens"], list]:
         """Run over whole sequences, layer by layer.
 
         Args:
-            X: (num_steps, batch, num_inputs).
             states: the initial state, or None for zeros.
-            valid_lens: (batch,) or None.
 
         Returns:
-            Outputs (num_steps, batch, num_hiddens), zero after the end, and the final state.
+            Outputs, zero after the end, and the final state.
         """
         zeros = (X.new_zeros(X.shape[1], self.num_hiddens),) * self.num_states
         alive = alive_steps(valid_lens, X.shape[0])
@@ -151,13 +172,22 @@ class Stack(Configured, nn.Module):
             X = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         return X, finals
 
-    def scan(self, X, state, alive, layer, direction):
+    def scan(
+        self,
+        X: Float[Array, "num_steps batch size"],
+        state: tuple[Float[Array, "batch num_hiddens"], ...],
+        alive: Bool[Array, "num_steps batch 1"] | None,
+        layer: int,
+        direction: str,
+    ) -> tuple[
+        Float[Array, "num_steps batch num_hiddens"], tuple[Float[Array, "batch num_hiddens"], ...]
+    ]:
         """Run one layer over all steps, from the last to the first if the direction is reverse."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer, direction)
+        weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer, direction)
         gates = F.linear(X, weight_ih, bias_ih)  # (num_steps, batch, gates * num_hiddens)
         outputs = [None] * len(gates)
         for t in range(len(gates)) if direction == "" else reversed(range(len(gates))):
-            new = type(self).step(gates[t], state, weight_hh, bias_hh)
+            new = self.step(gates[t], state, weight_hh, bias_hh)
             if alive is not None:  # a sequence that has ended keeps its state
                 new = tuple(torch.where(alive[t], n, o) for n, o in zip(new, state, strict=True))
             state = new
@@ -166,7 +196,9 @@ class Stack(Configured, nn.Module):
         return (output if alive is None else torch.where(alive, output, 0)), state
 
 
-def alive_steps(valid_lens, num_steps):
+def alive_steps(
+    valid_lens: Shaped[Array, " batch"] | None, num_steps: int
+) -> Bool[Array, "num_steps batch 1"] | None:
     """Return which steps are real, boolean (num_steps, batch, 1), or None if all are."""
     if valid_lens is None:
         return None
@@ -177,7 +209,7 @@ def alive_steps(valid_lens, num_steps):
 class GRUStack(Stack):
     """Layers of gated recurrent units."""
 
-    step, num_gates, num_states = gru_step, 3, 1
+    step, num_gates, num_states = staticmethod(gru_step), 3, 1
 
 
 class BidirectionalGRUStack(GRUStack):
@@ -192,17 +224,17 @@ class BidirectionalGRUStack(GRUStack):
 class LSTMStack(Stack):
     """Layers of long short-term memory."""
 
-    step, num_gates, num_states = lstm_step, 4, 2
+    step, num_gates, num_states = staticmethod(lstm_step), 4, 2
 
 
-def join(states):
+def stack_states(states: list) -> HiddenState:
     """Stack the layers' states: one tensor (num_layers, batch, num_hiddens), or a tuple of two."""
     joined = tuple(torch.stack(tensors) for tensors in zip(*states, strict=True))
     return joined if len(joined) > 1 else joined[0]
 
 
-def split(state):
-    """Undo `join`."""
+def unstack_states(state: HiddenState) -> list:
+    """Undo `stack_states`."""
     tensors = state if isinstance(state, (tuple, list)) else (state,)
     return list(zip(*(tensor.unbind() for tensor in tensors), strict=True))
 
@@ -212,30 +244,38 @@ class _Recurrent(Configured, nn.Module):
 
     stack = None
 
-    def __init__(self, num_inputs, num_hiddens, num_layers, dropout=0):
+    def __init__(self, num_inputs: int, num_hiddens: int, num_layers: int, dropout: float = 0):
         super().__init__()
         self.rnn = self.stack(num_inputs, num_hiddens, num_layers, dropout)
 
-    def check(self, inputs, H_c=None, valid_lens=None):
+    def check(
+        self,
+        inputs: Float[Array, "num_steps batch num_inputs"],
+        H_c: HiddenState | None = None,
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
-        states = [seen(H) for H in leaves(H_c)]
-        checks.recurrent_inputs(seen(inputs), states, seen(valid_lens), **self.config)
+        states = [spec(H) for H in leaves(H_c)]
+        checks.recurrent_inputs(spec(inputs), states, spec(valid_lens), **self.config)
 
-    def forward(self, inputs, H_c=None, valid_lens=None):
+    def forward(
+        self,
+        inputs: Float[Array, "num_steps batch num_inputs"],
+        H_c: HiddenState | None = None,
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> tuple[Float[Array, "num_steps batch num_hiddens"], HiddenState]:
         """Run over whole sequences.
 
         Args:
-            inputs: (num_steps, batch, num_inputs).
-            H_c: initial state (num_layers, batch, num_hiddens); for an LSTM a tuple of two; None
-                is zeros.
-            valid_lens: (batch,): outputs after the end are zero and the state is the last real one.
+            H_c: the initial state; None is zeros.
+            valid_lens: outputs after the end are zero and the state is the last real one.
 
         Returns:
-            Outputs (num_steps, batch, num_hiddens) and the final state, like H_c.
+            Outputs and the final state.
         """
         self.check(inputs, H_c, valid_lens)
-        outputs, states = self.rnn(inputs, None if H_c is None else split(H_c), valid_lens)
-        return outputs, join(states)
+        outputs, states = self.rnn(inputs, None if H_c is None else unstack_states(H_c), valid_lens)
+        return outputs, stack_states(states)
 
 
 class GRU(_Recurrent):

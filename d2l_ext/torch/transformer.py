@@ -1,17 +1,20 @@
 """The Transformer: blocks of self-attention and position-wise networks."""
 
 import math
+from collections.abc import Callable
 
 import torch
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import nn
 from torch.nn import functional as F
 
 from d2l_ext import checks
+from d2l_ext.caches import room
 from d2l_ext.config import Configured
-from d2l_ext.interface import nest, room
+from d2l_ext.nested import nest
 from d2l_ext.torch.bahdanau import AttentionDecoder
-from d2l_ext.torch.layers import Dropout
-from d2l_ext.torch.masking import attend, check_masks
+from d2l_ext.torch.layers import Array, Dropout
+from d2l_ext.torch.masking import check_masks, combine_masks
 from d2l_ext.torch.multihead import MultiHeadAttention
 from d2l_ext.torch.positional import PositionalEncoding
 from d2l_ext.torch.seq2seq import Encoder
@@ -25,14 +28,14 @@ class PositionWiseFFN(Configured, nn.Module):
     ``activation`` is "relu" or "gelu", the exact one with the error function.
     """
 
-    def __init__(self, ffn_num_hiddens, ffn_num_outputs, activation="relu"):
+    def __init__(self, ffn_num_hiddens: int, ffn_num_outputs: int, activation: str = "relu"):
         super().__init__()
         checks.choice("activation", activation, tuple(ACTIVATIONS))
         self.activation = ACTIVATIONS[activation]
         self.dense1 = nn.LazyLinear(ffn_num_hiddens)
         self.dense2 = nn.Linear(ffn_num_hiddens, ffn_num_outputs)
 
-    def forward(self, X):
+    def forward(self, X: Float[Array, "*batch size"]) -> Float[Array, "*batch ffn_num_outputs"]:
         """Map (..., size) to (..., ffn_num_outputs)."""
         return self.dense2(self.activation(self.dense1(X)))
 
@@ -40,16 +43,20 @@ class PositionWiseFFN(Configured, nn.Module):
 class AddNorm(Configured, nn.Module):
     """Residual connection, then layer normalisation: LayerNorm(X + dropout(Y))."""
 
-    def __init__(self, norm_shape, dropout, eps=1e-5):
+    def __init__(self, norm_shape: int, dropout: float, eps: float = 1e-5):
         super().__init__()
         self.dropout = Dropout(dropout)
         self.ln = nn.LayerNorm(norm_shape, eps)
 
-    def forward(self, X, Y):
+    def forward(
+        self, X: Float[Array, "*batch norm_shape"], Y: Float[Array, "*batch norm_shape"]
+    ) -> Float[Array, "*batch norm_shape"]:
         """Add (..., norm_shape) and (..., norm_shape), and normalise."""
         return self.ln(self.dropout(Y) + X)
 
-    def wrap(self, X, sublayer, norm):
+    def wrap(
+        self, X: Float[Array, "*batch norm_shape"], sublayer: Callable[[Array], Array], norm: str
+    ) -> Float[Array, "*batch norm_shape"]:
         """Put the connection around a sublayer.
 
         "post" (as in D2L) normalises the sum; "pre" (Xiong et al., 2020) the sublayer's input,
@@ -65,13 +72,13 @@ class TransformerEncoderBlock(Configured, nn.Module):
 
     def __init__(
         self,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        dropout,
-        use_bias=False,
-        norm="post",
-        activation="relu",
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        dropout: float,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
     ):
         super().__init__()
         checks.choice("norm", norm, ("post", "pre"))
@@ -82,15 +89,23 @@ class TransformerEncoderBlock(Configured, nn.Module):
         self.addnorm2 = AddNorm(num_hiddens, dropout)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> Float[Array, "batch_heads num_steps num_steps"] | None:
         """Weights of the last call, (batch * num_heads, num_steps, num_steps)."""
         return self.attention.attention_weights
 
-    def check(self, X, valid_lens=None):
+    def check(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> None:
         """Raise a ValueError where the inputs do not fit."""
         self.attention.check(X, X, X, valid_lens)
 
-    def forward(self, X, valid_lens=None):
+    def forward(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch num_steps num_hiddens"]:
         """Map (batch, num_steps, num_hiddens) to the same shape; ``valid_lens`` (batch,)."""
         self.check(X, valid_lens)
         X = self.addnorm1.wrap(X, lambda x: self.attention(x, x, x, valid_lens), self.norm)
@@ -102,16 +117,16 @@ class TransformerEncoder(Encoder):
 
     def __init__(
         self,
-        vocab_size,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        num_blks,
-        dropout,
-        use_bias=False,
-        norm="post",
-        activation="relu",
-        max_len=1000,
+        vocab_size: int,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_blks: int,
+        dropout: float,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
+        max_len: int = 1000,
     ):
         super().__init__()
         self.scale = math.sqrt(num_hiddens)
@@ -128,11 +143,13 @@ class TransformerEncoder(Encoder):
         self.ln = nn.LayerNorm(num_hiddens) if norm == "pre" else None
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list[Float[Array, "batch_heads num_steps num_steps"] | None]:
         """One (batch * num_heads, num_steps, num_steps) per block."""
         return [blk.attention_weights for blk in self.blks.values()]
 
-    def forward(self, X, valid_lens=None):
+    def forward(
+        self, X: Int[Array, "batch num_steps"], valid_lens: Shaped[Array, " batch"] | None = None
+    ) -> Float[Array, "batch num_steps num_hiddens"]:
         """Encode ids (batch, num_steps) to (batch, num_steps, num_hiddens)."""
         self.check(X, valid_lens)
         X = self.pos_encoding(self.embedding(X) * self.scale)
@@ -149,14 +166,14 @@ class TransformerDecoderBlock(Configured, nn.Module):
 
     def __init__(
         self,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        dropout,
-        i,
-        use_bias=False,
-        norm="post",
-        activation="relu",
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        dropout: float,
+        i: int,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
     ):
         super().__init__()
         checks.choice("norm", norm, ("post", "pre"))
@@ -168,33 +185,37 @@ class TransformerDecoderBlock(Configured, nn.Module):
         self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
         self.addnorm3 = AddNorm(num_hiddens, dropout)
 
-    def project(self, enc_outputs, enc_valid_lens):
+    def project(
+        self,
+        enc_outputs: Float[Array, "batch num_keys num_hiddens"],
+        enc_valid_lens: Shaped[Array, " batch"] | None,
+    ) -> tuple[
+        Float[Array, "batch_heads num_keys size"],
+        Float[Array, "batch_heads num_keys size"],
+        Bool[Array, "batch 1 num_keys"] | None,
+    ]:
         """Prepare what does not change while a sentence is decoded.
 
-        Args:
-            enc_outputs: (batch, num_keys, num_hiddens).
-            enc_valid_lens: (batch,) or None.
-
         Returns:
-            Projected keys and values (batch * num_heads, num_keys, num_hiddens / num_heads), and
-            a mask (batch * num_heads, 1, num_keys) or None.
+            Projected keys and values, and a mask.
         """
-        mask, inner = attend(enc_outputs.shape[1], enc_valid_lens), self.attention2
-        mask = None if mask is None else mask.repeat_interleave(inner.num_heads, dim=0)
-        return *inner.project(enc_outputs, enc_outputs), mask
+        mask = combine_masks(enc_outputs.shape[1], enc_valid_lens)
+        return *self.attention2.project(enc_outputs, enc_outputs), mask
 
-    def forward(self, X, state):
+    def forward(
+        self, X: Float[Array, "batch num_steps num_hiddens"], state: list
+    ) -> tuple[Float[Array, "batch num_steps num_hiddens"], list]:
         """Decode the next steps.
 
         Args:
-            X: (batch, num_steps, num_hiddens).
             state: as in `TransformerDecoder.init_state`, or D2L's three entries.
 
         Returns:
             Like X, and the state, in which this block's cache is new.
         """
         if len(state) == 3:
-            state = [*state, [None] * len(state[2]), torch.zeros((), dtype=torch.int64)]
+            caches = state[2]
+            state = [*state, [None] * len(caches), steps_in(caches[self.i])]
         enc_outputs, enc_valid_lens, caches, projected, position = state
         caches, projected = list(caches), list(projected)
         if projected[self.i] is None:
@@ -203,7 +224,8 @@ class TransformerDecoderBlock(Configured, nn.Module):
         def attend_to_past(x):
             caches[self.i] = append(caches[self.i], self.attention1.project(x, x), position)
             keys, values = so_far(caches[self.i], position + x.shape[1])
-            return self.attention1.attend(x, keys, values, up_to_itself(x, keys))
+            mask = up_to_itself(x, keys)
+            return self.attention1.attend(x, keys, values, mask)
 
         def attend_to_encoder(x):
             return self.attention2.attend(x, *projected[self.i])
@@ -214,7 +236,12 @@ class TransformerDecoderBlock(Configured, nn.Module):
         return X, [enc_outputs, enc_valid_lens, caches, projected, position]
 
 
-def append(cache, pair, position):
+def steps_in(cache: tuple | Array | None) -> Int[Array, ""]:
+    """Return how many steps a block's cached keys have, a tensor (); none at first."""
+    return torch.tensor(0 if cache is None else cache[0].shape[1])
+
+
+def append(cache: tuple | Array | None, pair: tuple, position: Int[Array, ""]) -> tuple | Array:
     """Append keys and values to a cache: none, a pair that grows, or an array that has room."""
     if cache is None:
         return pair
@@ -225,12 +252,14 @@ def append(cache, pair, position):
     return cache
 
 
-def so_far(cache, num_steps):
+def so_far(cache: tuple | Array, num_steps: int | Int[Array, ""]) -> tuple | Array:
     """Return a cache's keys and values, without the room behind them."""
     return cache if isinstance(cache, tuple) else cache[:, :, :num_steps]
 
 
-def up_to_itself(X, keys):
+def up_to_itself(
+    X: Float[Array, "batch num_steps num_hiddens"], keys: Float[Array, "batch_heads num_keys size"]
+) -> Bool[Array, "num_steps num_keys"] | None:
     """Mask by which X's steps, the keys' last ones, see no later key; None if X is one step."""
     num_steps, num_keys = X.shape[1], keys.shape[1]
     if num_steps == 1:
@@ -249,16 +278,16 @@ class TransformerDecoder(AttentionDecoder):
 
     def __init__(
         self,
-        vocab_size,
-        num_hiddens,
-        ffn_num_hiddens,
-        num_heads,
-        num_blks,
-        dropout,
-        use_bias=False,
-        norm="post",
-        activation="relu",
-        max_len=1000,
+        vocab_size: int,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_blks: int,
+        dropout: float,
+        use_bias: bool = False,
+        norm: str = "post",
+        activation: str = "relu",
+        max_len: int = 1000,
     ):
         super().__init__()
         self.scale = math.sqrt(num_hiddens)
@@ -276,7 +305,7 @@ class TransformerDecoder(AttentionDecoder):
         self.dense = nn.Linear(num_hiddens, vocab_size)
 
     @property
-    def attention_weights(self):
+    def attention_weights(self) -> list[list]:
         """Two lists, of self-attention and of attention to the encoder, one array per block."""
         blks = self.blks.values()
         return [
@@ -284,12 +313,12 @@ class TransformerDecoder(AttentionDecoder):
             [blk.attention2.attention_weights for blk in blks],
         ]
 
-    def init_state(self, enc_outputs, enc_valid_lens=None):
+    def init_state(
+        self,
+        enc_outputs: Float[Array, "batch num_keys num_hiddens"],
+        enc_valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> list:
         """Return the state that decoding starts from.
-
-        Args:
-            enc_outputs: (batch, num_keys, num_hiddens).
-            enc_valid_lens: (batch,) or None.
 
         Returns:
             [encoder outputs, lengths, per block the cached keys and values of self-attention (None
@@ -297,26 +326,29 @@ class TransformerDecoder(AttentionDecoder):
             and values are (batch * num_heads, n, num_hiddens / num_heads).
         """
         check_masks((enc_outputs.shape[0], 1, enc_outputs.shape[1]), enc_valid_lens)
-        blks = self.blks.values()
-        projected = [blk.project(enc_outputs, enc_valid_lens) for blk in blks]
-        return [
-            enc_outputs,
-            enc_valid_lens,
-            [None] * len(blks),
-            projected,
-            torch.zeros((), dtype=torch.int64),
-        ]
+        return self.with_prepared_keys([enc_outputs, enc_valid_lens, [None] * len(self.blks)])
 
-    def forward(self, X, state):
+    def with_prepared_keys(self, state: list) -> list:
+        """Prepare what the blocks need of the source if the state has D2L's three entries only."""
+        if len(state) > 3:
+            return state
+        enc_outputs, enc_valid_lens, caches = state
+        projected = [blk.project(enc_outputs, enc_valid_lens) for blk in self.blks.values()]
+        return [*state, projected, steps_in(caches[0])]
+
+    def forward(
+        self, X: Int[Array, "batch num_steps"], state: list
+    ) -> tuple[Float[Array, "batch num_steps vocab_size"], list]:
         """Decode ids.
 
         Args:
-            X: (batch, num_steps), the tokens that follow those already decoded.
-            state: as returned by `init_state` or by the last call.
+            X: the tokens that follow those already decoded.
+            state: as returned by `init_state` or by the last call, or D2L's three entries.
 
         Returns:
-            Logits (batch, num_steps, vocab_size) and the new state; the old one stays valid.
+            Logits and the new state; the old one stays valid.
         """
+        state = self.with_prepared_keys(state)
         self.check(X, state)
         position = state[4]
         H = self.pos_encoding(self.embedding(X) * self.scale, position)
@@ -325,7 +357,7 @@ class TransformerDecoder(AttentionDecoder):
         logits = self.dense(H if self.ln is None else self.ln(H))
         return logits, [*state[:4], position + X.shape[1]]
 
-    def reserve(self, state, num_steps, least=0):
+    def reserve(self, state: list, num_steps: int, least: int = 0) -> list:
         """Return the state with room for so many more steps, so that none copies those before it.
 
         Caches become arrays (2, batch * num_heads, size, num_hiddens / num_heads) that are filled
@@ -349,19 +381,22 @@ class TransformerDecoder(AttentionDecoder):
         caches = [grow(cache, keys) for cache, (keys, *_) in zip(caches, projected, strict=True)]
         return [enc_outputs, enc_valid_lens, caches, projected, position]
 
-    def select(self, state, rows):
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
         enc_outputs, enc_valid_lens, caches, projected, position = state
 
-        def pick(x):  # (..., batch * num_heads, n, d)
+        def pick(x):
+            return None if x is None else x[rows]
+
+        def pick_heads(x):  # (..., batch * num_heads, n, d)
             *rest, _, n, d = x.shape
             x = x.reshape(*rest, len(enc_outputs), -1, n, d)
             return x[..., rows, :, :, :].reshape(*rest, -1, n, d)
 
         return [
-            enc_outputs[rows],
-            None if enc_valid_lens is None else enc_valid_lens[rows],
-            nest(pick, caches),
-            nest(pick, projected),
+            pick(enc_outputs),
+            pick(enc_valid_lens),
+            nest(pick_heads, caches),
+            nest(pick_heads, projected),  # a mask has one head
             position,
         ]

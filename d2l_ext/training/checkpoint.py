@@ -1,7 +1,7 @@
 """Checkpoints: one `safetensors` file that every framework reads, with all that a model needs.
 
 The tensors are the canonical parameters under their names and, when training is to go on, the
-optimiser's moments as ``training.m.NAME`` and ``training.v.NAME``. The file's metadata is
+optimiser's moments as ``training.m.NAME`` and ``training.v.NAME``. The file's metadata is::
 
     format, version   that this is such a file, and which kind
     sha256            of the whole file, with zeros in its own place
@@ -17,7 +17,9 @@ import dataclasses
 import hashlib
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -27,6 +29,7 @@ from safetensors.numpy import save as format_tensors
 from d2l_ext.config import build, describe
 from d2l_ext.data.vocabulary import Vocab
 from d2l_ext.files import replacing
+from d2l_ext.interface import Arrays, Backend, Model, State, Trainer
 
 FORMAT, VERSION = "d2l_ext checkpoint", "1"
 MOMENTS = ("m", "v")
@@ -50,20 +53,20 @@ class Checkpoint:
         info: anything else, as JSON has it.
     """
 
-    model: dict
-    parameters: dict
+    model: dict[str, Any]
+    parameters: Arrays
     src_vocab: Vocab | None = None
     tgt_vocab: Vocab | None = None
-    training: dict | None = None
+    training: State | None = None
     seed: int = 0
-    info: dict = dataclasses.field(default_factory=dict)
+    info: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def dtype(self):
+    def dtype(self) -> str:
         """The parameters' dtype."""
         return str(next(iter(self.parameters.values())).dtype)
 
-    def build(self, backend, dtype=None):
+    def build(self, backend: Backend, dtype: str | None = None) -> Model:
         """Build the model in a framework.
 
         Args:
@@ -88,7 +91,14 @@ class Checkpoint:
         return model
 
 
-def save(path, model, src_vocab=None, tgt_vocab=None, trainer=None, info=None):
+def save(
+    path: str | Path,
+    model: Model,
+    src_vocab: Vocab | None = None,
+    tgt_vocab: Vocab | None = None,
+    trainer: Trainer | None = None,
+    info: dict[str, Any] | None = None,
+) -> None:
     """Write a checkpoint, whole or not at all.
 
     Args:
@@ -119,7 +129,7 @@ def save(path, model, src_vocab=None, tgt_vocab=None, trainer=None, info=None):
         file.write(_with_digest(data, _NO_DIGEST, digest))
 
 
-def load(path):
+def load(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
@@ -142,7 +152,7 @@ def load(path):
         raise CheckpointError(f"{path}: {error}") from error.__cause__
 
 
-def _parse(data):
+def _parse(data: bytes) -> Checkpoint:
     metadata = _metadata(data)
     if metadata.get("format") != FORMAT:
         raise CheckpointError("is a safetensors file, but no checkpoint of d2l_ext")
@@ -160,7 +170,7 @@ def _parse(data):
         raise CheckpointError(f"has not the content of a checkpoint: {error!r}") from error
 
 
-def _header(data):
+def _header(data: bytes) -> int:
     """Return the end of the file's header, which starts at byte 8."""
     size = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else None
     if size is None or data[8:9] != b"{":
@@ -170,7 +180,7 @@ def _header(data):
     return 8 + size
 
 
-def _metadata(data):
+def _metadata(data: bytes) -> dict[str, str]:
     try:
         header = json.loads(data[8 : _header(data)])
         metadata = header.pop("__metadata__", {})
@@ -186,31 +196,23 @@ def _metadata(data):
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _with_digest(data, old, new):
+def _with_digest(data: bytes, old: str, new: str) -> bytes:
     """Replace the digest in the header."""
     end = _header(data)
     return data[:end].replace(str(old).encode(), new.encode(), 1) + data[end:]
 
 
-def _checkpoint(tensors, content):
+def _checkpoint(tensors: Arrays, content: dict[str, Any]) -> Checkpoint:
     vocabularies = {side: _vocab(side, content) for side in ("src_vocab", "tgt_vocab")}
     parameters = {k: x for k, x in tensors.items() if not k.startswith("training.")}
     if not parameters:
         raise CheckpointError("has no parameters")
     if not isinstance(content["info"], dict):
-        raise CheckpointError(f"its info is {content['info']!r}, but must be a dictionary")
-    training = None
+        raise CheckpointError(f"its info: got {content['info']!r}, must be a dictionary")
+    training: State | None = None
     if content["num_steps"] is not None:
-        training = {"num_steps": content["num_steps"]}
-        for moment in MOMENTS:
-            prefix = f"training.{moment}."
-            training[moment] = {
-                k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)
-            }
-            if training[moment].keys() != parameters.keys():
-                raise CheckpointError(
-                    f"its training state ({moment}) has not the parameters' names"
-                )
+        m, v = (_moment(moment, tensors, parameters) for moment in MOMENTS)
+        training = {"num_steps": content["num_steps"], "m": m, "v": v}
     model = content["model"]
     _check_description(model)
     _check_vocab(model, "encoder", "src_vocab", vocabularies)
@@ -225,7 +227,16 @@ def _checkpoint(tensors, content):
     )
 
 
-def _check_description(model):
+def _moment(moment: str, tensors: Arrays, parameters: Arrays) -> Arrays:
+    """Return one of Adam's moments, by canonical name."""
+    prefix = f"training.{moment}."
+    found = {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)}
+    if found.keys() != parameters.keys():
+        raise CheckpointError(f"its training state ({moment}) has not the parameters' names")
+    return found
+
+
+def _check_description(model: Any) -> None:
     """Check that a model's description has classes and configurations where they belong."""
     parts = (model.get("class"), model.get("config")) if isinstance(model, dict) else (None, None)
     if not isinstance(parts[0], str) or not isinstance(parts[1], dict):
@@ -235,7 +246,7 @@ def _check_description(model):
             _check_description(value)
 
 
-def _vocab(side, content):
+def _vocab(side: str, content: Mapping[str, Any]) -> Vocab | None:
     if content[side] is None:
         return None
     try:
@@ -244,7 +255,9 @@ def _vocab(side, content):
         raise CheckpointError(f"{side}: {error}") from error
 
 
-def _check_vocab(model, part, side, vocabularies):
+def _check_vocab(
+    model: dict[str, Any], part: str, side: str, vocabularies: Mapping[str, Vocab | None]
+) -> None:
     """Check that a vocabulary is as large as the part of the model that uses it takes."""
     vocab = vocabularies[side]
     if vocab is None or part not in model["config"]:

@@ -8,10 +8,21 @@ two tokens are equally likely.
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from d2l_ext import checks, randomness
+from d2l_ext.interface import Decoding, Model
+from d2l_ext.nested import Nested
+
+# How a step's tokens are chosen of (step, log-probabilities (rows, k), ids (rows, k)): which of the
+# k, (rows,), and by what margin, (rows,).
+Choice: TypeAlias = Callable[[int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+# One sentence: tokens without `<eos>`, log-probabilities and margins (steps,), weights or None.
+Chosen: TypeAlias = tuple[list[int], np.ndarray, np.ndarray, np.ndarray | None]
 
 
 @dataclasses.dataclass
@@ -26,18 +37,27 @@ class Decoded:
             num_heads, steps, num_keys), or None if they were not kept.
     """
 
-    tokens: list
-    token_log_probs: list
-    margins: list
-    attention_weights: list
+    tokens: list[list[int]]
+    token_log_probs: list[np.ndarray]
+    margins: list[np.ndarray]
+    attention_weights: list[np.ndarray] | None
 
     @property
-    def log_probs(self):
+    def log_probs(self) -> Float[np.ndarray, " batch"]:
         """The sentences' log-probabilities (batch,)."""
         return np.array([steps.sum(dtype=np.float64) for steps in self.token_log_probs])
 
 
-def greedy(model, src, valid_lens=None, *, bos, eos, max_steps, keep_weights=False):
+def greedy(
+    model: Model,
+    src: Int[np.ndarray, "batch num_steps"],
+    valid_lens: Int[np.ndarray, " batch"] | None = None,
+    *,
+    bos: int,
+    eos: int,
+    max_steps: int,
+    keep_weights: bool = False,
+) -> Decoded:
     """Take the most likely token at every step.
 
     Args:
@@ -60,19 +80,19 @@ def greedy(model, src, valid_lens=None, *, bos, eos, max_steps, keep_weights=Fal
 
 
 def sample(
-    model,
-    src,
-    valid_lens=None,
+    model: Model,
+    src: Int[np.ndarray, "batch num_steps"],
+    valid_lens: Int[np.ndarray, " batch"] | None = None,
     *,
-    bos,
-    eos,
-    max_steps,
-    temperature=1.0,
-    top_k=None,
-    seed=0,
-    sentences=None,
-    keep_weights=False,
-):
+    bos: int,
+    eos: int,
+    max_steps: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    seed: int = 0,
+    sentences: Sequence[int] | None = None,
+    keep_weights: bool = False,
+) -> Decoded:
     """Draw every token from the model's distribution, softmax(logits / temperature).
 
     One uniform random number is drawn in NumPy for each (seed, sentence, step), whatever the
@@ -102,7 +122,11 @@ def sample(
     return _decode(decoding, len(src), choose, top_k, bos, eos, max_steps)
 
 
-def _draw(scores, ids, uniform):
+def _draw(
+    scores: Float[np.ndarray, "rows k"],
+    ids: Int[np.ndarray, "rows k"],
+    uniform: Float[np.ndarray, " rows"],
+) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
     """Return the place (rows,) of the tokens drawn, and by how much each was drawn.
 
     The probabilities are added up by id, not by size: so two that are nearly equal do not change
@@ -117,14 +141,22 @@ def _draw(scores, ids, uniform):
     return by_id[np.arange(len(ids)), drawn], margins
 
 
-def _gap(log_probs):
+def _gap(log_probs: Float[np.ndarray, "rows k"]) -> Float[np.ndarray, " rows"]:
     """Return the best minus the second of each row; infinite if there is only one."""
     if log_probs.shape[1] < 2:
         return np.full(len(log_probs), np.inf)
     return log_probs[:, 0] - log_probs[:, 1]
 
 
-def _decode(decoding, batch, choose, k, bos, eos, max_steps):
+def _decode(
+    decoding: Decoding,
+    batch: int,
+    choose: Choice,
+    k: int | None,
+    bos: int,
+    eos: int,
+    max_steps: int,
+) -> Decoded:
     """Feed each sentence's chosen token back until all have ended."""
     k = _at_most(k, decoding, max_steps)
     rows, tokens = np.arange(batch), np.full(batch, bos)
@@ -138,10 +170,10 @@ def _decode(decoding, batch, choose, k, bos, eos, max_steps):
         ended |= tokens == eos
         if ended.all():
             break
-    return _joined([paths.path(row, eos) for row in rows])
+    return _joined([paths.path(row, eos) for row in range(batch)])
 
 
-def _at_most(k, decoding, max_steps):
+def _at_most(k: int | None, decoding: Decoding, max_steps: int) -> int:
     """Limit k to the size of the vocabulary (None is all of it)."""
     if max_steps < 1:
         raise ValueError(f"max_steps: got {max_steps}, must be at least 1")
@@ -151,13 +183,19 @@ def _at_most(k, decoding, max_steps):
 class _Paths:
     """What was chosen so far, row by row."""
 
-    def __init__(self, rows):
+    def __init__(self, rows: int):
         self._tokens = np.empty((rows, 0), int)
         self._log_probs = np.empty((rows, 0))
         self._margins = np.empty((rows, 0))
-        self._weights = None  # (rows, ..., steps, num_keys)
+        self._weights: np.ndarray | None = None  # (rows, ..., steps, num_keys)
 
-    def append(self, tokens, log_probs, margins, weights):
+    def append(
+        self,
+        tokens: Int[np.ndarray, " rows"],
+        log_probs: Float[np.ndarray, " rows"],
+        margins: Float[np.ndarray, " rows"],
+        weights: Nested,
+    ) -> None:
         """Add a step: arrays (rows,), and the attention weights as the decoder gives them."""
         self._tokens = np.column_stack((self._tokens, tokens))
         self._log_probs = np.column_stack((self._log_probs, log_probs))
@@ -167,15 +205,15 @@ class _Paths:
             before = [] if self._weights is None else [self._weights]
             self._weights = np.concatenate([*before, weights], axis=-2)
 
-    def select(self, rows):
+    def take_rows(self, rows: Int[np.ndarray, " rows"]) -> None:
         """Go on with these rows."""
         self._tokens, self._log_probs = self._tokens[rows], self._log_probs[rows]
         self._margins = self._margins[rows]
         self._weights = None if self._weights is None else self._weights[rows]
 
-    def path(self, row, eos):
+    def path(self, row: int, eos: int) -> Chosen:
         """Return (tokens, log-probabilities, margins, weights) of a row, up to its `<eos>`."""
-        tokens = self._tokens[row].tolist()
+        tokens: list[int] = self._tokens[row].tolist()
         steps = tokens.index(eos) + 1 if eos in tokens else len(tokens)
         return (
             [token for token in tokens[:steps] if token != eos],
@@ -185,7 +223,7 @@ class _Paths:
         )
 
 
-def _over_source(weights, rows):
+def _over_source(weights: Nested, rows: int) -> Float[np.ndarray, "rows *blocks_heads 1 num_keys"]:
     """Return one step's weights over the source, (rows, ..., 1, num_keys).
 
     Recurrent decoders give a list of one (rows, 1, num_keys). Transformer decoders give two lists,
@@ -197,23 +235,23 @@ def _over_source(weights, rows):
     return blocks.reshape(rows, -1, *blocks.shape[1:]).swapaxes(1, 2)
 
 
-def _joined(paths):
+def _joined(paths: Sequence[Chosen]) -> Decoded:
     tokens, log_probs, margins, weights = (list(column) for column in zip(*paths, strict=True))
     return Decoded(tokens, log_probs, margins, None if weights[0] is None else weights)
 
 
 def beam_search(
-    model,
-    src,
-    valid_lens=None,
+    model: Model,
+    src: Int[np.ndarray, "batch num_steps"],
+    valid_lens: Int[np.ndarray, " batch"] | None = None,
     *,
-    bos,
-    eos,
-    max_steps,
-    beam=4,
-    length_penalty=0.6,
-    keep_weights=False,
-):
+    bos: int,
+    eos: int,
+    max_steps: int,
+    beam: int = 4,
+    length_penalty: float = 0.6,
+    keep_weights: bool = False,
+) -> Decoded:
     r"""Keep the `beam` most likely beginnings of each sentence, and return the best translation.
 
     A beginning that reaches `<eos>` is a complete translation and keeps its place in the beam. The
@@ -255,21 +293,26 @@ def beam_search(
 class _Search:
     """The hypotheses of a beam search: rows are sentences times beams, empty places score -inf."""
 
-    def __init__(self, batch, beam, eos, max_steps, alpha):
+    def __init__(self, batch: int, beam: int, eos: int, max_steps: int, alpha: float):
         self._beam, self._eos, self._max_steps, self._alpha = beam, eos, max_steps, alpha
         self._scores = np.full((batch, beam), -np.inf)  # log-probability of the open hypotheses
         self._scores[:, 0] = 0
-        self._complete = [[] for _ in range(batch)]  # of (score, path)
-        self._margins = [[] for _ in range(batch)]
+        self._complete: list[list[tuple[float, Chosen]]] = [[] for _ in range(batch)]
+        self._margins: list[list[float]] = [[] for _ in range(batch)]
         self._paths = _Paths(batch * beam)
         self._step = 0
 
     @property
-    def is_over(self):
+    def is_over(self) -> bool:
         """Whether no sentence has an open hypothesis."""
         return not np.isfinite(self._scores).any()
 
-    def advance(self, log_probs, ids, weights):
+    def advance(
+        self,
+        log_probs: Float[np.ndarray, "rows k"],
+        ids: Int[np.ndarray, "rows k"],
+        weights: Nested,
+    ) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " rows"]]:
         """Choose among all continuations; return the rows to go on with and the tokens to feed."""
         batch, beam, k = len(self._scores), self._beam, ids.shape[1]
         self._step += 1
@@ -281,7 +324,7 @@ class _Search:
         places = best[:, :beam] + beam * k * np.arange(batch)[:, None]  # into log_probs and ids
         places = places.ravel()
         rows, tokens = places // k, ids.ravel()[places]
-        self._paths.select(rows)
+        self._paths.take_rows(rows)
         weights = _chosen(weights, rows)
         self._paths.append(tokens, log_probs.ravel()[places], np.zeros(len(rows)), weights)
         self._scores = scores[:, :beam].copy()
@@ -289,7 +332,12 @@ class _Search:
             self._close(sentence, scores[sentence], tokens)
         return rows, np.where(np.isfinite(self._scores.ravel()), tokens, self._eos)
 
-    def _close(self, sentence, scores, tokens):
+    def _close(
+        self,
+        sentence: int,
+        scores: Float[np.ndarray, " candidates"],
+        tokens: Int[np.ndarray, " rows"],
+    ) -> None:
         """Take the complete hypotheses out of the open ones of a sentence."""
         open_scores = self._scores[sentence]
         places = self._beam - len(self._complete[sentence])
@@ -310,30 +358,30 @@ class _Search:
         if max((score for score, _ in self._complete[sentence]), default=-np.inf) > limit:
             open_scores[:] = -np.inf
 
-    def _penalty(self, length):
+    def _penalty(self, length: int) -> float:
         return ((5 + length) / 6) ** self._alpha
 
-    def best(self):
+    def best(self) -> list[Chosen]:
         """Return each sentence's best path, with the margins of its search."""
         return [
             self._winner(complete, margins)
             for complete, margins in zip(self._complete, self._margins, strict=True)
         ]
 
-    def _winner(self, complete, margins):
+    def _winner(self, complete: list[tuple[float, Chosen]], margins: list[float]) -> Chosen:
         ranked = sorted(complete, key=lambda scored: -scored[0])
         tokens, log_probs, _, weights = ranked[0][1]
         final = _difference(np.array([score for score, _ in ranked]), 1)
         return tokens, log_probs, np.array([*margins, final]), weights
 
 
-def _difference(descending, place):
+def _difference(descending: Float[np.ndarray, " n"], place: int) -> float:
     """Return by how much the entry before a place is larger than the entry at it."""
     if place >= len(descending) or not np.isfinite(descending[place]):
         return np.inf
     return descending[place - 1] - descending[place]
 
 
-def _chosen(weights, rows):
+def _chosen(weights: Nested, rows: Int[np.ndarray, " rows"]) -> list[np.ndarray] | None:
     """Return a step's attention weights over the source of the chosen rows, one per row."""
     return None if weights is None else [_over_source(weights, len(rows))[rows]]

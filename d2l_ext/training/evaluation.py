@@ -1,12 +1,16 @@
 """How well a model does on sentences it was not trained on."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics.bleu import BLEU
 
 from d2l_ext.data.text import detokenize, preprocess
-from d2l_ext.training.translation import translations
+from d2l_ext.interface import Model, Trainer
+from d2l_ext.training.loop import Batches
+from d2l_ext.training.translation import Translation, Vocabularies, translations
 
 
 @dataclasses.dataclass
@@ -21,14 +25,20 @@ class Evaluation:
         signature: sacrebleu's, which says exactly how it was computed.
     """
 
-    sources: list
-    references: list
-    found: list
+    sources: list[str]
+    references: list[list[str]]
+    found: list[Translation]
     bleu: float
     signature: str
 
 
-def evaluate(model, data, pairs, limit=None, **options):
+def evaluate(
+    model: Model,
+    data: Vocabularies,
+    pairs: Sequence[tuple[str, str]],
+    limit: int | None = None,
+    **options: Any,
+) -> Evaluation:
     """Translate the source sentences of pairs and compare with all their translations.
 
     Args:
@@ -53,12 +63,13 @@ def evaluate(model, data, pairs, limit=None, **options):
     found = translations(model, data, sources, **options)
     metric = BLEU(lowercase=True)
     most = max(map(len, references))
-    columns = [[r[i] if i < len(r) else None for r in references] for i in range(most)]
+    # Columns of references; None where a sentence has fewer, which the annotation leaves out.
+    columns: Any = [[r[i] if i < len(r) else None for r in references] for i in range(most)]
     score = metric.corpus_score([detokenize(t.tokens) for t in found], columns)
     return Evaluation(sources, references, found, score.score, str(metric.get_signature()))
 
 
-def mean_loss(trainer, data):
+def mean_loss(trainer: Trainer, data: Batches) -> float:
     """Return the loss per target token over all of the data, without dropout."""
     total, tokens = 0.0, 0
     for batch in data.batches(0, 0):

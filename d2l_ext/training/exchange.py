@@ -7,10 +7,13 @@ the layout is the same: Gluon's recurrent layers have PyTorch's two biases and o
 
 import re
 import struct
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from d2l_ext.interface import Arrays, Model
 from d2l_ext.training.checkpoint import CheckpointError
 
 _RULES = (
@@ -23,7 +26,7 @@ _DTYPES = ("float32", "float64", "float16", "uint8", "int32", "int8", "int64")
 _LIST_MAGIC, _ARRAY_MAGICS = 0x112, (0xF993FAC9, 0xF993FACA)
 
 
-def load_d2l(model, source):
+def load_d2l(model: Model, source: Mapping[str, Any] | str | Path) -> None:
     """Give a model the parameters of one of D2L's.
 
     Args:
@@ -35,11 +38,11 @@ def load_d2l(model, source):
         CheckpointError: the file is no such file, or is damaged.
         ValueError: a name is missing or unknown, or a shape is wrong; nothing is changed.
     """
-    named = source if hasattr(source, "items") else read_params(source)
+    named = source if isinstance(source, Mapping) else read_params(source)
     model.load_parameters({canonical_name(name): x for name, x in named.items()})
 
 
-def canonical_name(name):
+def canonical_name(name: str) -> str:
     """Return the canonical name of a parameter of `d2l.torch` or `d2l.mxnet`."""
     for pattern, (layer, direction, gates, kind) in _RULES:
         match = re.search(pattern, name)
@@ -51,7 +54,7 @@ def canonical_name(name):
     return re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
 
 
-def read_params(path):
+def read_params(path: str | Path) -> Arrays:
     """Read a `.params` file of MXNet; returns ``{name: array}``.
 
     The file is a list of arrays (each: magic number, storage type, shape, device, dtype, values)
@@ -66,7 +69,7 @@ def read_params(path):
         raise CheckpointError(f"{path}: is no .params file, or is damaged: {error}") from error
 
 
-def _named_arrays(reader):
+def _named_arrays(reader: "_Reader") -> Arrays:
     magic, _, count = reader.numbers("<3Q")
     if magic != _LIST_MAGIC:
         raise ValueError(f"it starts with {magic:#x}")
@@ -79,7 +82,7 @@ def _named_arrays(reader):
     return {name.removeprefix("arg:"): x for name, x in zip(names, arrays, strict=True)}
 
 
-def _array(reader):
+def _array(reader: "_Reader") -> np.ndarray:
     magic, storage, axes = reader.numbers("<IiI")
     if magic not in _ARRAY_MAGICS or storage != 0 or axes > 8:
         raise ValueError("it has an array that is not dense, or of another version")
@@ -95,23 +98,23 @@ def _array(reader):
 class _Reader:
     """Takes bytes from the front; asking for more than there are is a ValueError."""
 
-    def __init__(self, data):
+    def __init__(self, data: bytes):
         self._data, self._at = data, 0
 
     @property
-    def is_at_end(self):
+    def is_at_end(self) -> bool:
         return self._at == len(self._data)
 
-    def bytes(self, size):
+    def bytes(self, size: int) -> bytes:
         if size > len(self._data) - self._at:
             raise ValueError("it is truncated")
         self._at += size
         return self._data[self._at - size : self._at]
 
-    def numbers(self, layout):
+    def numbers(self, layout: str) -> tuple[Any, ...]:
         return struct.unpack(layout, self.bytes(struct.calcsize(layout)))
 
-    def bounded(self, count):
+    def bounded(self, count: int) -> int:
         """Return a count of things that take at least 8 bytes each."""
         if count > len(self._data) // 8:
             raise ValueError("it is truncated")

@@ -3,11 +3,45 @@
 import dataclasses
 import math
 import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 
 from d2l_ext import randomness
-from d2l_ext.training.progress import Progress
+from d2l_ext.interface import Batch, Masks
+from d2l_ext.progress import Bar
+
+
+class Batches(Protocol):
+    """Data to train on: `TranslationData`, `BucketedData`, or anything else that has batches."""
+
+    @property
+    def num_batches(self) -> int:
+        """The number of batches in an epoch."""
+        ...
+
+    @property
+    def pad(self) -> int:
+        """The target id that does not count."""
+        ...
+
+    def batches(self, seed: int, epoch: int) -> Iterator[Batch]:
+        """Yield an epoch's batches, (src, tgt_in, src_valid_len, tgt_out)."""
+        ...
+
+
+class Steps(Protocol):
+    """What does training steps: a `Trainer`, or one in another process; attributes as there."""
+
+    num_steps: int
+    lr: float
+    max_norm: float | None
+    pad: int | None
+
+    def step(self, batch: Batch, dropout: Masks | str = None) -> float:
+        """Do one training step; return the loss."""
+        ...
 
 
 @dataclasses.dataclass
@@ -20,16 +54,16 @@ class History:
         seconds: time spent in the training steps.
     """
 
-    losses: list = dataclasses.field(default_factory=list)
+    losses: list[float] = dataclasses.field(default_factory=list)
     tokens: int = 0
     seconds: float = 0.0
 
     @property
-    def tokens_per_second(self):
+    def tokens_per_second(self) -> float:
         """Target tokens trained on per second; 0 before the first step."""
         return self.tokens / self.seconds if self.seconds else 0.0
 
-    def add(self, loss, tokens, seconds):
+    def add(self, loss: float, tokens: int, seconds: float) -> None:
         """Record one step."""
         self.losses.append(loss)
         self.tokens += tokens
@@ -37,17 +71,17 @@ class History:
 
 
 def fit(
-    trainer,
-    data,
-    num_epochs,
-    seed=0,
-    dropout=None,
-    teacher_forcing_ratio=1.0,
-    on_step=None,
-    progress=None,
-    on_epoch=None,
-    schedule=None,
-):
+    trainer: Steps,
+    data: Batches,
+    num_epochs: int,
+    seed: int = 0,
+    dropout: Masks | str = None,
+    teacher_forcing_ratio: float = 1.0,
+    on_step: Callable[[int, float], object] | None = None,
+    progress: bool | None = None,
+    on_epoch: Callable[[int, History], object] | None = None,
+    schedule: Callable[[int], float] | None = None,
+) -> History:
     """Train, `num_epochs` times through the data.
 
     Epochs are counted from the trainer's first step: a trainer whose state was loaded goes on
@@ -84,7 +118,7 @@ def fit(
     if num_epochs < 0:
         raise ValueError(f"num_epochs: got {num_epochs}, must be at least 0")
     history = History()
-    with Progress(num_epochs * data.num_batches, trainer.num_steps, progress) as shown:
+    with Bar(num_epochs * data.num_batches, trainer.num_steps, progress) as shown:
         for epoch in range(trainer.num_steps // data.num_batches, num_epochs):
             for batch in _remaining(data, seed, epoch, trainer.num_steps):
                 if schedule is not None:
@@ -99,7 +133,7 @@ def fit(
     return history
 
 
-def _remaining(data, seed, epoch, num_steps):
+def _remaining(data: Batches, seed: int, epoch: int, num_steps: int) -> Iterator[Batch]:
     """Yield the batches of an epoch that have not been trained on."""
     done = num_steps - epoch * data.num_batches
     for number, batch in enumerate(data.batches(seed, epoch)):
@@ -107,7 +141,7 @@ def _remaining(data, seed, epoch, num_steps):
             yield batch
 
 
-def _with_coins(batch, ratio, seed, step):
+def _with_coins(batch: Batch, ratio: float, seed: int, step: int) -> Batch:
     """Add the coins of teacher forcing as the model's fourth input, unless all would be True."""
     if ratio == 1:
         return batch
@@ -115,7 +149,7 @@ def _with_coins(batch, ratio, seed, step):
     return *inputs, randomness.teacher_coins(labels.shape[1], ratio, seed, step), labels
 
 
-def _step(trainer, batch, dropout, history):
+def _step(trainer: Steps, batch: Batch, dropout: Masks | str, history: History) -> None:
     labels = batch[-1]
     start = time.perf_counter()
     loss = trainer.step(batch, dropout)
@@ -128,6 +162,6 @@ def _step(trainer, batch, dropout, history):
         )
 
 
-def _description(epoch, history):
+def _description(epoch: int, history: History) -> str:
     loss, speed = history.losses[-1], history.tokens_per_second
     return f"epoch {epoch}, loss {loss:.3f}, {speed:,.0f} tokens/s"

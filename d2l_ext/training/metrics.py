@@ -4,7 +4,7 @@ import collections
 import math
 
 
-def bleu(pred_seq, label_seq, k):
+def bleu(pred_seq: str, label_seq: str, k: int) -> float:
     r"""D2L's BLEU of one predicted sentence against one reference, from 0 to 1.
 
     Both are strings of tokens separated by single spaces. With :math:`p_n` the share of the
@@ -20,10 +20,12 @@ def bleu(pred_seq, label_seq, k):
     of the literature; for that there is sacrebleu.
 
     An empty prediction scores 0.0, also against an empty reference, to which ``d2l.bleu`` gives 1.
-    Raises ValueError if `k` is less than 1.
+
+    Raises:
+        ValueError: k is less than 1.
     """
     if k < 1:
-        raise ValueError(f"k must be at least 1, but is {k}")
+        raise ValueError(f"k: got {k}, must be at least 1")
     if not pred_seq:
         return 0.0
     pred_tokens, label_tokens = pred_seq.split(" "), label_seq.split(" ")
@@ -36,5 +38,5 @@ def bleu(pred_seq, label_seq, k):
     return score
 
 
-def _ngrams(tokens, n):
+def _ngrams(tokens: list[str], n: int) -> collections.Counter[tuple[str, ...]]:
     return collections.Counter(tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))

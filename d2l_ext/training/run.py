@@ -16,17 +16,20 @@ import dataclasses
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
 import d2l_ext
 from d2l_ext import plotting
 from d2l_ext.files import replacing
+from d2l_ext.interface import Trainer
 from d2l_ext.training import checkpoint
 from d2l_ext.training.evaluation import evaluate, mean_loss
-from d2l_ext.training.loop import fit
-from d2l_ext.training.settings import read_settings
+from d2l_ext.training.loop import History, fit
+from d2l_ext.training.settings import Settings, read_settings
 from d2l_ext.training.task import Task, build_module
 
 CONFIG, LAST, BEST, LOG, PICTURE = (
@@ -38,7 +41,12 @@ CONFIG, LAST, BEST, LOG, PICTURE = (
 )
 
 
-def start(folder, settings, report=print, progress=None):
+def start(
+    folder: str | Path,
+    settings: Settings,
+    report: Callable[[str], object] = print,
+    progress: bool | None = None,
+) -> "Run":
     """Start a run in a new folder and train.
 
     Args:
@@ -62,7 +70,9 @@ def start(folder, settings, report=print, progress=None):
     return run
 
 
-def resume(folder, report=print, progress=None):
+def resume(
+    folder: str | Path, report: Callable[[str], object] = print, progress: bool | None = None
+) -> "Run":
     """Go on with a run that was stopped; as `start`, with the settings in the folder."""
     folder = Path(folder)
     if not (folder / CONFIG).exists():
@@ -75,8 +85,8 @@ def resume(folder, report=print, progress=None):
 
 
 @dataclasses.dataclass
-class Progress:
-    """The bookkeeping that a resumed run needs.
+class Bookkeeping:
+    """What a resumed run needs to know of itself.
 
     Attributes:
         epoch: how many epochs are complete.
@@ -94,7 +104,9 @@ class Progress:
 class Run:
     """One run: data, model, trainer, and the files in its folder."""
 
-    def __init__(self, folder, settings, report):
+    _log: "Log"  # while it trains
+
+    def __init__(self, folder: Path, settings: Settings, report: Callable[[str], object]):
         self.folder, self.settings, self._report = folder, settings, report
         self.task = Task(settings)
         self.backend = d2l_ext.backend(settings.backend)
@@ -109,10 +121,9 @@ class Run:
         self.trainer = self.backend.trainer(
             self.model, settings.lr, settings.max_norm or None, pad=train.pad
         )
-        self.progress = Progress()
-        self._log = None
+        self.progress = Bookkeeping()
 
-    def restore(self, saved):
+    def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Continue from a checkpoint.
 
         Raises:
@@ -129,9 +140,9 @@ class Run:
             self.trainer.load_state(saved.training)
         except ValueError as error:
             raise checkpoint.CheckpointError(f"{self.folder / LAST}: {error}") from error
-        self.progress = Progress(**saved.info["progress"])
+        self.progress = Bookkeeping(**saved.info["progress"])
 
-    def train(self, progress=None):
+    def train(self, progress: bool | None = None) -> None:
         """Train until the end, or until it is stopped early."""
         train, settings = self.task.train, self.settings
         self._report(self._summary())
@@ -154,7 +165,7 @@ class Run:
             )
         self._report(self._outcome())
 
-    def _summary(self):
+    def _summary(self) -> str:
         train, val = self.task.train, self.task.val
         left_out = train.num_left_out + val.num_left_out
         longer = f" ({left_out} longer than {train.num_steps} tokens left out)" if left_out else ""
@@ -170,7 +181,7 @@ class Run:
             lines.append(f"resumed after step {self.trainer.num_steps}")
         return "\n".join(lines)
 
-    def _outcome(self):
+    def _outcome(self) -> str:
         best = self.progress
         early = " (stopped early)" if best.stopped else ""
         return (
@@ -178,14 +189,14 @@ class Run:
             f" {best.best_epoch}: {self.folder / BEST}"
         )
 
-    def _after_step(self, step, loss):
+    def _after_step(self, step: int, loss: float) -> None:
         self._log.write("step", step=step, loss=loss, lr=self.trainer.lr)
         every = self.settings.save_every
         # The end of an epoch has its own checkpoint, after the validation.
         if every and step % every == 0 and step % self.task.train.num_batches:
             self._save(LAST, self.trainer)
 
-    def _after_epoch(self, epoch, history):
+    def _after_epoch(self, epoch: int, history: History) -> bool:
         losses = self._log.losses[-self.task.train.num_batches :]
         started = time.perf_counter()
         result = evaluate(
@@ -222,7 +233,7 @@ class Run:
         )
         return self.progress.stopped
 
-    def _save(self, name, trainer):
+    def _save(self, name: str, trainer: Trainer | None) -> None:
         self._log.flush()  # so that the log is never behind the checkpoint
         checkpoint.save(
             self.folder / name,
@@ -247,37 +258,38 @@ class Log:
         num_epochs: its number of complete epochs.
     """
 
-    def __init__(self, path, num_steps, num_epochs):
+    _file: BinaryIO  # within a ``with`` block
+
+    def __init__(self, path: str | Path, num_steps: int, num_epochs: int):
         self._path = path
         limits = {"step": num_steps, "epoch": num_epochs}
         self._entries = [e for e in read_log(path) if e[e["event"]] <= limits[e["event"]]]
         with replacing(path) as file:
             file.writelines(_line(entry) for entry in self._entries)
-        self._file = None
 
-    def __enter__(self):
+    def __enter__(self) -> "Log":
         self._file = open(self._path, "ab")
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def write(self, event, **values):
+    def write(self, event: str, **values: Any) -> None:
         """Add a line."""
         entry = {"event": event, **values}
         self._entries.append(entry)
         self._file.write(_line(entry))
 
-    def flush(self):
+    def flush(self) -> None:
         """Bring all lines to the file."""
         self._file.flush()
 
     @property
-    def losses(self):
+    def losses(self) -> list[float]:
         """The loss of each step."""
         return [entry["loss"] for entry in self._entries if entry["event"] == "step"]
 
-    def picture(self, path):
+    def picture(self, path: str | Path) -> None:
         """Draw the training loss, in means of some steps, and the validation loss of each epoch."""
         epochs = [entry for entry in self._entries if entry["event"] == "epoch"]
         validation = [e["step"] for e in epochs], [e["val_loss"] for e in epochs]
@@ -285,18 +297,18 @@ class Log:
         plotting.loss_curves({"training": training, "validation": validation}, path=path)
 
 
-def _means(losses, most=200):
+def _means(losses: list[float], most: int = 200) -> tuple[list[int], list[float]]:
     """Return steps and means of as many losses as leave at most `most` points: batches differ."""
     width = math.ceil(len(losses) / most)
     steps = range(width, len(losses) + 1, width)
     return list(steps), [float(np.mean(losses[step - width : step])) for step in steps]
 
 
-def _line(entry):
+def _line(entry: dict[str, Any]) -> bytes:
     return json.dumps(entry).encode() + b"\n"
 
 
-def read_log(path):
+def read_log(path: str | Path) -> list[dict[str, Any]]:
     """Return the entries of a log; a last line that was not finished is left out."""
     if not Path(path).exists():
         return []

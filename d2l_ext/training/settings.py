@@ -6,6 +6,7 @@ import math
 import tomllib
 from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 from d2l_ext import checks
 from d2l_ext.files import replacing
@@ -16,7 +17,7 @@ SCHEDULES = ("constant", "inverse_sqrt", "cosine")
 ATTENTIONS = ("dot", "scaled_dot", "cosine", "bilinear", "gaussian", "additive")
 
 
-def _setting(default, text):
+def _setting(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
@@ -59,7 +60,7 @@ class Settings:
     save_every: int = _setting(500, "steps between checkpoints within an epoch; 0 is none")
     bleu_sentences: int = _setting(500, "validation sentences translated each epoch")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
             object.__setattr__(self, spec.name, _typed(spec, getattr(self, spec.name)))
         checks.choice("backend", self.backend, COLUMNS)
@@ -89,7 +90,7 @@ class Settings:
         if self.model == "transformer":
             checks.multiple("num_hiddens", self.num_hiddens, self.num_heads)
 
-    def learning_rate(self, step, num_steps):
+    def learning_rate(self, step: int, num_steps: int) -> float:
         """Return the learning rate of a step, counted from 1, of `num_steps` in all.
 
         It rises linearly in the warmup and then stays (constant), falls with 1 / sqrt(step)
@@ -104,7 +105,7 @@ class Settings:
             return self.lr * (1 + math.cos(math.pi * min(share, 1))) / 2
         return self.lr
 
-    def to_toml(self):
+    def to_toml(self) -> str:
         """Return the settings as a TOML file, each with a comment that says what it is."""
         lines = [
             f"{spec.name} = {json.dumps(getattr(self, spec.name), ensure_ascii=False)}"
@@ -113,7 +114,7 @@ class Settings:
         ]
         return "\n".join(lines) + "\n"
 
-    def write(self, path):
+    def write(self, path: str | Path) -> None:
         """Write the settings to a TOML file."""
         with replacing(path) as file:
             file.write(self.to_toml().encode())
@@ -143,7 +144,7 @@ _NOT_NEGATIVE = (
 )
 
 
-def _typed(spec, value):
+def _typed(spec: dataclasses.Field[Any], value: Any) -> Any:
     """Return a value as the setting's type, which TOML and JSON do not always give it."""
     kind = type(spec.default)
     if kind is float and type(value) is int:
@@ -157,7 +158,7 @@ def _typed(spec, value):
     return value
 
 
-def read_settings(path=None, **given):
+def read_settings(path: str | Path | None = None, **given: Any) -> Settings:
     """Return settings: the defaults, changed by a TOML file, changed by what is given.
 
     Raises:
@@ -176,7 +177,7 @@ def read_settings(path=None, **given):
         raise ValueError(f"{path}: {error}" if path and not given else str(error)) from None
 
 
-def _read_toml(path):
+def _read_toml(path: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(path).read_bytes().decode())
     except OSError as error:

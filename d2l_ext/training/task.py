@@ -1,8 +1,12 @@
 """What is trained on what: the parts of a corpus, and a model of a size."""
 
 import hashlib
+from collections.abc import Sequence
+from types import ModuleType
 
 from d2l_ext.data import BucketedData, load_pairs, split_by_source
+from d2l_ext.interface import Module
+from d2l_ext.training.settings import Settings
 
 
 class Task:
@@ -14,7 +18,7 @@ class Task:
         digest: SHA-256 of the pairs, to notice that a file has changed.
     """
 
-    def __init__(self, settings):
+    def __init__(self, settings: Settings):
         pairs = load_pairs(settings.data)[: settings.max_pairs or None]
         self.digest = digest(pairs)
         train, val, self.test_pairs = parts(pairs, settings)
@@ -33,19 +37,21 @@ class Task:
         )
 
 
-def digest(pairs):
+def digest(pairs: Sequence[tuple[str, str]]) -> str:
     """Return the SHA-256 of pairs: a corpus has no checksum of its own."""
     text = "\n".join(f"{source}\t{target}" for source, target in pairs)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def parts(pairs, settings):
+def parts(
+    pairs: Sequence[tuple[str, str]], settings: Settings
+) -> tuple[list[tuple[str, str]], ...]:
     """Split pairs into the training, validation and test parts."""
     fractions = (settings.val_fraction, settings.test_fraction)
     return split_by_source(pairs, (1 - sum(fractions), *fractions), settings.seed)
 
 
-def build_module(api, settings, src_size, tgt_size):
+def build_module(api: ModuleType, settings: Settings, src_size: int, tgt_size: int) -> Module:
     """Build a module from a column's classes, for vocabularies of these sizes."""
     s = settings
     if s.model == "transformer":

@@ -1,15 +1,47 @@
 """Sentences in, sentences out."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
+from jaxtyping import Int
 
 from d2l_ext import checks
 from d2l_ext.data.text import preprocess, tokenize
-from d2l_ext.training.decoding import beam_search, greedy, sample
-from d2l_ext.training.progress import Progress
+from d2l_ext.data.vocabulary import Vocab
+from d2l_ext.interface import Model
+from d2l_ext.progress import Bar
+from d2l_ext.training.decoding import Decoded, beam_search, greedy, sample
 
-METHODS = {"greedy": greedy, "sample": sample, "beam": beam_search}
+METHODS: dict[str, Callable[..., Decoded]] = {
+    "greedy": greedy,
+    "sample": sample,
+    "beam": beam_search,
+}
+
+
+class Vocabularies(Protocol):
+    """What translating needs of the data: `TranslationData` and `BucketedData` have it.
+
+    Attributes:
+        src_vocab, tgt_vocab: the vocabularies.
+        num_steps: most tokens of a source sentence.
+    """
+
+    src_vocab: Vocab
+    tgt_vocab: Vocab
+    num_steps: int
+
+    @property
+    def bos(self) -> int:
+        """The index of ``<bos>`` in the target vocabulary."""
+        ...
+
+    @property
+    def eos(self) -> int:
+        """The index of ``<eos>`` in the target vocabulary."""
+        ...
 
 
 @dataclasses.dataclass
@@ -25,35 +57,41 @@ class Translation:
             tokens where `<eos>` was reached.
     """
 
-    source: list
-    tokens: list
-    ids: list
+    source: list[str]
+    tokens: list[str]
+    ids: list[int]
     log_prob: float
     token_log_probs: np.ndarray
     margins: np.ndarray
     attention_weights: np.ndarray | None
 
     @property
-    def text(self):
+    def text(self) -> str:
         """The translation as one string, tokens separated by spaces."""
         return " ".join(self.tokens)
 
 
-def translate(model, data, sentences, method="greedy", **options):
+def translate(
+    model: Model,
+    data: Vocabularies,
+    sentences: Sequence[str],
+    method: str = "greedy",
+    **options: Any,
+) -> list[str]:
     """Translate sentences; returns a list of strings. Arguments as in `translations`."""
     return [t.text for t in translations(model, data, sentences, method, **options)]
 
 
 def translations(
-    model,
-    data,
-    sentences,
-    method="greedy",
-    batch_size=128,
-    max_steps=None,
-    progress=False,
-    **options,
-):
+    model: Model,
+    data: Vocabularies,
+    sentences: Sequence[str],
+    method: str = "greedy",
+    batch_size: int = 128,
+    max_steps: int | None = None,
+    progress: bool | None = False,
+    **options: Any,
+) -> list[Translation]:
     """Translate sentences.
 
     Sentences are prepared as for training; of one with more than ``data.num_steps`` tokens the
@@ -80,7 +118,7 @@ def translations(
     sources = [tokenize(preprocess(sentence)) for sentence in sentences]
     order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
     done = {}
-    with Progress(len(order), wanted=progress) as shown:
+    with Bar(len(order), wanted=progress) as shown:
         for start in range(0, len(order), batch_size):
             numbers = order[start : start + batch_size]
             if method == "sample":
@@ -101,8 +139,10 @@ def translations(
     return [done[number] for number in range(len(sources))]
 
 
-def _source_arrays(sources, data):
-    """Return ids (batch, num_steps) and lengths (batch,), padded to as few sizes as in training."""
+def _source_arrays(
+    sources: list[list[str]], data: Vocabularies
+) -> tuple[Int[np.ndarray, "batch num_steps"], Int[np.ndarray, " batch"]]:
+    """Return ids and lengths, padded to as few sizes as in training."""
     longest = min(max(map(len, sources)), data.num_steps)
     sizes = getattr(data, "buckets", (data.num_steps,))
     num_steps = min(size for size in sizes if size >= longest)
@@ -113,7 +153,9 @@ def _source_arrays(sources, data):
     return src, np.array([min(len(source), num_steps) for source in sources])
 
 
-def _translation(source, valid_len, decoded, row, data):
+def _translation(
+    source: list[str], valid_len: int, decoded: Decoded, row: int, data: Vocabularies
+) -> Translation:
     weights = decoded.attention_weights
     return Translation(
         source=source[:valid_len],

@@ -1,0 +1,125 @@
+"""A case: a module or function, written once, from which a seed draws a job."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+from d2l_ext import randomness, reference
+from d2l_ext.agreement.cases.job import Job, bound, described
+from d2l_ext.config import build
+from d2l_ext.nested import Nested, nest
+from d2l_ext.reference.backend import BACKEND, ReferenceModel
+
+PAD = 1  # the target id that does not count in the loss
+STEPS = 2  # optimiser steps of a case: the first shows the gradient, the second the moments
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """A module or function, its configuration, and how its inputs come from a generator.
+
+    Attributes:
+        name: "topic/what/how".
+        target: as in `Job`.
+        draw_inputs: ``draw_inputs(rng)`` returns the inputs.
+        training: whether dropout acts.
+        translates: whether it is an `EncoderDecoder`, which also does optimiser steps and decodes
+            token by token.
+        max_norm: of the optimiser steps.
+        pad: of their loss.
+        saturates: whether inputs are so large that a softmax or gates saturate. Gradients are then
+            small differences of large terms, and judged at the size of these.
+        first_output: whether only the first of several outputs is compared (the others being a
+            state, which is opaque).
+    """
+
+    name: str
+    target: dict[str, Any]
+    draw_inputs: Callable[[Generator], tuple[Nested, ...]]
+    training: bool = False
+    translates: bool = False
+    max_norm: float | None = None
+    pad: int | None = PAD
+    first_output: bool = False
+    saturates: bool = False
+
+    @property
+    def topic(self) -> str:
+        """The grid's row, "masking" and so on."""
+        return self.name.partition("/")[0]
+
+    def job(self, seed: int) -> Job:
+        """Draw the case's numbers from a seed."""
+        rng = randomness.generator(seed, "case", self.name)
+        job = Job(
+            f"{self.name}[{seed}]", self.target, self.draw_inputs(rng), training=self.training
+        )
+        job.first_output, job.saturates = self.first_output, self.saturates
+        model, layers = None, {}
+        if not job.is_function:
+            model = ReferenceModel(BACKEND, build(reference, self.target), job.inputs, 0, "float64")
+            layers = model.dropout_layers(*job.inputs)
+            job.layers = described(layers)
+            shapes = model.shapes().items()
+            job.parameters = {name: _parameter(name, shape, seed) for name, shape in shapes}
+        if self.training:
+            job.masks = randomness.dropout_masks(layers, seed, 0)
+        outputs = _outputs(job, model)
+        if self.first_output:
+            job.cotangent = (_cotangent(rng, outputs[0]), *(None for _ in outputs[1:]))
+        else:
+            job.cotangent = nest(lambda y: _cotangent(rng, y), outputs)
+        if self.translates:
+            job.steps = self._steps(rng, outputs.shape, layers, seed)
+            job.decode = _decode(rng, job.inputs[1], outputs.shape[-1])
+        return job
+
+    def _steps(
+        self,
+        rng: Generator,
+        shape: tuple[int, ...],
+        layers: Mapping[str, tuple[float, tuple[int, ...]]],
+        seed: int,
+    ) -> dict[str, Any]:
+        labels = rng.integers(0, shape[-1], shape[:-1])
+        labels[0, -2:] = PAD
+        return {
+            "labels": labels,
+            "pad": self.pad,
+            "lr": 0.01,
+            "max_norm": self.max_norm,
+            "masks": [randomness.dropout_masks(layers, seed, step) for step in range(STEPS)],
+        }
+
+
+def _outputs(job: Job, model: ReferenceModel | None) -> Nested:
+    """Return the reference's outputs, nested: the cotangent mirrors them."""
+    if model is None:
+        return bound(reference, job.target)(*job.inputs)
+    model.load_parameters(job.parameters)
+    return model(*job.inputs, training=job.training, dropout=job.masks)
+
+
+def _decode(rng: Generator, tokens: np.ndarray, vocab_size: int) -> dict[str, Any]:
+    rows = rng.permutation(len(tokens))
+    rows[0] = rows[1]  # one is repeated and one left out
+    return {"tokens": tokens, "rows": rows, "vocab_size": vocab_size}
+
+
+def _parameter(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Draw a parameter: no zeros, so that each entry shows, and no size that saturates."""
+    rng = randomness.generator(seed, "case parameter", name)
+    centre = 1 if name.endswith("ln.weight") else 0
+    return (centre + 0.5 * rng.standard_normal(shape)).astype(np.float32)
+
+
+def _cotangent(rng: Generator, output: np.ndarray) -> np.ndarray | None:
+    return normal(rng, *output.shape) if output.dtype.kind == "f" else None
+
+
+def normal(rng: Generator, *shape: int) -> np.ndarray:
+    """Draw standard normal numbers, representable in float32."""
+    return rng.standard_normal(shape).astype(np.float32)

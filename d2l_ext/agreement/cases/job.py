@@ -1,0 +1,116 @@
+"""A job: one module or function with all the numbers it needs, as plain data.
+
+The parent draws every array, so that each backend, in its own process and perhaps with its own
+NumPy, gets the same ones. All are representable in float32: both precisions start equal.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from d2l_ext.interface import Arrays
+from d2l_ext.nested import Nested
+
+
+@dataclasses.dataclass
+class Job:
+    """What a backend is to compute.
+
+    Attributes:
+        name: of the case, with the seed.
+        target: ``{"function": name, "options": arguments}`` or ``{"class": name, "config":
+            arguments}``, as `d2l_ext.config.build` takes it. Within one process the function may
+            also be a callable that takes the column and the arrays.
+        inputs: arrays, nested.
+        parameters: ``{canonical name: array}``.
+        training: whether dropout acts in the outputs that are compared.
+        layers: the dropout layers that act in training, `described`.
+        masks: dropout masks ``{path: array}`` of the outputs that are compared.
+        first_output: whether only the first of several outputs is compared.
+        saturates: as in `Case`.
+        cotangent: arrays that mirror the outputs.
+        steps: optimiser steps, ``{"labels", "pad", "lr", "max_norm", "masks": one per step}``, or
+            None.
+        decode: ``{"tokens": (batch, num_steps), "rows": of the batch}`` or None: the tokens are
+            fed one by one; after the first the state goes on with these rows.
+    """
+
+    name: str
+    target: dict[str, Any]
+    inputs: tuple[Nested, ...]
+    parameters: Arrays = dataclasses.field(default_factory=dict)
+    training: bool = False
+    layers: Arrays = dataclasses.field(default_factory=dict)
+    masks: Arrays = dataclasses.field(default_factory=dict)
+    first_output: bool = False
+    saturates: bool = False
+    cotangent: Nested = None
+    steps: dict[str, Any] | None = None
+    decode: dict[str, Any] | None = None
+
+    @property
+    def is_function(self) -> bool:
+        """Whether the target is a function of the column, not a class."""
+        return "function" in self.target
+
+    @property
+    def largest_term(self) -> float:
+        """How large the terms are that a gradient is a sum of: a cotangent times an input."""
+        floats = (x for x in flat(self.inputs).values() if x.dtype.kind == "f")
+        return _largest(flat(self.cotangent).values()) * max(1.0, _largest(floats))
+
+    def compared(self, outputs: Nested) -> Nested:
+        """Return the outputs that are compared."""
+        return outputs[0] if self.first_output else outputs
+
+
+def _largest(arrays: Iterable[np.ndarray]) -> float:
+    return max((np.abs(x[np.isfinite(x)]).max(initial=0) for x in arrays), default=0.0)
+
+
+def described(layers: Mapping[str, tuple[float, tuple[int, ...]]]) -> Arrays:
+    """Return `Model.dropout_layers` as arrays of strings, to be compared as they are."""
+    return {path: np.array([str(rate), *map(str, shape)]) for path, (rate, shape) in layers.items()}
+
+
+def bound(api: ModuleType, target: Mapping[str, Any]) -> Callable[..., Nested]:
+    """Return a column's function with its options, as a function of arrays alone."""
+    name, options = target["function"], target["options"]
+    if callable(name):  # a reader's own, which takes the column as its first argument
+        return functools.partial(name, api, **options)
+    function = getattr(api, name)
+    if name == "attention":
+        return lambda *inputs: _with_mask_of_dropout(function, *inputs)
+    return lambda *inputs: function(*inputs, **options)
+
+
+def _with_mask_of_dropout(
+    attention: Callable[..., Nested], query: Any, key: Any, value: Any, mask: Any, drop: Any
+) -> Nested:
+    """Call `attention` with a dropout that multiplies by a given array, or with none."""
+    return attention(query, key, value, mask, None if drop is None else lambda w: w * drop)
+
+
+def flat(values: Nested, path: str = "") -> Arrays:
+    """Return ``{path: array}`` of nested values, without the None; a single array is "0"."""
+    if values is None:
+        return {}
+    if isinstance(values, (tuple, list)):
+        parts = (flat(v, f"{path}.{i}" if path else str(i)) for i, v in enumerate(values))
+        return {name: array for part in parts for name, array in part.items()}
+    return {path or "0": np.asarray(values)}
+
+
+def matching(values: Nested, keep: Nested) -> Iterator[tuple[Any, Any]]:
+    """Yield the pairs of leaves of two nested values where the second is not None."""
+    if keep is None or values is None:
+        return
+    if isinstance(keep, (tuple, list)):
+        for value, k in zip(values, keep, strict=True):
+            yield from matching(value, k)
+    else:
+        yield values, keep

@@ -1,0 +1,62 @@
+"""Every model of the book, small, to be trained by all frameworks: `compare --train all`."""
+
+from d2l_ext import reference
+from d2l_ext.agreement.cases.plans import Plan
+from d2l_ext.config import describe
+from d2l_ext.data import TranslationData, load_pairs
+
+RATE = 0.1  # of dropout, in the half of the plans that has it
+STEPS = 100
+
+RECURRENT = {"embed_size": 12, "num_hiddens": 16, "num_layers": 2}
+TRANSFORMER = {"num_hiddens": 16, "ffn_num_hiddens": 24, "num_heads": 4, "num_blks": 2}
+# Encoder, decoder, arguments of both, and the decoder's own.
+MODELS = {
+    "seq2seq/GRU": ("Seq2SeqEncoder", "Seq2SeqDecoder", RECURRENT, {}),
+    "seq2seq/LSTM": ("LSTMEncoder", "LSTMDecoder", RECURRENT, {}),
+    "bahdanau/GRU": ("Seq2SeqEncoder", "Seq2SeqAttentionDecoder", RECURRENT, {}),
+    "bahdanau/LSTM": ("LSTMEncoder", "LSTMAttentionDecoder", RECURRENT, {}),
+    "bahdanau/bidirectional": ("BidirectionalEncoder", "Seq2SeqAttentionDecoder", RECURRENT, {}),
+    "bahdanau/Luong": ("Seq2SeqEncoder", "LuongDecoder", RECURRENT, {"attention": "bilinear"}),
+    "transformer/post": ("TransformerEncoder", "TransformerDecoder", TRANSFORMER, {}),
+    "transformer/pre": (
+        "TransformerEncoder",
+        "TransformerDecoder",
+        TRANSFORMER | {"norm": "pre", "activation": "gelu"},
+        {},
+    ),
+}
+
+
+def plans(seed: int = 0) -> dict[str, Plan]:
+    """Return ``{"topic/model" or "topic/model, dropout": Plan}``."""
+    data, sentences, references = corpus()
+    found = {}
+    for name, (encoder, decoder, sizes, own) in MODELS.items():
+        for rate in (0, RATE):
+            options = sizes | {"dropout": rate}
+            pair = reference.EncoderDecoder(
+                getattr(reference, encoder)(len(data.src_vocab), **options),
+                getattr(reference, decoder)(len(data.tgt_vocab), **options, **own),
+            )
+            found[f"{name}, dropout" if rate else name] = Plan(
+                data,
+                describe(pair),
+                epochs=STEPS // data.num_batches,
+                lr=0.01,
+                max_norm=1.0,
+                seed=seed,
+                sentences=sentences,
+                references=references,
+                beam=None if rate else 3,
+                draws=3,
+            )
+    return found
+
+
+def corpus() -> tuple[TranslationData, list[str], list[str]]:
+    """Return 32 short pairs as data, two batches, and the sentences of 12 of them."""
+    pairs = [p for p in load_pairs("bundled") if max(len(side.split()) for side in p) <= 5]
+    pairs = list(dict(pairs).items())[:32]  # one translation each
+    data = TranslationData(pairs, num_steps=6, num_train=32, num_val=0, batch_size=16, min_freq=1)
+    return data, [source for source, _ in pairs[:12]], [target for _, target in pairs[:12]]

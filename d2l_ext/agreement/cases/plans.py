@@ -1,0 +1,128 @@
+"""What is trained: a plan, and what each of its runs gives.
+
+Every framework trains the same model, and all do it several times: once from the common start, and
+a few times from parameters moved by one rounding unit, which shows how much rounding grows on the
+way; `drift` makes a budget of it.
+"""
+
+import dataclasses
+import threading
+from typing import Any
+
+import numpy as np
+
+from d2l_ext import randomness, reference
+from d2l_ext.config import build
+from d2l_ext.data.text import preprocess, tokenize
+from d2l_ext.data.translation import TranslationData
+from d2l_ext.interface import Arrays
+from d2l_ext.nested import Nested
+from d2l_ext.reference.backend import BACKEND, ReferenceModel
+
+DRAWS = 5  # starts from parameters moved by a rounding unit
+
+
+@dataclasses.dataclass
+class Plan:
+    """What is trained.
+
+    Attributes:
+        data: a `TranslationData`.
+        target: description of the model, as in `Job`.
+        epochs, lr, max_norm, seed: of the training.
+        sentences: source sentences that are translated afterwards.
+        references: their translations in the data.
+        beam: hypotheses of a beam search that translates them, too; None for none.
+        draws: how many starts from moved parameters there are.
+    """
+
+    data: TranslationData
+    target: dict[str, Any]
+    epochs: int
+    lr: float
+    max_norm: float
+    seed: int
+    sentences: list[str]
+    references: list[str]
+    beam: int | None = None
+    draws: int = DRAWS
+
+    def __post_init__(self) -> None:
+        batch = next(iter(self.data.batches(self.seed, 0)))
+        self.example = batch[:-1]
+        self._module = build(reference, self.target)
+        model = ReferenceModel(BACKEND, self._module, self.example, self.seed, "float64")
+        self._model, self._lock = model, threading.Lock()
+        self.parameters = randomness.initial_parameters(model.shapes(), self.seed)
+        self.src, _, self.valid_lens, _ = self.data.build(self.sentences, self.references)
+
+    @property
+    def num_steps(self) -> int:
+        """Training steps of a run."""
+        return self.epochs * self.data.num_batches
+
+    def label(self, number: int) -> str:
+        """Return a sentence's translation in the data, as its tokens with spaces between."""
+        return " ".join(tokenize(preprocess(self.references[number]))[:-1])
+
+    def source_tokens(self, number: int) -> list[str]:
+        """Return the tokens of a sentence, with `<eos>`, as far as the model sees them."""
+        return tokenize(preprocess(self.sentences[number]))[: self.data.num_steps]
+
+    def masks(self, inputs: Nested, step: int) -> Arrays:
+        """Draw the dropout masks of a step; several backends may ask at the same time."""
+        with self._lock:  # the model notes in its layers what they are asked for
+            layers = self._model.dropout_layers(*inputs)
+        return randomness.dropout_masks(layers, self.seed, step)
+
+    def start(self, dtype: str, draw: int | None = None) -> Arrays:
+        """Return the initial parameters; moved by a rounding unit, this way or that, for a draw."""
+        params = {name: p.astype(dtype) for name, p in self.parameters.items()}
+        return params if draw is None else moved(params, self.seed, draw)
+
+
+def moved(parameters: Arrays, seed: int, draw: int) -> Arrays:
+    """Return parameters moved by a rounding unit, each number up or down; zeros stay."""
+
+    def move(name, p):
+        up = randomness.generator(seed, "moved", draw, name).random(p.shape) < 0.5
+        away = np.where(up, np.inf, -np.inf).astype(p.dtype)
+        return np.where(p == 0, p, np.nextafter(p, away))
+
+    return {name: move(name, p) for name, p in parameters.items()}
+
+
+@dataclasses.dataclass
+class State:
+    """Parameters and the optimiser's moments after a step, each ``{name: array}``."""
+
+    parameters: Arrays
+    moments: Arrays
+
+
+@dataclasses.dataclass
+class Translations:
+    """What a way of decoding gave: per sentence its tokens, and margins as in `Decoded`."""
+
+    tokens: list[list[int]]
+    margins: list[np.ndarray]
+
+
+@dataclasses.dataclass
+class Run:
+    """What one training run gave.
+
+    Attributes:
+        losses: before each step.
+        first, last: `State` after the first and after the last step.
+        greedy: `Translations`.
+        beam: the same by beam search, or None.
+        weights: attention weights of the greedy ones, per sentence (steps, num_keys), or None.
+    """
+
+    losses: np.ndarray
+    first: State
+    last: State
+    greedy: Translations
+    beam: Translations | None = None
+    weights: list[np.ndarray] | None = None

@@ -1,0 +1,154 @@
+"""The whole comparison: every backend in a worker, its cases, then its training runs.
+
+The way of a case leads through the rooms in their order: it is drawn and solved (`cases`), done by
+a worker (`running`), judged (`judging`); `reporting` has the verdicts after that.
+"""
+
+import dataclasses
+import functools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from d2l_ext.agreement.cases.case import Case
+from d2l_ext.agreement.cases.plans import Plan, Run
+from d2l_ext.agreement.judging.solved import SolvedCase
+from d2l_ext.agreement.judging.verdict import Verdict, judge
+from d2l_ext.agreement.running.remote import Worker, WorkerError
+from d2l_ext.agreement.running.training import train
+from d2l_ext.environment import ENVIRONMENT, QUICK
+
+# The slowest first, so that no core waits for it at the end.
+ORDER = ("mxnet", "tensorflow", "jax", "torch")
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What one backend did.
+
+    Attributes:
+        backend: its name.
+        versions: of framework, Python and NumPy.
+        differences: what `running.differences.measured` found in it.
+        verdicts: of all cases, a list of `Verdict`.
+        runs: ``{(name of a plan, dtype): list of plans.Run}``.
+        problems: what went wrong otherwise: (what was being done, why, details).
+    """
+
+    backend: str
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    differences: dict[str, Any] = dataclasses.field(default_factory=dict)
+    verdicts: list[Verdict] = dataclasses.field(default_factory=list)
+    runs: dict[tuple[str, str], list[Run]] = dataclasses.field(default_factory=dict)
+    problems: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
+
+
+class Comparison:
+    """Cases and training plans, given to several backends, two at a time.
+
+    Args:
+        backends: names.
+        cases: a list of `Case`.
+        plans: ``{name: plans.Plan}``.
+        dtypes: precisions.
+        seed: of the cases.
+        pythons: ``{backend: interpreter}`` of backends that have their own.
+        limit: seconds that a worker may take for one answer.
+        progress: called as ``progress(backend, what, done, total)``.
+    """
+
+    def __init__(
+        self,
+        backends: Sequence[str],
+        cases: Sequence[Case],
+        plans: Mapping[str, Plan],
+        dtypes: Sequence[str],
+        seed: int = 0,
+        pythons: Mapping[str, str] | None = None,
+        limit: float = 300,
+        progress: Callable[[str, str, int, int], object] | None = None,
+    ):
+        self.backends, self.cases, self.plans, self.dtypes = backends, cases, plans, dtypes
+        self.seed, self.pythons, self.limit = seed, pythons or {}, limit
+        self.progress = progress or (lambda *_: None)
+        steps = sum(self._steps(plan) for plan in plans.values())
+        self._total = len(dtypes) * (len(cases) + steps)
+        self._lock = threading.Lock()
+        self._solved = functools.cache(lambda number: SolvedCase(cases[number], seed))
+
+    def run(self) -> dict[str, Outcome]:
+        """Return ``{backend: Outcome}``."""
+        order = sorted(self.backends, key=lambda b: ORDER.index(b) if b in ORDER else -1)
+        with ThreadPoolExecutor(2) as pool:
+            outcomes = dict(zip(order, pool.map(self._one, order), strict=True))
+        return {name: outcomes[name] for name in self.backends}
+
+    def solved(self, number: int) -> SolvedCase:
+        """Return a `SolvedCase`; the backends share it."""
+        with self._lock:
+            return self._solved(number)
+
+    def _one(self, backend: str) -> Outcome:
+        outcome = Outcome(backend)
+        try:
+            with self._worker(backend, QUICK) as worker:
+                self._ask_cases(worker, outcome)
+            if self.plans:  # as users train: in a process that optimises what it compiles
+                with self._worker(backend) as worker:
+                    self._ask_training(worker, outcome)
+            self.progress(backend, "done", self._total, self._total)
+        except WorkerError as error:
+            if not outcome.problems:  # it was lost before it had anything to do
+                outcome.problems.append(("start", str(error), error.details))
+        return outcome
+
+    def _worker(self, backend: str, environment: Mapping[str, str] = ENVIRONMENT) -> Worker:
+        return Worker(backend, self.pythons.get(backend), self.limit, environment)
+
+    @staticmethod
+    def _steps(plan: Plan) -> int:
+        return plan.num_steps * (plan.draws + 1)
+
+    def _ask_cases(self, worker: Worker, outcome: Outcome) -> None:
+        outcome.versions = worker.ask("versions")
+        outcome.differences = worker.ask("differences")
+        done = 0
+        for dtype in self.dtypes:
+            for number in range(len(self.cases)):
+                self.progress(outcome.backend, f"cases, {dtype}", done, self._total)
+                outcome.verdicts += self._verdicts(worker, outcome, self.solved(number), dtype)
+                done += 1
+
+    def _ask_training(self, worker: Worker, outcome: Outcome) -> None:
+        done = len(self.dtypes) * len(self.cases)
+        for name, plan in self.plans.items():
+            for dtype in self.dtypes:
+                self._train(worker, outcome, name, dtype, done)
+                done += self._steps(plan)
+
+    def _verdicts(
+        self, worker: Worker, outcome: Outcome, solved: SolvedCase, dtype: str
+    ) -> list[Verdict]:
+        try:
+            results = worker.ask("perform", vars(solved.job), dtype)
+        except WorkerError as error:
+            outcome.problems.append((f"{solved.job.name} {dtype}", str(error), error.details))
+            if error.dead:
+                raise
+            return []
+        return judge(solved, outcome.backend, dtype, results)
+
+    def _train(self, worker: Worker, outcome: Outcome, name: str, dtype: str, done: int) -> None:
+        plan, doing = self.plans[name], f"training {name}, {dtype}"
+        steps = iter(range(done, done + self._steps(plan)))
+
+        def on_step():
+            self.progress(outcome.backend, doing, next(steps), self._total)
+
+        try:
+            outcome.runs[name, dtype] = train(worker, plan, dtype, on_step)
+        except (WorkerError, FloatingPointError) as error:
+            outcome.problems.append((doing, str(error), getattr(error, "details", "")))
+            if getattr(error, "dead", False):
+                raise

@@ -1,0 +1,1 @@
+"""What "agree" means: the exact answer, errors, budgets measured on the reference, verdicts."""

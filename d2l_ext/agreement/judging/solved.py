@@ -1,0 +1,54 @@
+"""A case that the reference has solved: all that a backend's results are judged by."""
+
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+
+from d2l_ext.agreement.cases.case import Case
+from d2l_ext.agreement.cases.job import flat
+from d2l_ext.agreement.judging.answer import exact_answer
+from d2l_ext.agreement.judging.budget import Budget, budget
+from d2l_ext.agreement.judging.error import Answer
+from d2l_ext.interface import Arrays
+
+# What a backend must hand back as it was given, to the last bit.
+COPIES = ("start", "unchanged", "masks")
+
+
+class SolvedCase:
+    """A case with the numbers of one seed, the exact answer and the budgets, computed once.
+
+    Attributes:
+        case, seed: which.
+        job: what a backend is to compute.
+        answer: as from `exact_answer`.
+    """
+
+    def __init__(self, case: Case, seed: int = 0):
+        self.case, self.seed = case, seed
+        self.job = case.job(seed)
+        self.answer = exact_answer(self.job)
+        self.budget = functools.cache(self._budget)
+
+    def _budget(self, dtype: str) -> Budget:
+        return budget(self.case, self.seed, self.job, self.answer, dtype)
+
+    def allowed(self, quantity: str, tensor: str, dtype: str) -> float:
+        """Return the largest error of a tensor that is allowed in a precision."""
+        return 0 if quantity in COPIES else self.budget(dtype).of(quantity, tensor)
+
+    def expected(self, dtype: str) -> Answer:
+        """Return the exact answer and the copies that a backend must hand back."""
+        job, answer = self.job, {k: v for k, v in self.answer.items() if k != "weights" or v}
+        if job.is_function:
+            answer["unchanged"] = _cast(flat(job.inputs), dtype)
+        else:
+            answer |= {"start": _cast(job.parameters, dtype), "masks": job.layers}
+        if any(c is not None for c in flat(job.cotangent).values()):
+            answer["outputs of vjp"] = answer["outputs"]
+        return answer
+
+
+def _cast(arrays: Mapping[str, np.ndarray], dtype: str) -> Arrays:
+    return {k: x.astype(dtype) if x.dtype.kind == "f" else x for k, x in arrays.items()}

@@ -1,0 +1,1 @@
+"""Workers, each with a backend in a process of its own, and what they do."""

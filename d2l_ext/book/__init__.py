@@ -1,9 +1,0 @@
-"""The book: chapters, written once, become four notebooks and one web page with framework tabs.
-
-* `chapter` reads a chapter and makes a notebook of it for a framework,
-* `quote` takes the quoted definitions from the column's source,
-* `execute` runs notebooks, `crosscheck` compares what the four printed,
-* `page` makes the web page of the executed notebooks.
-
-``python -m d2l_ext.book --help`` lists the commands.
-"""

@@ -1,0 +1,14 @@
+"""How caches grow whose room is reserved, in the columns that fill them in place."""
+
+from collections.abc import Sequence
+
+
+def room(sizes: Sequence[int], wanted: int, least: int = 0) -> int | None:
+    """Return how large caches must become that have to hold ``wanted`` steps; None if all are.
+
+    One that must grow at least doubles, so that growing is rare, and gets the size ``least`` at
+    least.
+    """
+    if all(wanted <= size for size in sizes):
+        return None
+    return max(wanted, least, *(2 * size for size in sizes))

@@ -1,1 +1,0 @@
-"""The grammar that wrote the bundled corpus, see `corpus`; nothing else needs it."""

@@ -1,0 +1,159 @@
+"""The names of the known differences, and a sentence for somebody who meets one."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Cause:
+    """A known difference that makes the two sides equal.
+
+    Attributes:
+        name: its name.
+        explanation: what each side does, and a sentence about it.
+        error: what is left of the error under it.
+    """
+
+    name: str
+    explanation: str
+    error: float
+
+
+# By option or relation.
+CAUSES = {
+    "epsilon": (
+        "layer-norm epsilon",
+        "The default is 1e-5 in PyTorch and MXNet, 1e-6 in Flax and 1e-3 in Keras; BERT's is"
+        " 1e-12.",
+    ),
+    "variance": (
+        "layer-norm variance",
+        "Layer norms divide the sum of squares by n; `std` of PyTorch divides by n - 1.",
+    ),
+    "kernel": (
+        "transposed kernel",
+        "PyTorch and MXNet keep a dense weight as (outputs, inputs), Flax and Keras as"
+        " (inputs, outputs); a square one fits both ways.",
+    ),
+    "bias": ("missing bias", "One side adds a bias (not zero) that the other does not have."),
+    "norm_bias": ("missing bias", "One side adds a bias (not zero) that the other does not have."),
+    "embedding_scale": (
+        "embedding scale sqrt(d)",
+        "A Transformer multiplies embeddings by the square root of their size (Vaswani et al.,"
+        " 2017, section 3.4).",
+    ),
+    "ids": ("token ids off by one", "One side looks up the next or the previous row of the table."),
+    "gru_gates": (
+        "GRU gate order",
+        "PyTorch, MXNet and NNX stack a GRU's gates as r, z, n; Keras as z, r, h; Linen has a layer"
+        " for each.",
+    ),
+    "reset": (
+        "GRU reset gate",
+        "cuDNN, PyTorch, MXNet, Flax and Keras's `reset_after=True` apply the reset gate after the"
+        " product with the hidden state; Cho et al. (2014) and `reset_after=False` before it.",
+    ),
+    "update": (
+        "GRU update gate",
+        "The frameworks keep z of the old state; some papers and books keep 1 - z of it.",
+    ),
+    "lstm_gates": (
+        "LSTM gate order",
+        "PyTorch, MXNet and Keras stack an LSTM's gates as i, f, g, o (Keras calls g c); others as"
+        " i, f, o, g or i, g, f, o; Flax has a layer for each.",
+    ),
+    "forget_bias": (
+        "LSTM forget bias",
+        "Keras starts the forget gate's bias at 1; other code adds 1 in every step.",
+    ),
+    "recurrent_bias": (
+        "missing recurrent bias",
+        "PyTorch and MXNet have two biases, for the input's part and the hidden state's; Flax and"
+        " Keras have other ones. They may be added up, except on a GRU's n.",
+    ),
+    "hidden_bias": (
+        "missing recurrent bias",
+        "Linen's GRU has the hidden state's bias on n only, NNX's on no gate: for r and z, the two"
+        " biases of PyTorch and MXNet are to be added up.",
+    ),
+    "recurrent_kernel": (
+        "transposed kernel",
+        "Keras and Flax keep recurrent kernels as (inputs, units), PyTorch and MXNet the other way"
+        " round; a square one fits both ways.",
+    ),
+    "layout": (
+        "batch first or time first",
+        "Recurrent layers take time first in PyTorch and MXNet (unless told otherwise) and the"
+        " batch first in Keras and Flax.",
+    ),
+    "steps": (
+        "padding not masked",
+        "One side goes on through the padding, the other stops at each sequence's valid length.",
+    ),
+    "direction": ("direction of time", "One side reads the sequence from its end."),
+    "activation": (
+        "activation",
+        "The two sides apply different functions.",
+    ),
+    "gelu": (
+        "GELU form",
+        "PyTorch, MXNet and Keras compute GELU with the error function by default, Flax its tanh"
+        " approximation: GELU(1) is 0.84134 or 0.84119.",
+    ),
+    "softmax_axis": ("softmax axis", "One side normalises along another axis."),
+    "attention_axis": ("softmax axis", "One side normalises the scores along another axis."),
+    "attention_scale": (
+        "attention scale 1 / sqrt(d)",
+        "Scaled dot-product attention divides scores by the square root of a head's size.",
+    ),
+    "mask": (
+        "padding not masked",
+        "One side attends to keys that the valid lengths or the mask leave out.",
+    ),
+    "polarity": (
+        "mask polarity",
+        "True means attend in Flax, Keras and `scaled_dot_product_attention`, and leave out in"
+        " PyTorch's `nn.MultiheadAttention` and `key_padding_mask`.",
+    ),
+    "causal": ("causal mask", "One side lets a step attend to later steps."),
+    "empty_row": (
+        "a row with no key",
+        "The softmax of a row of -inf is NaN; of a large negative number, the same weight for all.",
+    ),
+    "masking": (
+        "mask after the softmax",
+        "Masked weights must be left out of the sum that normalises the others.",
+    ),
+    "position": (
+        "position offset",
+        "One side counts positions from 0 and the other from 1 or 2.",
+    ),
+    "positions": ("positional encoding missing", "One side adds no encoding of positions."),
+    "sinusoids": (
+        "order of sine and cosine",
+        "The encoding's sines and cosines stand in turn, or all sines before all cosines.",
+    ),
+    "mean": ("padding not masked", "One side's mean counts padding."),
+    "padding": (
+        "padding not masked",
+        "One side is zero after the end of each sequence and the other is not.",
+    ),
+    "dropout": (
+        "dropout left on",
+        "PyTorch drops after `.train()`, MXNet inside `autograd.record()`, Flax with"
+        " `deterministic=False`, Keras with `training=True`.",
+    ),
+    "scale": ("scale", "One side is the other times a constant."),
+    "parameters": (
+        "other parameter values",
+        "They were not copied, or turned into something that is none of the known differences.",
+    ),
+    "limit": (
+        "float32 inside an operator",
+        "The error is of the size of float32's rounding: an operator computes in float32 or has"
+        " constants in float32 inside, such as MXNet's layer norm and TensorFlow's GELU.",
+    ),
+    "precision": (
+        "float32 for float64",
+        "Keras casts to its policy's dtype and JAX to float32 (unless x64 is on), without a word.",
+    ),
+}

@@ -1,0 +1,299 @@
+"""Where two models that should be the same differ, and why.
+
+Both models run with their layers in view (`probe`), and layers are paired by their parameters,
+kinds and order. Then the second model runs on rails: before and after every paired layer it is put
+back onto the values that the first one had there. So each layer's error, and the error of the code
+between two layers, is its own; nothing is carried on, and the place that is named causes the
+difference instead of merely showing it. At such a place the known differences (`known`) are tried
+until one makes the two sides equal.
+
+A piece's budget is 8 times the largest change that it shows when the first model's values are moved
+by one rounding unit, 5 times, and not less than the harness's least budget.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from d2l_ext import randomness
+from d2l_ext.agreement.judging.budget import FACTOR, LEAST, unit
+from d2l_ext.agreement.judging.error import error
+from d2l_ext.interface import Arrays
+from d2l_ext.porting.arrays import (
+    corresponding,
+    differs,
+    largest_error,
+    lowest_dtype,
+    relative_error,
+    reshaped,
+)
+from d2l_ext.porting.known.causes import CAUSES, Cause
+from d2l_ext.porting.known.explain import explain
+from d2l_ext.porting.known.piece import Piece, distinct
+from d2l_ext.porting.pairing import Transform, complete, pair_calls, propose
+from d2l_ext.porting.rails import Call, Rails, Side, noise_of
+from d2l_ext.porting.result import Difference, Located, Row
+
+DRAWS = 5
+NEARBY = 8  # arrays of earlier layers that a piece may be computed from
+
+
+def locate(
+    a: Any,
+    b: Any,
+    *inputs: Any,
+    inputs_b: Sequence[Any] | None = None,
+    mapping: Mapping[str, str | tuple[str, Transform]] | None = None,
+    options_a: dict[str, Any] | None = None,
+    options_b: dict[str, Any] | None = None,
+) -> Located:
+    """Find where a model and its port differ, and which known difference that is.
+
+    A model is a `torch.nn.Module`, a Keras layer or model, a Gluon block, an NNX module, a Linen
+    module as ``(module, variables)`` or bound to its variables, or one of `Backend.model`. The
+    port's parameters have been copied already: a mistake in copying is one that is looked for. Use
+    float64 if you can, for in float32 a small difference is hard to tell from rounding.
+
+    A layer norm with PyTorch's epsilon, ported to Flax with Flax's:
+
+    >>> import numpy as np, torch, jax, flax.linen
+    >>> from d2l_ext.porting import locate
+    >>> a = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4))
+    >>> b = flax.linen.Sequential([flax.linen.Dense(4), flax.linen.LayerNorm()])
+    >>> dense = {"kernel": a[0].weight.detach().numpy().T, "bias": a[0].bias.detach().numpy()}
+    >>> norm = {"scale": np.ones(4, "float32"), "bias": np.zeros(4, "float32")}
+    >>> found = locate(a, (b, {"params": {"layers_0": dense, "layers_1": norm}}), np.eye(3) / 10)
+    >>> found.place, found.cause
+    ('1', 'layer-norm epsilon')
+    >>> print(found.explanation)
+    epsilon: A 1e-05, B 1e-06. The default is 1e-5 in PyTorch and MXNet, 1e-6 in Flax and 1e-3 in \
+Keras; BERT's is 1e-12.
+
+    Args:
+        a: the model that is right.
+        b: the model to be judged.
+        *inputs: NumPy arrays, the same for both.
+        inputs_b: the second model's inputs where they are not the same, such as batch first.
+        mapping: ``{parameter of a: parameter of b}`` by the names that `parameters` lists; a value
+            may also be ``(name, transform)``, where transform turns a's array into b's
+            (`numpy.transpose`, say). By default `propose` makes one.
+        options_a: keyword arguments of the first model's call.
+        options_b: keyword arguments of the second model's call.
+
+    Returns:
+        A `Located`.
+    """
+    sides = (
+        Side(a, inputs, options_a),
+        Side(b, inputs if inputs_b is None else inputs_b, options_b),
+    )
+    return _Comparison(*sides, mapping).result()
+
+
+def parameters(model: Any, *inputs: Any, options: dict[str, Any] | None = None) -> Arrays:
+    """Return ``{name: array}`` of a model's parameters, as `locate` names and reads them.
+
+    Layers that all frameworks have are described as `torch.nn` has them, whatever the framework: a
+    dense kernel is (outputs, inputs), and gates stand in PyTorch's order.
+    """
+    return Side(model, inputs, options).parameters
+
+
+class _Comparison:
+    """Both sides on the first one's rails."""
+
+    def __init__(self, a: Side, b: Side, mapping: Mapping[str, str | tuple[str, Transform]] | None):
+        self.a, self.b, self.deviations = a, b, []
+        own_a, own_b = a.parameters, b.parameters
+        self.mapping = complete(propose(own_a, own_b) if mapping is None else mapping, own_a, own_b)
+        self.parameter_errors = {
+            (name, target): error(own_b[target], transform(own_a[name]))[0]
+            for name, (target, transform) in self.mapping.items()
+        }
+        self.names = {name: target for name, (target, _) in self.mapping.items()}
+        self.pairs = pair_calls(a, b, self.names)
+        self.partner = {x.number: y for x, y in self.pairs}
+        rails_a = {x.number: x for x, _ in self.pairs}
+        rails_b = {y.number: x for x, y in self.pairs}
+        self.on_b = b.run(Rails(rails_b)).seen
+        again = a.run(Rails(rails_a)).seen, b.run(Rails(rails_b)).seen
+        self.unsteady = {
+            "A": lambda x, y, side: again[0][x.number, side],
+            "B": lambda x, y, side: again[1][y.number, side],
+        }
+        rng = randomness.generator(0, "locate")
+        self.noisy = [a.run(Rails(rails_a, noise_of(rng))).seen for _ in range(DRAWS)]
+
+    def result(self) -> Located:
+        rows, found, lower = [], [], None
+        for x, side, before in self._places():
+            row = self._row(x, side, before)
+            rows.append(row)
+            if not row.agrees and not self._known_already(x, side, row):
+                found.append(self._difference(x, side, row))
+            elif row.agrees and lower is None:
+                lower = self._precision(x, side, row)
+        limits = [one for one in found if one.cause == CAUSES["limit"][0]]
+        differences = [one for one in found if one not in limits]
+        if not differences and lower is not None:
+            differences.append(lower)
+        unmapped = (
+            [name for name in self.a.parameters if name not in self.names],
+            [name for name in self.b.parameters if name not in self.names.values()],
+        )
+        return Located(rows, differences, limits, self.parameter_errors, unmapped)
+
+    def _known_already(self, x: Call, side: str, row: Row) -> bool:
+        """Whether the same deviation showed before: code between layers uses an array again."""
+        given = self.on_b[self.partner[x.number].number, side]
+        wanted = x.arrays(side)
+        deviations = [
+            reshaped(given[j], wanted[i].shape) - wanted[i]
+            for i, j in corresponding(wanted, given)
+            if wanted[i].dtype.kind == "f" and differs(wanted[i], given[j], row.budget)
+        ]
+        known = bool(deviations) and all(
+            any(
+                new.shape == old.shape and relative_error(old, new) < 1e-6
+                for old in self.deviations
+            )
+            for new in deviations
+        )
+        self.deviations += deviations
+        return known
+
+    def _places(self) -> Iterator[tuple[Call, str, Call | None]]:
+        """Yield the paired calls' inputs and outputs in order, and the array that came before."""
+        before = None
+        for call, side in self.a.record.events:
+            if call.number in self.partner:
+                yield call, side, before
+                before = call
+
+    def _row(self, x: Call, side: str, left: Call | None) -> Row:
+        y = self.partner[x.number]
+        wanted, given = x.arrays(side), self.on_b[y.number, side]
+        free = y.arrays(side)
+        dtype = lowest_dtype([*wanted, *given])
+        size = largest_error(wanted, given)
+        place, counterpart = str(x.layer), str(y.layer)
+        if side == "in" and left is not None:
+            place = f"{left.layer} → {x.layer}"
+        return Row(
+            place,
+            counterpart,
+            "" if side == "in" else x.layer.kind,
+            size,
+            self._budget(x, side, dtype),
+            largest_error(wanted, free),
+            dtype,
+        )
+
+    def _budget(self, x: Call, side: str, dtype: str | None) -> float:
+        if dtype is None:  # whole numbers have no rounding
+            return 0.0
+        wanted = x.arrays(side)
+        scale = unit(dtype) / unit(lowest_dtype(wanted) or dtype)
+        moved = [largest_error(wanted, seen[x.number, side]) * scale for seen in self.noisy]
+        if self._unsteady("A", x, side):
+            moved = []
+        return _allowed(dtype, moved)
+
+    def _unsteady(self, which: str, x: Call, side: str) -> bool:
+        """Whether a side's own values are not the same in a second run on the same rails."""
+        y = self.partner[x.number]
+        first = x.arrays(side) if which == "A" else self.on_b[y.number, side]
+        return largest_error(first, self.unsteady[which](x, y, side)) > 1e-3
+
+    def _difference(self, x: Call, side: str, row: Row) -> Difference:
+        cause = None
+        for which in ("A", "B"):
+            if self._unsteady(which, x, side):
+                title, sentence = CAUSES["dropout"]
+                cause = Cause(title, f"{which}: two calls differ. {sentence}", row.error)
+        cause = cause or self._explained(x, side, row)
+        return Difference(row.place, row.error, row.budget, cause.name, cause.explanation)
+
+    def _explained(self, x: Call, side: str, row: Row) -> Cause:
+        y = self.partner[x.number]
+        wanted, given = x.arrays(side), self.on_b[y.number, side]
+        matches = corresponding(wanted, given)
+        if not matches:
+            shapes = [[array.shape for array in arrays] for arrays in (wanted, given)]
+            return Cause(
+                "unknown", f"A has arrays of shapes {shapes[0]}, B {shapes[1]}.", row.error
+            )
+        i, j = next(m for m in matches if differs(wanted[m[0]], given[m[1]], row.budget))
+        kind = x.layer.kind if side == "out" else ""
+        context = [array for call in self._around(x) for array in call.inputs]
+        own = [x.layer.parameters, y.layer.parameters]
+        if side == "in":
+            own = [call.layer.parameters for call in self._around(x)[1:]]
+        piece = Piece(
+            kind,
+            x.inputs if side == "out" and x.end == x.number + 1 else self._nearby(x, side),
+            context,
+            own,
+            wanted[i],
+            reshaped(given[j], wanted[i].shape),
+        )
+        coarse = _allowed("float32")
+        cause = explain(piece, relative_error, row.budget) or self._other_parameters(x, side, row)
+        if cause is None and row.dtype == "float64":
+            if row.error <= coarse:
+                return Cause(*CAUSES["limit"], row.error)
+            cause = explain(piece, relative_error, coarse)
+        return cause or Cause(
+            "unknown", "None of the known differences makes the two sides equal here.", row.error
+        )
+
+    def _other_parameters(self, x: Call, side: str, row: Row) -> Cause | None:
+        """Return the cause that the layer's parameters are not the same, or None."""
+        owners = [x] if side == "out" else self._around(x)[1:]
+        own = {name for call in owners for name in call.layer.named}
+        least = _allowed(row.dtype) if row.dtype else 0
+        wrong = [
+            f"{name} (error {size:.1e})"
+            for (name, _), size in self.parameter_errors.items()
+            if name in own and size > least
+        ]
+        if not wrong:
+            return None
+        title, sentence = CAUSES["parameters"]
+        return Cause(title, f"{', '.join(wrong)}. {sentence}", row.error)
+
+    def _around(self, x: Call) -> list[Call]:
+        """List a call and those that it is inside of, the innermost first."""
+        return [call for call in reversed(self.a.calls) if call.contains(x)]
+
+    def _nearby(self, x: Call, side: str) -> list[np.ndarray]:
+        """List the arrays that came up before a place, the latest first."""
+        events = self.a.record.events
+        end = events.index((x, side))
+        found = []
+        for call, s in reversed(events[:end]):
+            if call.number in self.partner:
+                found += call.arrays(s)
+        return distinct(found)[:NEARBY]
+
+    def _precision(self, x: Call, side: str, row: Row) -> Difference | None:
+        """Return the difference that B computes in a lower precision than A, if it does."""
+        wanted = x.arrays(side)
+        if lowest_dtype(wanted) in (None, row.dtype):
+            return None
+        budget = self._budget(x, side, lowest_dtype(wanted))
+        given = self.on_b[self.partner[x.number].number, side]
+        title, sentence = CAUSES["precision"]
+        return Difference(
+            row.place,
+            largest_error(wanted, given),
+            budget,
+            title,
+            f"A computes in {lowest_dtype(wanted)}, B in {row.dtype}. {sentence}",
+        )
+
+
+def _allowed(dtype: str, moved: Sequence[float] = ()) -> float:
+    """Return the budget of a precision, given how far rounding moves the result."""
+    return max([LEAST[dtype] * unit(dtype), *(FACTOR * size for size in moved)])

@@ -1,0 +1,114 @@
+"""Parameters and layers of two models that correspond."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+from d2l_ext.interface import Arrays
+from d2l_ext.porting.arrays import corresponding
+from d2l_ext.porting.probe import KNOWN
+from d2l_ext.porting.rails import Call, Side
+
+Transform: TypeAlias = Callable[[np.ndarray], np.ndarray]  # turns a parameter of a into that of b
+
+
+def propose(a: Arrays, b: Arrays) -> dict[str, str]:
+    """Propose a mapping of parameters by names and shapes.
+
+    Equal names come first. The rest is mapped in order, each to the next that has the same last
+    part of its name and the same shape, or else the same shape.
+
+    Args:
+        a: ``{name: array}``, as from `parameters`.
+        b: the same of the other model.
+
+    Returns:
+        ``{name in a: name in b}``; what fits nothing is left out.
+    """
+    mapping = {name: name for name in a if name in b and _shapes_fit(a[name], b[name])}
+    for same in (lambda x, y: x.rpartition(".")[2] == y.rpartition(".")[2], lambda x, y: True):
+        for name in a:
+            taken = set(mapping.values())
+            fits = (n for n in b if n not in taken and same(name, n) and _shapes_fit(a[name], b[n]))
+            if name not in mapping and (fit := next(fits, None)) is not None:
+                mapping[name] = fit
+    return mapping
+
+
+def _shapes_fit(x: np.ndarray, y: np.ndarray) -> bool:
+    return x.shape == y.shape or x.shape == y.shape[::-1]
+
+
+def complete(
+    mapping: Mapping[str, str | tuple[str, Transform]], own_a: Arrays, own_b: Arrays
+) -> dict[str, tuple[str, Transform]]:
+    """Return ``{name: (name, transform)}``; unknown names are a ValueError."""
+    full = {
+        name: target if isinstance(target, tuple) else (target, None)
+        for name, target in mapping.items()
+    }
+    wrong = [name for name in full if name not in own_a]
+    wrong += [name for name, _ in full.values() if name not in own_b]
+    if wrong:
+        raise ValueError(f"mapping: no parameter is called {', '.join(wrong)}")
+
+    def turned(x, shape):
+        return x if x.shape == shape else x.T
+
+    return {
+        name: (target, transform or (lambda x, shape=own_b[target].shape: turned(x, shape)))
+        for name, (target, transform) in full.items()
+    }
+
+
+def pair_calls(a: Side, b: Side, mapping: Mapping[str, str]) -> list[tuple[Call, Call]]:
+    """Pair the calls of two sides: the best alignment of the two sequences that keeps their order.
+
+    A pair of calls is kept only if the pairs inside the one are inside the other.
+    """
+    score = np.array([[_likeness(a, b, x, y, mapping) for y in b.calls] for x in a.calls])
+    n, m = score.shape
+    best = np.zeros((n + 1, m + 1))
+    for i in reversed(range(n)):
+        for j in reversed(range(m)):
+            together = score[i, j] + best[i + 1, j + 1] if score[i, j] else 0
+            best[i, j] = max(together, best[i + 1, j], best[i, j + 1])
+    pairs, i, j = [], 0, 0
+    while i < n and j < m:
+        if score[i, j] and best[i, j] == score[i, j] + best[i + 1, j + 1]:
+            pairs.append((a.calls[i], b.calls[j]))
+            i, j = i + 1, j + 1
+        elif best[i, j] == best[i + 1, j]:
+            i += 1
+        else:
+            j += 1
+    while True:
+        kept = [(x, y) for x, y in pairs if all(x.contains(u) == y.contains(v) for u, v in pairs)]
+        if len(kept) == len(pairs):
+            return pairs
+        pairs = kept
+
+
+def _likeness(a: Side, b: Side, x: Call, y: Call, mapping: Mapping[str, str]) -> float:
+    """Return how much two calls look like calls of one layer; 0 means that they can't be."""
+    if (x.number == 0) != (y.number == 0):
+        return 0
+    if x.number == y.number == 0:
+        return 100
+    owned_a, owned_b = a.owned(x), b.owned(y)
+    known = {x.layer.kind, y.layer.kind}.intersection(KNOWN)
+    if bool(owned_a) != bool(owned_b) or len(known) > 1:
+        return 0
+    alike = 0.5 * (x.layer.kind == y.layer.kind) + 0.25 * (x.layer.path == y.layer.path)
+    if not owned_a:
+        return alike + bool(corresponding(x.outputs, y.outputs)) * (
+            len(x.inputs) == len(y.inputs) > 1 or alike > 0
+        )
+    counted = Counter(mapping[name] for name in owned_a if name in mapping)
+    common = sum((counted & Counter(owned_b)).values())
+    # A bias may be missing, but not most of the layer.
+    if 2 * common <= max(len(owned_a), len(owned_b)) - 1 or not common:
+        return 0
+    return alike + 4 * common / max(len(owned_a), len(owned_b))

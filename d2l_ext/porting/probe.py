@@ -1,0 +1,210 @@
+"""Looking into a module of any framework: what goes into each layer and what comes out.
+
+A `Probe` runs a module and calls a `Visitor` before and after each layer, with NumPy arrays. What
+the visitor returns takes their place, so that a layer can be given other inputs, or the rest of the
+module other outputs. Each column's ``hooks.py`` says how its framework's layers are called, found
+and read; everything else is written here, once.
+
+Layers that every framework has get one description: parameters as `torch.nn` has them. A layer's
+parameters are described as the framework means them: a Keras GRU's update gate comes second here,
+because Keras reads it from the first columns of its kernel.
+"""
+
+import contextlib
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from d2l_ext.interface import Arrays, Model, Module, Tensor
+
+# Layers that are known by their kind; what they call inside is not looked at.
+KNOWN = ("linear", "embedding", "norm", "gru", "lstm", "dropout")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A layer of a module.
+
+    Attributes:
+        path: its name in the module, "" for the module itself.
+        kind: one of `KNOWN`, else the name of its class.
+        parameters: its own, ``{name: array}``; of known kinds as `torch.nn` has them.
+    """
+
+    path: str
+    kind: str
+    parameters: Arrays
+
+    @property
+    def named(self) -> Arrays:
+        """The parameters by their names in the module."""
+        return {f"{self.path}.{name}".lstrip("."): x for name, x in self.parameters.items()}
+
+    def __str__(self) -> str:
+        return self.path or "the model"
+
+
+class Visitor:
+    """Sees the arrays that go into and come out of each layer, and may replace them."""
+
+    def enter(self, layer: Layer, arrays: list[np.ndarray]) -> list[np.ndarray] | None:
+        """See a layer's inputs; return arrays for their place, or None."""
+
+    def leave(self, layer: Layer, arrays: list[np.ndarray]) -> list[np.ndarray] | None:
+        """See a layer's outputs; return arrays for their place, or None."""
+
+
+class Probe(ABC):
+    """A module that can be looked into while it runs.
+
+    Args:
+        module: the framework's own, or a `Model` (which is put in evaluation mode).
+        inputs: example inputs, NumPy.
+        options: keyword arguments of the call.
+    """
+
+    def __init__(self, module: Any, inputs: Sequence[Any], options: dict[str, Any] | None = None):
+        self.options = options or {}
+        self.module = self._prepare(module) if isinstance(module, Model) else module
+        self._visitor, self._closed = Visitor(), False
+        self._run(self._given(inputs))  # creates lazy weights
+        self._paths = {id(layer): path for path, layer in self._layers() if layer is not None}
+
+    def run(self, visitor: Visitor, inputs: Sequence[Any]) -> None:
+        """Run the module on NumPy inputs, floats cast to the dtype of its parameters."""
+        self._visitor, self._closed = visitor, False
+        with self._watching():
+            self._run(self._given(inputs))
+
+    def _given(self, inputs: Sequence[Any]) -> list[Any]:
+        dtype = next((name for name in self._dtypes() if "float" in name), None)
+
+        def cast(x):
+            x = np.asarray(x)
+            return self._array(x.astype(dtype) if dtype and x.dtype.kind == "f" else x)
+
+        return [None if x is None else cast(x) for x in inputs]
+
+    def _call(
+        self,
+        path: str | None,
+        module: Any,
+        call: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Call a layer between the visitor's two looks at it."""
+        arrays = self._arrays((args, kwargs))
+        if path is None or self._closed or not arrays:
+            return call(*args, **kwargs)
+        layer = self._describe(path, module)
+        args, kwargs = self._exchange((args, kwargs), self._visitor.enter(layer, arrays))
+        self._closed = layer.kind in KNOWN
+        try:
+            output = call(*args, **kwargs)
+        finally:
+            self._closed = False
+        return self._exchange(output, self._visitor.leave(layer, self._arrays(output)))
+
+    def _describe(self, path: str, module: Any) -> Layer:
+        kind, parameters = self._read(path, module)
+        if "weight_hh_l0" in parameters:
+            rows, size = parameters["weight_hh_l0"].shape
+            kind = {3: "gru", 4: "lstm"}.get(rows // size, kind)
+        return Layer(path, kind, parameters)
+
+    def _arrays(self, tree: Any) -> list[np.ndarray]:
+        """List the arrays in nested tuples, lists and dictionaries, as NumPy."""
+        return [self._numpy(x) for x in self._leaves(tree)]
+
+    def _leaves(self, tree: Any) -> list[Tensor]:
+        if isinstance(tree, dict):
+            tree = list(tree.values())
+        if isinstance(tree, (tuple, list)):
+            return [leaf for item in tree for leaf in self._leaves(item)]
+        return [tree] if self._is_array(tree) else []
+
+    def _exchange(self, tree: Any, arrays: Sequence[np.ndarray] | None) -> Any:
+        """Put arrays in the place of those in a tree, with their dtypes; None keeps the tree."""
+        if arrays is None:
+            return tree
+        rest = iter(arrays)
+
+        def exchange(tree):
+            if isinstance(tree, dict):
+                return {key: exchange(item) for key, item in tree.items()}
+            if isinstance(tree, (tuple, list)):
+                items = [exchange(item) for item in tree]
+                return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+            if not self._is_array(tree):
+                return tree
+            new, old = next(rest), self._numpy(tree)
+            return tree if new is old else self._like(new.astype(old.dtype), tree)
+
+        return exchange(tree)
+
+    def _like(self, array: np.ndarray, old: Tensor) -> Tensor:
+        """Turn NumPy into a framework array of another one's dtype."""
+        return self._array(array)
+
+    @abstractmethod
+    def _prepare(self, model: Model) -> Module:
+        """Return a `Model`'s module, in evaluation mode."""
+
+    @abstractmethod
+    def _run(self, inputs: list[Any]) -> None:
+        """Call the module on framework arrays; None stands where an input is left out."""
+
+    @abstractmethod
+    def _watching(self) -> AbstractContextManager[None]:
+        """Return a context manager within which layers are called by `_call`."""
+
+    @abstractmethod
+    def _layers(self) -> Iterable[tuple[str, Any]]:
+        """Yield ``(path, layer)`` of all layers."""
+
+    @abstractmethod
+    def _dtypes(self) -> Iterable[str]:
+        """Yield the names of the dtypes of the module's parameters."""
+
+    @abstractmethod
+    def _read(self, path: str, module: Any) -> tuple[str, Arrays]:
+        """Return a layer's kind and its own parameters, as NumPy."""
+
+    @abstractmethod
+    def _is_array(self, x: Any) -> bool:
+        """Whether something is a framework array with values."""
+
+    @abstractmethod
+    def _array(self, x: np.ndarray) -> Tensor:
+        """Copy a NumPy array to the framework, dtype kept."""
+
+    @abstractmethod
+    def _numpy(self, x: Tensor) -> np.ndarray:
+        """Copy a framework array to NumPy; bfloat16 becomes float32."""
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Replace an attribute for the time of a ``with`` block."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def watching(probe: Probe, owner: type) -> AbstractContextManager[None]:
+    """Let the instances of a class be called by a probe; the `_watching` of most columns."""
+    call = owner.__call__
+
+    def watched(module, *args, **kwargs):
+        path = probe._paths.get(id(module))
+        return probe._call(path, module, lambda *a, **k: call(module, *a, **k), args, kwargs)
+
+    return replaced(owner, "__call__", watched)

@@ -1,0 +1,114 @@
+"""How far something is: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import threading
+import time
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+SECONDS = 20  # from one line to the next
+
+
+class Bar:
+    """Shows on standard error how much of something is done; used in a ``with`` statement.
+
+    Args:
+        total: how many steps there are.
+        done: how many were done before.
+        wanted: None shows a bar on a terminal and nothing elsewhere, True a bar on a terminal and a
+            line every `SECONDS` elsewhere (in a log file, say), False nothing.
+    """
+
+    def __init__(self, total: int, done: int = 0, wanted: bool | None = None):
+        terminal = sys.stderr.isatty()
+        self._bar = _bar() if terminal and wanted is not False else None
+        self._has_lines = wanted is True and not terminal
+        self._total, self._first = total, done
+        self._started = self._last_line = time.monotonic()
+
+    def __enter__(self) -> "Bar":
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task("", total=self._total, completed=self._first)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, done: int, text: str) -> None:
+        """Show that so many steps are done, and a text about the last one."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, description=text)
+        elif self._has_lines and time.monotonic() - self._last_line >= SECONDS:
+            self._last_line = time.monotonic()
+            print(self._line(done, text), file=sys.stderr, flush=True)
+
+    def _line(self, done: int, text: str) -> str:
+        per_step = (self._last_line - self._started) / (done - self._first)
+        minutes, seconds = divmod(round(per_step * (self._total - done)), 60)
+        return f"{done} of {self._total}: {text}, {minutes}:{seconds:02} left"
+
+
+class Bars:
+    """A progress bar per backend on a terminal, elsewhere a line with all of them now and then."""
+
+    def __init__(self, names: Iterable[str]):
+        self._progress = Progress(
+            TextColumn("{task.fields[backend]:<10}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._tasks = {
+            name: self._progress.add_task("waiting", backend=name, total=None) for name in names
+        }
+        self._lock = threading.Lock()
+        self._shares = dict.fromkeys(names, "waiting")
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> "Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, backend: str, what: str, done: int, total: int) -> None:
+        """Move a backend's bar."""
+        with self._lock:
+            self._progress.update(
+                self._tasks[backend], description=what, completed=done, total=total
+            )
+            self._shares[backend] = f"{done / total:.0%} ({what})"
+            if self._progress.disable and time.monotonic() - self._last_line >= SECONDS:
+                self._last_line = time.monotonic()
+                line = ", ".join(f"{name} {share}" for name, share in self._shares.items())
+                print(line, file=sys.stderr, flush=True)
+
+
+def _bar() -> Progress:
+    return Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        # Lines that are printed meanwhile go above the bar, but not away from a file.
+        redirect_stdout=sys.stdout.isatty(),
+    )

@@ -1,0 +1,192 @@
+"""The book: notebooks in step with chapters and library, frameworks that agree, no error shown."""
+
+import ast
+import base64
+import contextlib
+import importlib.util
+import io
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+import d2l_ext
+
+if importlib.util.find_spec("nbclient") is None:
+    pytest.skip("the book needs the dev extra", allow_module_level=True)
+
+from tools.book import chapter as chapter_module
+from tools.book import crosscheck, quote
+from tools.book.chapter import Chapter, chapters, notebook_path, out_of_step
+from tools.book.execute import kernel
+
+CHAPTERS = {chapter.name: chapter for chapter in chapters()}
+
+
+@pytest.fixture(params=CHAPTERS)
+def chapter(request):
+    return CHAPTERS[request.param]
+
+
+@pytest.mark.parametrize("name", d2l_ext.COLUMNS)
+def test_notebook_is_in_step_and_has_no_error(chapter, name):
+    assert out_of_step(chapter, name) is None
+
+
+def test_frameworks_print_the_same(chapter):
+    notebooks = {
+        name: nbformat.read(notebook_path(chapter, name), as_version=4) for name in d2l_ext.COLUMNS
+    }
+    assert crosscheck.disagreements(notebooks) == []
+
+
+def is_one_function(source):
+    """Whether a cell is a function, or a class with a single method."""
+    body = ast.parse(source).body
+    if isinstance(body[0], ast.ClassDef):
+        body = body[0].body
+    return len(body) == 1 and isinstance(body[0], ast.FunctionDef)
+
+
+@pytest.mark.parametrize("name", d2l_ext.COLUMNS)
+def test_cells_are_short(chapter, name):
+    """At most 25 lines, and 31 in a function, which is never cut; the two above are its place."""
+    for cell in chapter.notebook(name).cells:
+        if cell.cell_type == "code":
+            lines = [line for line in cell.source.splitlines() if line.strip()]
+            most = 31 if is_one_function(cell.source) else quote.MAX_LINES
+            assert len(lines) <= most + 2, cell.source
+
+
+def test_notebooks_name_no_place_on_a_machine_and_are_small():
+    paths = list(chapter_module.NOTEBOOKS.rglob("*.ipynb"))
+    assert sum(path.stat().st_size for path in paths) < 15e6
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        assert str(chapter_module.ROOT) not in text and "/home/" not in text, path
+        assert "site-packages" not in text, path
+
+
+def test_a_change_of_a_definition_is_noticed(monkeypatch):
+    original = quote.definition
+
+    def changed(backend, row, name):
+        return [part.replace("softmax", "hardmax") for part in original(backend, row, name)]
+
+    assert out_of_step(CHAPTERS["01-masked-softmax"], "torch") is None
+    monkeypatch.setattr(quote, "definition", changed)
+    assert "out of step" in out_of_step(CHAPTERS["01-masked-softmax"], "torch")
+
+
+def test_a_change_of_a_chapter_is_noticed(tmp_path):
+    text = (chapter_module.CHAPTERS / "01-masked-softmax.md").read_text(encoding="utf-8")
+    path = tmp_path / "01-masked-softmax.md"
+    path.write_text(text.replace("By hand", "By heart"), encoding="utf-8")
+    assert "out of step" in out_of_step(Chapter(path), "jax")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "agree"),
+    [
+        ("loss 0.123", "loss 0.124", True),  # 0.1235 rounded down and up
+        ("loss 0.123", "loss 0.125", False),
+        ("1.0e-03", "1.1e-03", True),
+        ("[1. 2.]", "[1.     2.    ]", True),
+        ("[0. 1.]", "[-0. 1.]", True),
+        ("4 tokens", "5 tokens", False),
+        ("il est", "elle est", False),
+        ("nan", "0.0", False),
+        ("1 2", "1 2 3", False),
+    ],
+)
+def test_crosscheck_of_text(a, b, agree):
+    assert crosscheck.same_text(a, b) == agree
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="png")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def drawn():
+    """A grey picture (height, width, colours) with a dark line."""
+    pixels = np.full((401, 500, 3), 200, np.uint8)
+    pixels[:, 100] = 0
+    return pixels
+
+
+def cell(rows, columns, change):
+    """The picture with a part of it darker."""
+    pixels = drawn()
+    pixels[rows, columns] -= change
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("other", "agree"),
+    [
+        (drawn(), True),
+        (cell(slice(40, 80), slice(200, 240), 3), True),  # a step of a colour map
+        (cell(slice(40, 41), slice(200, 201), 200), True),  # a pixel at an edge
+        (cell(slice(40, 80), slice(200, 240), 25), False),  # a cell that is 10 % off
+        (cell(slice(361, 401), slice(460, 500), 25), False),  # the same in the corner
+        (np.roll(drawn(), 1, axis=1), False),  # the line one pixel further
+        (drawn()[:400], False),
+    ],
+)
+def test_crosscheck_of_pictures(other, agree):
+    assert crosscheck.same_image(png(drawn()), png(other)) == agree
+
+
+def test_a_long_class_continues_as_its_own_subclass():
+    parts = quote.definition("torch", "scoring", "Attention")
+    assert len(parts) == 2
+    assert parts[1].startswith(
+        "# d2l_ext/torch/scoring.py\nclass Attention(Attention):  # continued\n"
+    )
+    with pytest.raises(ValueError, match="defines no"):
+        quote.definition("torch", "scoring", "Nothing")
+
+
+A, B, C = (letter * 37 for letter in "abc")
+SOURCE = f"""
+def short(self, X: Float[Array, "batch n"], *rest: int, eps: float = 1e-5, **more) -> None:
+    pass
+
+def one_line_of_arguments({A}: int, {B}: str = "relu") -> None:
+    pass
+
+def a_line_each({A}: int, {B}, {C}: int) -> None:
+    pass
+"""
+PLAIN = [
+    "def short(self, X, *rest, eps=1e-5, **more):",
+    f'def one_line_of_arguments(\n    {A}, {B}="relu"\n):',
+    f"def a_line_each(\n    {A},\n    {B},\n    {C},\n):",
+]
+
+
+def test_quotations_leave_annotations_out(monkeypatch):
+    tree = ast.parse(SOURCE)
+    monkeypatch.setattr(quote, "_parsed", lambda place: (tree, SOURCE.splitlines()))
+    for node, plain in zip(tree.body, PLAIN, strict=True):
+        (cell,) = quote.definition("torch", "scoring", node.name)
+        assert cell == f"# d2l_ext/torch/scoring.py\n{plain}\n    pass"
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    """``{framework: run}``: a process each, so that each framework is loaded once."""
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(kernel(quick=True)) for name in d2l_ext.installed()}
+
+
+def test_quick_run(chapter, kernels):
+    """Every cell runs in every framework, with smaller numbers, and all print the same."""
+    notebooks = {name: run(chapter.notebook(name, quick=True)) for name, run in kernels.items()}
+    for notebook in notebooks.values():
+        for cell in notebook.cells:
+            assert not any(output.get("name") == "stderr" for output in cell.get("outputs", []))
+    assert crosscheck.disagreements(notebooks) == []

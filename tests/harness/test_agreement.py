@@ -1,0 +1,145 @@
+"""Every column computes what the reference says, in both precisions.
+
+A failure names the case, the backend and the tensor. `make test` runs the sample of the catalogue,
+`make test-all` all of it.
+"""
+
+import numpy as np
+import pytest
+from shared import CATALOGUE as CASES
+from shared import failures, solved
+
+from d2l_ext import reference
+from d2l_ext.agreement.cases.catalogue import sample
+from d2l_ext.agreement.judging import budget
+from d2l_ext.agreement.running.remote import Worker
+from d2l_ext.config import build, describe
+
+
+def check(name, backend):
+    wrong = failures(name, backend)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", sample())
+def test_agrees(name, any_backend):
+    check(name, any_backend)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CASES if name not in sample()])
+def test_agrees_in_the_rest_of_the_catalogue(name, backend):
+    check(name, backend)
+
+
+def names_in(target):
+    """Yield the public names that a target is made of."""
+    yield target.get("function") or target["class"]
+    for value in target.get("config", {}).values():
+        if isinstance(value, dict) and "class" in value:
+            yield from names_in(value)
+
+
+@pytest.mark.parametrize("cases", [CASES, sample()], ids=["catalogue", "sample"])
+def test_every_public_name_has_a_case(cases):
+    covered = {name for case in cases.values() for name in names_in(case.target)}
+    abstract = {"Encoder", "Decoder", "AttentionDecoder"}
+    missing = set(reference.__all__) - covered - abstract
+    if cases is not CASES:
+        missing -= {"BidirectionalEncoder", "TransformerEncoderBlock", "TransformerDecoderBlock"}
+    assert not missing
+
+
+def test_sizes_are_pairwise_different():
+    """Of the inputs of a case no two axes of one array are the same, or a wrong axis would pass."""
+    for case in CASES.values():
+        if "one query" in case.name:
+            continue
+        for x in (x for x in case.job(0).inputs if isinstance(x, np.ndarray)):
+            sizes = [n for n in x.shape if n > 1]
+            assert len(set(sizes)) == len(sizes), f"{case.name}: {x.shape}"
+
+
+def test_a_case_is_the_same_every_time():
+    case = CASES["recurrent/GRU/state, lengths"]
+    one, other, another = case.job(3), case.job(3), case.job(4)
+    np.testing.assert_array_equal(one.inputs[0], other.inputs[0])
+    assert not np.array_equal(one.inputs[0], another.inputs[0])
+    assert all(np.array_equal(p, other.parameters[n]) for n, p in one.parameters.items())
+
+
+def test_the_stored_budgets_are_not_stale():
+    stale = [case.name for case in budget.stale(CASES.values())]
+    assert not stale, "run: python -m d2l_ext.agreement.judging.budget"
+    assert budget.stored().keys() == CASES.keys(), "run: python -m d2l_ext.agreement.judging.budget"
+
+
+FEW = [
+    "scoring/AdditiveAttention/mask and lengths",
+    "seq2seq/LSTMEncoder/all",
+    "masking/causal_mask",
+]
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_the_stored_budgets_are_what_is_measured(name):
+    measured_as_stored(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CASES if name not in FEW])
+def test_all_stored_budgets_are_what_is_measured(name):
+    measured_as_stored(name)
+
+
+def measured_as_stored(name):
+    """Within a third, since the last bits of sums depend on the machine's instructions."""
+    measured, stored = budget.measure(CASES[name]), budget.stored()[name]
+    for dtype in budget.DTYPES:
+        new, old = budget.Budget(measured[dtype], dtype), budget.Budget(stored[dtype], dtype)
+        for quantity, tensors in budget.larger(measured[dtype], stored[dtype]).items():
+            for tensor in tensors:
+                assert new.of(quantity, tensor) == pytest.approx(old.of(quantity, tensor), rel=0.34)
+
+
+def test_no_budget_allows_everything():
+    for name, own in budget.stored().items():
+        for dtype in budget.DTYPES:
+            sizes = [size for tensors in own[dtype].values() for size in tensors.values()]
+            assert all(size < 0.01 for size in sizes), f"{name} {dtype}"
+
+
+def test_a_reference_that_is_wrong_itself_sets_no_budget(monkeypatch):
+    job = CASES["seq2seq/masked_loss/pad"].job(0)
+    answer = budget.exact_answer(job)
+    widened = {q: {n: x.astype(float) for n, x in t.items()} for q, t in answer.items()}
+    monkeypatch.setattr(budget, "perform", lambda backend, job, dtype: widened)
+    with pytest.raises(ArithmeticError, match="has dtype float64, must be float32"):
+        budget.own_errors(job, answer, "float32")
+
+
+def test_the_reference_is_asked_like_any_backend():
+    """In a process of its own, as `compare` asks; long double crosses unchanged."""
+    case = CASES["bahdanau/Seq2SeqAttentionDecoder/all"]
+    job, answer = case.job(0), solved(case.name).answer
+    with Worker("reference") as worker:
+        found = worker.ask("perform", vars(job), "longdouble")
+    for quantity, tensors in answer.items():
+        for name, x in tensors.items():
+            if x is not None:
+                np.testing.assert_array_equal(found[quantity][name], x, err_msg=quantity)
+
+
+def test_float64_gradients_agree_to_thirteen_digits():
+    """What the budgets come to: no float64 budget of an output or a loss is above 1e-13."""
+    for name, own in budget.stored().items():
+        allowed = budget.Budget(own["float64"], "float64")
+        for quantity in ("outputs", "weights", "loss", "decoding"):
+            for tensor in own["float64"].get(quantity, {}):
+                assert allowed.of(quantity, tensor) <= 1e-13, f"{name} {quantity} {tensor}"
+
+
+def test_the_target_of_a_case_builds_the_same_case():
+    for case in CASES.values():
+        if "class" in case.target:
+            assert describe(build(reference, case.target)) == case.target

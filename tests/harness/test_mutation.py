@@ -1,0 +1,73 @@
+"""Random bugs are reported: see `mutation`."""
+
+import ast
+
+import pytest
+from mutation import ALL, FATAL, FILES, NUMBER, parsed, report, report_elsewhere
+
+import d2l_ext
+
+# Those that no case can report, and why.
+SPEED = "both operators compute the same, one of them faster"
+OWN_MASK = "the framework's own generator is tested in test_alone"
+START = "a model has the common start; that of a module on its own is tested in test_nnx"
+GROWS = "room is reserved a step earlier or later, which changes no number"
+STRICT = "zip's strict: the lengths are the same"
+KEEP = "a backend says itself whether weights are kept; the class alone is tested in test_alone"
+EXPLAINED = {
+    "jax/layers: Dropout.mask: 1 -> 2": OWN_MASK,
+    "jax/layers: Dropout.mask: self.key is None -> self.key is not None": OWN_MASK,
+    "jax/layers: matrix: 1 -> 2": START,
+    "jax/layers: matrix: 2 * GENERATOR.random((rows, columns), np.float32) -> "
+    "2 / GENERATOR.random((rows, columns), np.float32)": START,
+    "mxnet/positional: positions: 1 -> 2": "one step is spared an operator, which changes nothing",
+    "jax/recurrent: stack_states: True -> False": STRICT,
+    "mxnet/recurrent: Stack.scan: True -> False": STRICT,
+    "mxnet/recurrent: stack_states: True -> False": STRICT,
+    "mxnet/transformer: append: True -> False": STRICT,
+    "mxnet/transformer: steps_in: 1 -> 2": "goes on from D2L's state: test_contract",
+    "tensorflow/recurrent: stack_states: True -> False": STRICT,
+    "mxnet/scoring: products: 3 -> 4": SPEED,
+    "mxnet/scoring: pool: npx.batch_dot if value.ndim == 3 else mnp.matmul -> "
+    "mnp.matmul if value.ndim == 3 else npx.batch_dot": SPEED,
+    "mxnet/scoring: Attention: True -> False #2": KEEP,
+    "tensorflow/layers: Layer.__init__: False -> True": "inputs of another dtype: test_alone",
+    "tensorflow/masking: causal_mask: 1 -> 2": "every negative number keeps the whole triangle",
+    "tensorflow/transformer: layer_norm: False -> True": "a model's arrays have its layers' dtype",
+    "torch/scoring: Attention: True -> False #2": KEEP,
+    "torch/layers: Dropout.mask: 1 -> 2 #2": OWN_MASK,
+    "torch/layers: Dropout.mask: 1 - self.rate -> 1 + self.rate #2": OWN_MASK,
+    "torch/transformer: TransformerDecoder.reserve: 0 -> 1": GROWS,
+    "torch/transformer: append: 1 -> 2 #2": "several steps into reserved room: test_transformer",
+}
+
+# A few of what is quick to run.
+QUICK = [m for m in ALL if m.file in ("masking", "scoring", "positional")]
+FEW = [m for column in d2l_ext.COLUMNS for m in QUICK if m.column == column][::3]
+
+
+def check(mutation):
+    if mutation.column not in d2l_ext.installed():
+        pytest.skip(f"{mutation.column} is not installed")
+    if mutation.id in EXPLAINED:
+        pytest.skip(EXPLAINED[mutation.id])
+    found = report_elsewhere(mutation) if mutation.id in FATAL else report(mutation)
+    assert found, f"not reported: {mutation.id}"
+
+
+@pytest.mark.parametrize("mutation", FEW, ids=lambda m: m.id)
+def test_a_random_bug_is_reported(mutation):
+    check(mutation)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutation", [m for m in ALL if m not in FEW], ids=lambda m: m.id)
+def test_every_random_bug_of_the_sample_is_reported(mutation):
+    check(mutation)
+
+
+def test_mutations_are_of_all_columns_and_files_and_change_something():
+    assert len({m.id for m in ALL}) == len(ALL) == NUMBER * len(d2l_ext.COLUMNS)
+    assert {m.file for m in ALL} == set(FILES)
+    for mutation in ALL:
+        assert mutation.applied() != ast.unparse(parsed(mutation.column, mutation.file))

@@ -1,0 +1,31 @@
+"""What several test modules make: a case with its answer, a model of an encoder and a decoder."""
+
+import functools
+
+from d2l_ext.agreement.cases import generated
+from d2l_ext.agreement.cases.catalogue import catalogue
+from d2l_ext.agreement.judging.solved import SolvedCase
+from d2l_ext.agreement.judging.verdict import verdicts
+
+CATALOGUE = catalogue()
+
+
+@functools.lru_cache(maxsize=512)
+def solved(name):
+    """Return a case of the catalogue, or a generated one, with its exact answer."""
+    return SolvedCase(CATALOGUE[name] if name in CATALOGUE else generated.case(name))
+
+
+def failures(name, backend):
+    """Return what a case says that a backend fails, in both precisions."""
+    found = [v for dtype in ("float64", "float32") for v in verdicts(solved(name), backend, dtype)]
+    assert found
+    return [str(v) for v in found if not v.agrees]
+
+
+def encoder_decoder(api, encoder, decoder, vocab_sizes, *sizes, **options):
+    """Return an `EncoderDecoder` of a column's classes, both with the same arguments."""
+    return api.EncoderDecoder(
+        getattr(api, encoder)(vocab_sizes[0], *sizes, **options),
+        getattr(api, decoder)(vocab_sizes[1], *sizes, **options),
+    )

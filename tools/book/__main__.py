@@ -1,0 +1,133 @@
+"""``python -m tools.book``: make the notebooks and the web page."""
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import click
+import nbformat
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from rich.console import Console
+from rich.table import Table
+
+from d2l_ext.interface import COLUMNS
+from tools.book import page
+from tools.book.chapter import ROOT, TITLES, chapters, notebook_path, out_of_step
+from tools.book.crosscheck import disagreements
+from tools.book.execute import execute, write
+
+console = Console(highlight=False)
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+chapter_option = click.option(
+    "--chapter", "numbers", type=int, multiple=True, help="Only this chapter; may be repeated."
+)
+backend_option = click.option(
+    "--backend",
+    "backends",
+    type=click.Choice(COLUMNS),
+    multiple=True,
+    default=COLUMNS,
+    help="Only this framework; may be repeated.",
+)
+
+
+@click.group()
+def main():
+    """Chapters to notebooks and to the web page."""
+
+
+@main.command()
+@chapter_option
+@backend_option
+@click.option("--check", is_flag=True, help="Run nothing: are they in step, do they agree?")
+@click.option("--quick", is_flag=True, help="Run with smaller numbers and keep nothing.")
+@click.option("--changed", is_flag=True, help="Run only those that are out of step.")
+@click.option("--jobs", default=2, show_default=True, help="Notebooks that run at the same time.")
+def notebooks(numbers, backends, check, quick, changed, jobs):
+    """Make the notebooks, run them and compare what they print."""
+    chosen = chapters(numbers)
+    made = {
+        (chapter, backend): chapter.notebook(backend, quick)
+        for chapter in chosen
+        for backend in backends
+        if not check and not (changed and out_of_step(chapter, backend) is None)
+    }
+    with ThreadPoolExecutor(jobs) as pool:
+        results = pool.map(lambda key: _run(*key, made[key], quick), made)
+        runs = dict(zip(made, results, strict=True))
+    if runs:
+        console.print(_table(chosen, backends, runs))
+    problems = [problem for _, problem in runs.values() if problem]
+    if not problems:
+        executed = {
+            c.name: {b: made[c, b] for b in backends} if quick else _kept(c, backends)
+            for c in chosen
+        }
+        problems = _wrong(chosen, backends, executed, kept=not quick)
+    _finish(problems, f"{len(chosen)} chapters in {len(backends)} frameworks agree")
+
+
+@main.command()
+def book():
+    """Build the web page from the notebooks, if they are in step and agree."""
+    chosen = chapters()
+    executed = {c.name: _kept(c, COLUMNS) for c in chosen}
+    _finish(_wrong(chosen, COLUMNS, executed), f"{len(chosen)} chapters agree")
+    index = page.build(chosen, executed)
+    console.print(f"the book is in {index.relative_to(ROOT)}")
+
+
+def _run(chapter, backend, notebook, quick):
+    """Execute a notebook and keep it, unless quick; return the seconds and what went wrong."""
+    start, problem = time.perf_counter(), None
+    try:
+        execute(notebook, quick)
+        if not quick:
+            write(notebook, notebook_path(chapter, backend))
+    except (CellExecutionError, DeadKernelError) as error:
+        problem = f"{chapter.name} ({backend}): {error}"
+    seconds = time.perf_counter() - start
+    console.print(f"{chapter.name} {TITLES[backend]} {seconds:.0f} s{' ERROR' if problem else ''}")
+    return seconds, problem
+
+
+def _kept(chapter, backends):
+    paths = {backend: notebook_path(chapter, backend) for backend in backends}
+    return {b: nbformat.read(p, as_version=4) for b, p in paths.items() if p.exists()}
+
+
+def _wrong(chosen, backends, executed, kept=True):
+    problems = []
+    for chapter in chosen:
+        if kept:
+            problems += filter(None, (out_of_step(chapter, backend) for backend in backends))
+        if not problems:
+            found = disagreements(executed[chapter.name])
+            problems += [f"{chapter.name}: {message}" for message in found]
+    return problems
+
+
+def _finish(problems, success):
+    for problem in problems:
+        click.echo(ANSI.sub("", problem))
+    if problems:
+        raise SystemExit(1)
+    console.print(success)
+
+
+def _table(chosen, backends, runs):
+    table = Table("chapter", *(TITLES[b] for b in backends), title="seconds")
+    for chapter in chosen:
+        row = [runs.get((chapter, backend), (None, None)) for backend in backends]
+        table.add_row(chapter.name, *map(_entry, row))
+    return table
+
+
+def _entry(run):
+    seconds, problem = run
+    return "error" if problem else "" if seconds is None else f"{seconds:.0f}"
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m tools.book")

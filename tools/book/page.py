@@ -1,0 +1,136 @@
+"""The web page: each chapter once, with what differs between the frameworks in tabs."""
+
+import base64
+import shutil
+import subprocess
+import sys
+from itertools import groupby
+from pathlib import Path
+
+from tools.book import reference
+from tools.book.chapter import CHAPTERS, ROOT
+from tools.book.crosscheck import results
+
+BUILD = ROOT / "book" / "_build"
+STATIC = Path(__file__).with_name("static")
+SAME = "The same in all four frameworks."
+
+
+def build(chapters, notebooks):
+    """Build the site and return the path of its first page.
+
+    Args:
+        chapters: a list of `Chapter`.
+        notebooks: ``{chapter name: {backend: executed notebook}}``.
+    """
+    source = BUILD / "source"
+    shutil.rmtree(BUILD, ignore_errors=True)
+    source.mkdir(parents=True)
+    index = (CHAPTERS / "index.md").read_text(encoding="utf-8")
+    names = "\n".join([*(chapter.name for chapter in chapters), "reference/index"])
+    (source / "index.md").write_text(
+        f"{index}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n", encoding="utf-8"
+    )
+    for chapter in chapters:
+        text = _Page(chapter, notebooks[chapter.name], source).text()
+        (source / f"{chapter.name}.md").write_text(text, encoding="utf-8")
+    write_reference(source)
+    run_sphinx(source, BUILD / "html")
+    return BUILD / "html" / "index.html"
+
+
+def write_reference(source):
+    """Write the pages of the reference into a folder of the source."""
+    folder = source / "reference"
+    folder.mkdir()
+    for name, text in reference.pages().items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+def run_sphinx(source, target):
+    """Make a web site of a folder of MyST Markdown."""
+    shutil.copy(Path(__file__).with_name("sphinx_conf.py"), source / "conf.py")
+    shutil.copytree(STATIC, source / "_static")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
+    if subprocess.run([*command, source, target], cwd=ROOT).returncode:
+        raise SystemExit("sphinx failed")
+
+
+class _Page:
+    """One chapter as MyST Markdown for Sphinx, with the notebooks' outputs in it."""
+
+    def __init__(self, chapter, notebooks, folder):
+        self.chapter, self.notebooks, self.folder = chapter, notebooks, folder
+        self.pictures = 0
+
+    def text(self):
+        # Cells of one framework each that follow each other stand side by side.
+        numbered = enumerate(self.chapter.cells)
+        groups = groupby(numbered, key=lambda item: "own" if _own(item[1]) else item[0])
+        return "\n\n".join(self._block(dict(group)) for _, group in groups) + "\n"
+
+    def _block(self, blocks):
+        """Return a group of the chapter's blocks, ``{number: cell}``, as it stands on the page."""
+        first = next(iter(blocks.values()))
+        if first.kind == "markdown":
+            return first.text
+        per = {b: self._cells(b, blocks) for b in self.notebooks}
+        per = {b: cells for b, cells in per.items() if cells}
+        sources = {b: tuple(cell.source for cell in cells) for b, cells in per.items()}
+        alike = len(per) == len(self.notebooks) and len(set(sources.values())) == 1
+        if not alike:
+            return _tabs({b: self._shown(cells) for b, cells in per.items()})
+        (cell, *more), *_ = per.values()
+        if more:  # a long definition that all frameworks share
+            return self._shown([cell, *more])
+        code, outputs = _code(cell.source), {b: results(cells[0]) for b, cells in per.items()}
+        if all(output == results(cell) for output in outputs.values()):
+            return code + self._output(results(cell), note=True)
+        return code + "\n\n" + _tabs({b: self._output(o) for b, o in outputs.items()})
+
+    def _shown(self, cells):
+        """Return cells of one framework with their outputs."""
+        return "\n\n".join(_code(cell.source) + self._output(results(cell)) for cell in cells)
+
+    def _cells(self, backend, numbers):
+        cells = self.notebooks[backend].cells
+        return [c for c in cells if c.metadata.get("block") in numbers]
+
+    def _output(self, found, note=False):
+        parts = []
+        for kind, value in found:
+            parts.append(_printed(value) if kind == "text" else self._picture(value))
+        if note and parts:
+            parts.append(f":::{{container}} same\n{SAME}\n:::")
+        return "".join(f"\n\n{part}" for part in parts)
+
+    def _picture(self, data):
+        self.pictures += 1
+        name = f"{self.chapter.name}-{self.pictures}.png"
+        (self.folder / name).write_bytes(base64.b64decode(data))
+        alt = "the figure that the code above draws"
+        return f"```{{image}} {name}\n:alt: {alt}\n:class: output\n```"
+
+
+def _own(cell):
+    return cell.kind == "code-cell" and len(cell.frameworks) == 1
+
+
+def _code(source):
+    return f"````{{code-block}} python\n{source}\n````"
+
+
+def _printed(text):
+    text = text.rstrip("\n")
+    return f"````{{code-block}} none\n:class: output\n\n{text}\n````"
+
+
+def _tabs(contents):
+    if len(contents) == 1:  # what one framework alone has is always shown
+        ((backend, content),) = contents.items()
+        return f"::::{{container}} only {backend}\n{content}\n::::"
+    panels = "\n\n".join(
+        f"::::{{container}} framework {backend}\n{content}\n::::"
+        for backend, content in contents.items()
+    )
+    return f":::::{{container}} frameworks\n{panels}\n:::::"
