@@ -887,7 +887,7 @@ BUGS = [
         ),
         (
             "Keras's layer-norm epsilon",
-            "transformer",
+            "normalization",
             "epsilon=eps",
             "epsilon=1e-3",
             "transformer/AddNorm/",
