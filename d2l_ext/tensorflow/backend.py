@@ -188,8 +188,10 @@ class TensorFlowTrainer(Trainer):
         self._evaluate = tf.function(self._compute, autograph=False)
 
     def _check(self, inputs, labels):
-        self.model.module.check(*inputs)
-        checks.tokens("Y", spec(labels), self.model.module.decoder.config["vocab_size"])
+        module = self.model.module
+        module.check(*inputs)
+        decoder = getattr(module, "decoder", module)  # a language model is its own
+        checks.tokens("Y", spec(labels), decoder.config["vocab_size"])
 
     def _compute(self, inputs, labels, training=False):
         return masked_loss(self.model.module(*inputs, training=training), labels, self.pad)
