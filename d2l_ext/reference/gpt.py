@@ -20,7 +20,6 @@ from d2l_ext.reference.normalization import LayerNorm, RMSNorm
 from d2l_ext.reference.rotary import biases, turn
 from d2l_ext.tables import consecutive_rotations
 
-POSITIONS = ("rotary", "alibi", "learned", None)
 NORMS = {"rms": RMSNorm, "layer": LayerNorm}
 EXPERTS_ASKED = 2  # as in Mixtral
 
@@ -46,8 +45,7 @@ class GroupedQueryAttention(Module):
         num_sinks: int = 0,
         base: float = 10000.0,
     ):
-        checks.heads(num_hiddens, num_heads, num_kv_heads)
-        checks.choice("position", position, POSITIONS)
+        checks.heads(num_hiddens, num_heads, num_kv_heads, position)
         checks.window(window, num_sinks)
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.position, self.base = position, base

@@ -24,7 +24,6 @@ from d2l_ext.torch.moe import MixtureOfExperts
 from d2l_ext.torch.normalization import LayerNorm, RMSNorm
 from d2l_ext.torch.rotary import biases, turn
 
-POSITIONS = ("rotary", "alibi", "learned", None)
 NORMS = {"rms": RMSNorm, "layer": LayerNorm}
 EXPERTS_ASKED = 2  # as in Mixtral
 
@@ -53,8 +52,7 @@ class GroupedQueryAttention(Configured, nn.Module):
         base: float = 10000.0,
     ):
         super().__init__()
-        checks.heads(num_hiddens, num_heads, num_kv_heads)
-        checks.choice("position", position, POSITIONS)
+        checks.heads(num_hiddens, num_heads, num_kv_heads, position)
         checks.window(window, num_sinks)
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.position, self.base = position, base
