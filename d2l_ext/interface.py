@@ -189,7 +189,8 @@ class Model(ABC):
         self._layers: dict[str, dict[str, tuple[float, tuple[int, ...]]]] = {}
         self._weights: Nested = None
         self._build(self.cast(inputs))
-        self.load_parameters(randomness.initial_parameters(self.shapes(), seed))
+        tied = getattr(self.module, "tied", ())
+        self.load_parameters(randomness.initial_parameters(self.shapes(), seed, tied))
 
     def __call__(
         self, *inputs: Nested, training: bool = False, dropout: Masks | str = None

@@ -13,7 +13,7 @@ from d2l_ext import interface, reference
 from d2l_ext.agreement.cases import generated, models
 from d2l_ext.agreement.cases.case import Case
 from d2l_ext.agreement.cases.catalogue import catalogue, sample
-from d2l_ext.agreement.cases.plans import Plan
+from d2l_ext.agreement.cases.plans import TranslationPlan
 from d2l_ext.agreement.comparison import Comparison
 from d2l_ext.agreement.reporting.folder import write
 from d2l_ext.agreement.reporting.report import MAIN, Report
@@ -199,7 +199,7 @@ def _available(
     return names, left_out
 
 
-def _plan(source: str, epochs: int | None, dropout: float, seed: int) -> Plan:
+def _plan(source: str, epochs: int | None, dropout: float, seed: int) -> TranslationPlan:
     """Decide what is trained: small on the bundled corpus, as D2L does on any other."""
     pairs = load_pairs(source)
     if source == "bundled":
@@ -222,7 +222,16 @@ def _plan(source: str, epochs: int | None, dropout: float, seed: int) -> Plan:
         )
     )
     sentences, references = map(list, zip(*translated, strict=True))
-    return Plan(data, target, epochs, lr, 1.0, seed, sentences, references)
+    return TranslationPlan(
+        data=data,
+        target=target,
+        epochs=epochs,
+        lr=lr,
+        max_norm=1.0,
+        seed=seed,
+        sentences=sentences,
+        references=references,
+    )
 
 
 def _short(pairs: list[tuple[str, str]], most: int = 5) -> list[tuple[str, str]]:

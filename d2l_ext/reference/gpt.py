@@ -255,6 +255,7 @@ class GPT(Module):
             f"block{i}": GPTBlock(*sizes, *options, use_bias, eps, base) for i in range(num_blks)
         }
         self.norm = normalization(norm, num_hiddens, eps)
+        self.tied = ("embedding.weight",) if tie_weights else ()
         self.dense = None if tie_weights else Linear(vocab_size, bias=False)
 
     @property

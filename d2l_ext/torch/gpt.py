@@ -301,6 +301,7 @@ class GPT(Configured, nn.Module):
             {f"block{i}": GPTBlock(*sizes, *options, use_bias, eps, base) for i in range(num_blks)}
         )
         self.norm = normalization(norm, num_hiddens, eps)
+        self.tied = ("embedding.weight",) if tie_weights else ()
         self.dense = None if tie_weights else nn.Linear(num_hiddens, vocab_size, bias=False)
 
     @property
