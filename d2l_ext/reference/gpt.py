@@ -33,6 +33,8 @@ class GroupedQueryAttention(Module):
     "learned" ones are added before, by `GPT`. Window and sinks: `caching.visible`.
     """
 
+    keep_weights = True
+
     def __init__(
         self,
         num_hiddens: int,
@@ -145,7 +147,8 @@ class GroupedQueryAttention(Module):
         weights = unchecked_masked_softmax(
             scores, mask
         )  # (batch, num_heads, num_queries, num_keys)
-        self.attention_weights = weights.reshape(-1, *weights.shape[2:])
+        kept = weights.reshape(-1, *weights.shape[2:]) if self.keep_weights else None
+        self.attention_weights = kept
         output = ungroup(group(self.dropout(weights)) @ values)
         return output.transpose(0, 2, 1, 3).reshape(batch, num_queries, -1)
 

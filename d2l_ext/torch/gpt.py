@@ -142,12 +142,12 @@ class GroupedQueryAttention(Configured, nn.Module):
             mask = visible(steps[:, None], positions, self.window, self.num_sinks)
         dropout = self.dropout.training and self.dropout.rate
         if self.keep_weights or dropout or len(steps) == 1:  # few weights: nothing to save
-            output = self.explicit(queries, keys, values, bias, mask)
+            output = self._explicit(queries, keys, values, bias, mask)
         else:
-            output = self.fused(queries, keys, values, bias, mask)
+            output = self._fused(queries, keys, values, bias, mask)
         return output.transpose(1, 2).flatten(2)
 
-    def explicit(
+    def _explicit(
         self,
         queries: Float[Array, "batch num_heads num_queries size"],
         keys: Float[Array, "batch num_kv_heads num_keys size"],
@@ -171,7 +171,7 @@ class GroupedQueryAttention(Configured, nn.Module):
         self.attention_weights = weights.detach().flatten(0, 1) if self.keep_weights else None
         return heads(group(self.dropout(weights)) @ values)
 
-    def fused(
+    def _fused(
         self,
         queries: Float[Array, "batch num_heads num_queries size"],
         keys: Float[Array, "batch num_kv_heads num_keys size"],
