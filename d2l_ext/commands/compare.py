@@ -155,12 +155,19 @@ def compare(
     Each framework computes the same cases (outputs, attention weights, gradients, optimiser steps)
     and trains the same translation model from the same start. What they compute is compared with
     an exact reference, and what they learn with one another; the error allowed is measured, not
-    chosen. The exit status is 0 only if everything agrees.
+    chosen. One framework alone is compared with the reference. The exit status is 0 only if
+    everything agrees.
     """
     console = Console()
     names, left_out = _available(backends, pythons)
     for name, why in left_out.items():
         console.print(f"left out: {name} ({why})", markup=False, highlight=False)
+    if len(names) == 1:
+        if train != "none":
+            console.print(f"{names[0]} alone: cases only, since training is compared between two")
+        train = "none"
+        if not cases:
+            raise click.UsageError(f"{names[0]} alone has only cases to compare, not none")
     dtypes = ("float64", "float32") if dtype == "both" else (dtype,)
     plans = {MAIN: _plan(data, epochs, dropout, seed)} if train in ("main", "all") else {}
     if train in ("models", "all"):
@@ -191,11 +198,9 @@ def _available(
     installed = {*interface.installed(), *pythons}
     left_out = {b: interface.install(b) for b in backends if b not in installed}
     names = [b for b in backends if b in installed]
-    if len(names) < 2:
-        have = f"only {names[0]} is" if names else "none is"
+    if not names:
         missing = "; ".join(f"{b}: {how}" for b, how in left_out.items())
-        hint = f" ({missing})" if missing else ", and --backends must name at least two"
-        raise click.UsageError(f"two frameworks are needed to compare, but {have} there{hint}")
+        raise click.UsageError(f"a framework is needed, but none is there ({missing})")
     return names, left_out
 
 

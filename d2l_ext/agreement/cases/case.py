@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 
 from d2l_ext import randomness, reference
-from d2l_ext.agreement.cases.job import Job, bound, described
+from d2l_ext.agreement.cases.job import Job, bound, described, flat
 from d2l_ext.config import build
 from d2l_ext.nested import Nested, nest
 from d2l_ext.reference.backend import BACKEND, ReferenceModel
@@ -71,7 +71,7 @@ class Case:
         outputs = _outputs(job, model)
         if self.first_output:
             job.cotangent = (_cotangent(rng, outputs[0]), *(None for _ in outputs[1:]))
-        else:
+        elif model is not None or any(x.dtype.kind == "f" for x in flat(job.inputs).values()):
             job.cotangent = nest(lambda y: _cotangent(rng, y), outputs)
         if self.translates:
             job.steps = self._steps(rng, outputs.shape, layers, seed)
