@@ -171,10 +171,8 @@ MODERN = {
         (
             "learned positions start anew",
             "gpt",
-            "            steps = torch.arange(position, position + X.shape[1], device=X.device)
-            H",
-            "            steps = torch.arange(X.shape[1], device=X.device)
-            H",
+            "self.pos_embedding(steps)",
+            "self.pos_embedding(steps - steps[0])",
             *GPT,
         ),
         (
