@@ -22,7 +22,6 @@ from d2l_ext.tensorflow.normalization import LayerNorm, RMSNorm
 from d2l_ext.tensorflow.positional import known, positions
 from d2l_ext.tensorflow.rotary import biases, rotations_from, turn
 
-POSITIONS = ("rotary", "alibi", "learned", None)
 NORMS = {"rms": RMSNorm, "layer": LayerNorm}
 EXPERTS_ASKED = 2  # as in Mixtral
 
@@ -51,8 +50,7 @@ class GroupedQueryAttention(Layer):
         base: float = 10000.0,
     ):
         super().__init__()
-        checks.heads(num_hiddens, num_heads, num_kv_heads)
-        checks.choice("position", position, POSITIONS)
+        checks.heads(num_hiddens, num_heads, num_kv_heads, position)
         checks.window(window, num_sinks)
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.position, self.base = position, base
@@ -266,6 +264,7 @@ class GPT(Layer):
             f"block{i}": GPTBlock(*sizes, *options, use_bias, eps, base) for i in range(num_blks)
         }
         self.norm = normalization(norm, num_hiddens, eps)
+        self.tied = ("embedding.weight",) if tie_weights else ()
         self.dense = None if tie_weights else dense(vocab_size, bias=False)
 
     @property
