@@ -80,19 +80,12 @@ def blockwise_attention(
     check_masks((*batch, query.shape[-2], key.shape[-2]), mask=mask)
     inputs = (jnp.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (query, key, value))
     block_size = max(min(block_size, key.shape[-2]), 1)
-    return blockwise(*map(widened, inputs), mask, causal, block_size).astype(query.dtype)
+    return _blockwise(*map(widened, inputs), mask, causal, block_size).astype(query.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def blockwise(
-    query: Float[Array, "*batch num_queries d"],
-    key: Float[Array, "*batch num_keys d"],
-    value: Float[Array, "*batch num_keys value_size"],
-    mask: Bool[Array, "..."] | None,
-    causal: bool,
-    block_size: int,
-) -> Float[Array, "*batch num_queries value_size"]:
-    """`blockwise_attention` without checks; its gradient computes each block's weights again."""
+def _blockwise(query, key, value, mask, causal, block_size):
+    """The loop over blocks; its gradient computes each block's weights again."""
     return _forward(query, key, value, mask, causal, block_size)[0]
 
 
@@ -137,7 +130,7 @@ def _backward(causal, block_size, saved, by_output):
     return by_query, by_key, by_value, None
 
 
-blockwise.defvjp(_forward, _backward)
+_blockwise.defvjp(_forward, _backward)
 
 
 def _scores(query, key, mask, causal, block_size):
