@@ -254,7 +254,8 @@ class JaxTrainer(Trainer):
 
     def _check(self, inputs, labels):
         self.model.check(inputs)
-        checks.tokens("Y", spec(labels), self.model.module.decoder.config["vocab_size"])
+        decoder = getattr(self.model.module, "decoder", self.model.module)
+        checks.tokens("Y", spec(labels), decoder.config["vocab_size"])
 
     def _step(self, inputs, labels, masks, correction1, correction2):
         self._check(inputs, labels)
