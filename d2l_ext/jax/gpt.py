@@ -24,7 +24,6 @@ from d2l_ext.jax.positional import Offset
 from d2l_ext.jax.rotary import biases, rotations_at, turn
 from d2l_ext.nested import nest
 
-POSITIONS = ("rotary", "alibi", "learned", None)
 NORMS = {"rms": RMSNorm, "layer": LayerNorm}
 EXPERTS_ASKED = 2  # as in Mixtral
 
@@ -52,8 +51,7 @@ class GroupedQueryAttention(Module):
         num_sinks: int = 0,
         base: float = 10000.0,
     ):
-        checks.heads(num_hiddens, num_heads, num_kv_heads)
-        checks.choice("position", position, POSITIONS)
+        checks.heads(num_hiddens, num_heads, num_kv_heads, position)
         checks.window(window, num_sinks)
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.position, self.base = position, base
@@ -269,6 +267,7 @@ class GPT(Module):
             [GPTBlock(*sizes, *options, use_bias, eps, base) for _ in range(num_blks)]
         )
         self.norm = normalization(norm, num_hiddens, eps)
+        self.tied = ("embedding.weight",) if tie_weights else ()
         self.dense = None if tie_weights else Linear(num_hiddens, vocab_size, bias=False)
 
     @property
