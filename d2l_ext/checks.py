@@ -188,6 +188,12 @@ def steps(X: Spec, offset: int | None, max_len: int) -> None:
         )
 
 
+def room(size: int, wanted: int) -> None:
+    """Check that a cache has the room that a call needs, where no call can enlarge it."""
+    if size < wanted:
+        raise ValueError(f"state: got room for {size} steps, must be reserved for {wanted}")
+
+
 def sequence(X: Spec, num_hiddens: int) -> None:
     """Check vectors (batch, num_steps, num_hiddens)."""
     rank("X", X, ("batch", "num_steps", "num_hiddens"))

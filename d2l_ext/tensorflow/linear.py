@@ -98,7 +98,11 @@ class LinearAttention(Layer):
         self.W_v = dense(num_hiddens, use_bias)
         self.W_o = dense(num_hiddens, use_bias)
 
-    def check(self, X: Float[Array, "batch num_steps num_hiddens"]) -> None:
+    def check(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        state: Float[Array, "batch num_heads d d_and_1"] | None = None,
+    ) -> None:
         """Raise a ValueError where the input does not fit."""
         checks.sequence(spec(X), self.config["num_hiddens"])
 
