@@ -20,6 +20,7 @@ import keras
 import tensorflow as tf
 from jaxtyping import Bool, Float, Int
 
+from d2l_ext import checks
 from d2l_ext.caches import room
 from d2l_ext.tensorflow.layers import Array
 
@@ -132,14 +133,26 @@ def reserved(
     """
     pair = isinstance(cache, tuple)
     batch, heads, have, d = cache[0].shape if pair else cache.shape[1:]
-    limit = size if window is None else min(size, num_sinks + window)
-    grown = room([have], limit, least)
+    grown = room([have], limit(size, window, num_sinks), least)
     if grown is None:
         return cache
-    grown = grown if window is None else min(grown, num_sinks + window)
+    grown = limit(grown, window, num_sinks)
     if not pair:  # all steps are there, in order: it has not rolled yet
         return tf.pad(cache, [(0, 0), (0, 0), (0, 0), (0, grown - have), (0, 0)])
     steps = tf.range(position)
     positions = steps[visible(position, steps, window, num_sinks)]
     empty = tf.zeros((2, batch, heads, grown, d), cache[0].dtype)
     return _put(empty, cache, slots(positions, window, num_sinks))
+
+
+def limit(size: int, window: int | None = None, num_sinks: int = 0) -> int:
+    """Return how many slots so many steps need."""
+    return size if window is None else min(size, num_sinks + window)
+
+
+def check_room(
+    cache: tuple[Array, Array] | Array, size: int, window: int | None = None, num_sinks: int = 0
+) -> None:
+    """Raise a ValueError where a cache has room, but not for ``size`` steps."""
+    if not isinstance(cache, tuple):
+        checks.room(cache.shape[3], limit(size, window, num_sinks))

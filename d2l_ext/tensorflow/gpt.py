@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from d2l_ext import checks
 from d2l_ext.nested import leaves, nest
-from d2l_ext.tensorflow.caching import append, reserved, visible
+from d2l_ext.tensorflow.caching import append, check_room, reserved, visible
 from d2l_ext.tensorflow.feedforward import FeedForward
 from d2l_ext.tensorflow.layers import Array, Dropout, Layer, dense, embedding, kept, spec
 from d2l_ext.tensorflow.masking import unchecked_masked_softmax
@@ -273,12 +273,19 @@ class GPT(Layer):
         return [blk.attention_weights for blk in self.blks.values()]
 
     def check(self, X: Int[Array, "batch num_steps"], state: list | None = None) -> None:
-        """Raise a ValueError where the inputs do not fit."""
+        """Raise a ValueError where the inputs do not fit; a traced position is not known."""
         caches, position = ([], 0) if state is None else state
         batch = spec(leaves(caches)[0]).shape[-4] if caches else spec(X).shape[0]
         checks.decoder_inputs(spec(X), batch, self.config["vocab_size"])
+        first = known(X, position)
+        if first is None:
+            return
         if self.pos_embedding is not None:
-            checks.steps(spec(X), known(X, position), self.config["max_len"])
+            checks.steps(spec(X), first, self.config["max_len"])
+        if caches:
+            check_room(
+                caches[0], first + X.shape[1], self.config["window"], self.config["num_sinks"]
+            )
 
     def init_state(self, batch_size: int | Int[Array, ""]) -> list:
         """Return the state before the first token.

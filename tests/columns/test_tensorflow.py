@@ -35,12 +35,14 @@ def compiled(function, xla, signature=None):
     return tf.function(traced, **options), traces
 
 
-@pytest.mark.parametrize("xla", [False, True])
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(
+    ("name", "xla"), [*((name, False) for name in OPTIONS), ("GPT-2", True), ("Mixtral", True)]
+)
 def test_one_trace_serves_all_steps_of_decoding(name, xla):
     """A prompt longer than the window, then tokens, beyond what a rolling cache holds."""
     X = np.random.default_rng(0).integers(0, 11, (2, 16))
-    model = BE.model(BE.api.GPT(**SIZES, num_blks=2, **OPTIONS[name]), X, dtype="float64")
+    num_blks = 1 if xla else 2
+    model = BE.model(BE.api.GPT(**SIZES, num_blks=num_blks, **OPTIONS[name]), X, dtype="float64")
     whole, module, X = model(X), model.module, BE.array(X)
     step, traces = compiled(module, xla)
     state = module.reserve(module.init_state(2), 16)
@@ -78,6 +80,8 @@ def test_a_cache_without_room_left_is_an_error():
     _, state = step(tf.zeros((1, 2), "int64"), state)
     with pytest.raises(tf.errors.InvalidArgumentError):
         step(tf.zeros((1, 1), "int64"), state)
+    with pytest.raises(ValueError, match="state: got room for 2 steps, must be reserved for 3"):
+        module(tf.zeros((1, 1), "int64"), state)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
