@@ -1,5 +1,7 @@
 """Normalisations of the vectors at each position: layer norm and root mean square."""
 
+import operator
+
 import keras
 import tensorflow as tf
 from jaxtyping import Float
@@ -11,20 +13,13 @@ from d2l_ext.tensorflow.layers import Array, Layer, wide
 class LayerNorm(Configured, keras.layers.LayerNormalization):
     """(x - mean) / sqrt(variance + eps) * weight + bias, over the last axis (Ba et al., 2016)."""
 
+    weight = property(operator.attrgetter("gamma"), doc="Keras's gamma; None before a call.")
+    bias = property(operator.attrgetter("beta"), doc="Keras's beta; None before a call.")
+
     def __init__(self, size: int, eps: float = 1e-05):
         super().__init__(epsilon=eps)  # Keras's own is 1e-3
         self.size, self.eps = size, eps
         self.gamma = self.beta = None
-
-    @property
-    def weight(self) -> keras.Variable | None:
-        """What Keras calls gamma, created on the first call."""
-        return self.gamma
-
-    @property
-    def bias(self) -> keras.Variable | None:
-        """What Keras calls beta, created on the first call."""
-        return self.beta
 
     def build(self, input_shape: tuple | tf.TensorShape) -> None:
         """Create weight and bias."""
