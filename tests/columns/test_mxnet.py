@@ -139,7 +139,7 @@ def test_gelu_and_its_derivative_are_exact_in_float64():
 
 @pytest.mark.parametrize("scale", [1.0, 1e-2])  # with the small one, epsilon is a third of all
 def test_layer_norm_has_its_whole_epsilon_in_float64(scale):
-    from d2l_ext.mxnet.layers import LayerNorm
+    from d2l_ext.mxnet.normalization import LayerNorm
 
     x = scale * np.random.default_rng(0).standard_normal((3, 6))
     model = BE.model(LayerNorm(6), x, dtype="float64")
@@ -206,3 +206,16 @@ for name in {order!r}:
 """
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu", "KERAS_BACKEND": "tensorflow"}
     assert run(code, **quiet) == ""
+
+
+def test_a_product_has_the_gradient_of_what_it_broadcasts():
+    """That of MXNet's own `matmul` is wrong, along an axis between others."""
+    from d2l_ext.mxnet.layers import matmul
+
+    rng = np.random.default_rng(0)
+    X, Y, C = (rng.standard_normal(shape) for shape in ((2, 3, 5, 4), (2, 1, 4, 6), (2, 3, 5, 6)))
+    product, (by_X, by_Y) = BE.vjp(matmul, (X, Y), C)
+    np.testing.assert_allclose(product, X @ Y, rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(by_X, C @ Y.swapaxes(2, 3), rtol=1e-13, atol=1e-14)
+    wanted = (X.swapaxes(2, 3) @ C).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(by_Y, wanted, rtol=1e-13, atol=1e-14)
