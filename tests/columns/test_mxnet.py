@@ -219,3 +219,33 @@ def test_a_product_has_the_gradient_of_what_it_broadcasts():
     np.testing.assert_allclose(by_X, C @ Y.swapaxes(2, 3), rtol=1e-13, atol=1e-14)
     wanted = (X.swapaxes(2, 3) @ C).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(by_Y, wanted, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (1, 2)])
+def test_blockwise_attention_has_the_gradients_that_are_asked_for(wanted):
+    """A function of one's own computes none in MXNet after an input that has none."""
+    from mxnet import autograd
+
+    arrays = np.random.default_rng(0).standard_normal((3, 2, 5, 4))
+
+    def gradients(function):
+        inputs = [BE.array(x) for x in arrays]
+        for i in wanted:
+            inputs[i].attach_grad()
+        with autograd.record():
+            total = (function(*inputs) ** 2).sum()
+        total.backward()
+        return [inputs[i].grad.asnumpy() for i in wanted]
+
+    found = gradients(lambda *inputs: BE.api.blockwise_attention(*inputs, block_size=2))
+    full = gradients(lambda *inputs: BE.api.attention(*inputs)[0])
+    np.testing.assert_allclose(found, full, rtol=1e-11, atol=1e-12)
+
+
+def test_blockwise_attention_keeps_no_block_for_the_gradient():
+    """What is kept for the backward pass grows with the number of keys, not with its square."""
+    from d2l_ext.mxnet.blockwise import Blockwise
+
+    function = Blockwise([(9, 4), (70, 4), (70, 3)], None, False, 8)
+    function(BE.array(np.ones(9 * 4 + 70 * 7)))
+    assert sum(x.size for x in function.saved_tensors) == 9 * 4 + 70 * 7 + 9 * 3 + 9
