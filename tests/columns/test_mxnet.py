@@ -249,3 +249,18 @@ def test_blockwise_attention_keeps_no_block_for_the_gradient():
     function = Blockwise([(9, 4), (70, 4), (70, 3)], None, False, 8)
     function(BE.array(np.ones(9 * 4 + 70 * 7)))
     assert sum(x.size for x in function.saved_tensors) == 9 * 4 + 70 * 7 + 9 * 3 + 9
+
+
+def test_a_cache_that_forgets_all_has_a_gradient():
+    """With a window of one step; where nothing is taken, that of MXNet's `take` is undefined."""
+    from d2l_ext.mxnet.caching import append
+
+    def forget(keys, values, empty):
+        (keys, values), _, cache = append((empty, empty), (keys, values), 0, window=1)
+        return keys, values, *cache
+
+    X, empty = np.ones((2, 1, 3, 4)), np.ones((2, 1, 0, 4))
+    outputs, gradients = BE.vjp(forget, (X, X, empty), (X, 2 * X, empty, empty))
+    assert [x.shape for x in outputs] == [x.shape for x in (X, X, empty, empty)]
+    np.testing.assert_array_equal(gradients[0], X)
+    np.testing.assert_array_equal(gradients[1], 2 * X)
