@@ -20,7 +20,7 @@ from d2l_ext.jax.seq2seq import masked_loss
 jax.config.update("jax_enable_x64", True)
 
 # Flax's names of leaves, where they are not PyTorch's.
-_LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight"}
+_LEAVES = {"kernel": "weight", "embedding": "weight"}
 
 
 def _canonical(path):

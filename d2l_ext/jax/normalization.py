@@ -20,7 +20,7 @@ class LayerNorm(Module):
 
     def __init__(self, size: int, eps: float = 1e-05):
         self.eps = eps
-        self.scale = parameter(np.ones(size))
+        self.weight = parameter(np.ones(size))
         self.bias = parameter(np.zeros(size))
 
     def __call__(
@@ -31,7 +31,7 @@ class LayerNorm(Module):
         centred = wide - wide.mean(axis=-1, keepdims=True)
         variance = (centred * centred).mean(axis=-1, keepdims=True)
         normal = (centred / jnp.sqrt(variance + self.eps)).astype(X.dtype)
-        return normal * self.scale[...] + self.bias[...]
+        return normal * self.weight[...] + self.bias[...]
 
 
 class RMSNorm(Module):
@@ -39,7 +39,7 @@ class RMSNorm(Module):
 
     def __init__(self, size: int, eps: float = 1e-06):
         self.eps = eps
-        self.scale = parameter(np.ones(size))
+        self.weight = parameter(np.ones(size))
 
     def __call__(
         self, X: Float[Array, "*batch size"], training: bool = False
@@ -47,4 +47,4 @@ class RMSNorm(Module):
         """Normalise (..., size); nothing depends on ``training``."""
         wide = widened(X)
         mean_square = (wide * wide).mean(axis=-1, keepdims=True)
-        return (wide / jnp.sqrt(mean_square + self.eps)).astype(X.dtype) * self.scale[...]
+        return (wide / jnp.sqrt(mean_square + self.eps)).astype(X.dtype) * self.weight[...]

@@ -14,10 +14,17 @@ from d2l_ext.mxnet.bahdanau import (
     LuongDecoder,
     Seq2SeqAttentionDecoder,
 )
+from d2l_ext.mxnet.blockwise import blockwise_attention, online_softmax
+from d2l_ext.mxnet.feedforward import FeedForward
+from d2l_ext.mxnet.gpt import GPT, GPTBlock, GroupedQueryAttention
+from d2l_ext.mxnet.linear import LinearAttention
 from d2l_ext.mxnet.masking import causal_mask, masked_softmax, padding_mask, sequence_mask
+from d2l_ext.mxnet.moe import MixtureOfExperts, load_balancing_loss
 from d2l_ext.mxnet.multihead import MultiHeadAttention
+from d2l_ext.mxnet.normalization import LayerNorm, RMSNorm
 from d2l_ext.mxnet.positional import LearnedPositionalEncoding, PositionalEncoding
 from d2l_ext.mxnet.recurrent import GRU, LSTM
+from d2l_ext.mxnet.rotary import alibi, permutation, rotate
 from d2l_ext.mxnet.scoring import (
     AdditiveAttention,
     BilinearAttention,
@@ -47,6 +54,7 @@ from d2l_ext.mxnet.transformer import (
 )
 
 __all__ = [
+    "GPT",
     "GRU",
     "LSTM",
     "AddNorm",
@@ -59,15 +67,22 @@ __all__ = [
     "DotProductAttention",
     "Encoder",
     "EncoderDecoder",
+    "FeedForward",
+    "GPTBlock",
     "GaussianAttention",
+    "GroupedQueryAttention",
     "LSTMAttentionDecoder",
     "LSTMDecoder",
     "LSTMEncoder",
+    "LayerNorm",
     "LearnedPositionalEncoding",
+    "LinearAttention",
     "LuongDecoder",
+    "MixtureOfExperts",
     "MultiHeadAttention",
     "PositionWiseFFN",
     "PositionalEncoding",
+    "RMSNorm",
     "Seq2SeqAttentionDecoder",
     "Seq2SeqDecoder",
     "Seq2SeqEncoder",
@@ -75,10 +90,16 @@ __all__ = [
     "TransformerDecoderBlock",
     "TransformerEncoder",
     "TransformerEncoderBlock",
+    "alibi",
     "attention",
+    "blockwise_attention",
     "causal_mask",
+    "load_balancing_loss",
     "masked_loss",
     "masked_softmax",
+    "online_softmax",
     "padding_mask",
+    "permutation",
+    "rotate",
     "sequence_mask",
 ]

@@ -7,12 +7,13 @@ import numpy
 from mxnet.gluon import Block, nn, rnn
 
 from d2l_ext.mxnet.layers import Dropout
+from d2l_ext.mxnet.normalization import LayerNorm
 from d2l_ext.porting.probe import Probe, replaced, watching
 
 KINDS = (
     ("linear", nn.Dense),
     ("embedding", nn.Embedding),
-    ("norm", nn.LayerNorm),
+    ("norm", (nn.LayerNorm, LayerNorm)),
     ("dropout", (nn.Dropout, Dropout)),
 )
 NAMES = {"gamma": "weight", "beta": "bias"}

@@ -8,7 +8,7 @@ pass that is linear in the square of its length. The choices are made here, once
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -75,6 +75,11 @@ def sigmoid(X: Float[Array, "..."]) -> Float[Array, "..."]:
     return npx.activation(X, act_type="sigmoid")
 
 
+def silu(X: Float[Array, "..."]) -> Float[Array, "..."]:
+    """X sigmoid(x), also called swish (Elfwing et al., 2018)."""
+    return X * sigmoid(X)
+
+
 def tanh(X: Float[Array, "..."]) -> Float[Array, "..."]:
     """Hyperbolic tangent."""
     return npx.activation(X, act_type="tanh")
@@ -90,6 +95,14 @@ def gelu(X: Float[Array, "..."]) -> Float[Array, "..."]:
         value = 0.5 * (1 + npx.erf(X / math.sqrt(2)))
         density = mnp.exp(-0.5 * X * X) / math.sqrt(2 * math.pi)
     return X * (value + density * (X - X.detach()))
+
+
+def gelu_tanh(X: Float[Array, "..."]) -> Float[Array, "..."]:
+    """GELU's approximation, x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3).
+
+    As sigmoid(2 u) is (1 + tanh(u)) / 2, one operator does.
+    """
+    return X * sigmoid(math.sqrt(8 / math.pi) * (X + 0.044715 * X * X * X))
 
 
 def where(
@@ -108,6 +121,40 @@ def repeat(X: Float[Array, "batch 1 size"], times: int) -> Float[Array, "batch _
     if not autograd.is_training():
         return X
     return npx.batch_dot(mnp.ones((len(X), times, 1), dtype=X.dtype), X)
+
+
+def constant(C: Shaped[Array, "..."], like: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return an array without a gradient as it is broadcast to another one's shape.
+
+    What is broadcast by an operator makes the backward pass slow, also that of the other operand.
+    Where nothing is recorded, C is left to broadcasting.
+    """
+    if not autograd.is_recording():
+        return C
+    with autograd.pause():
+        return mnp.zeros_like(like) + C
+
+
+def matmul(
+    X: Float[Array, "*#batch _ _"],
+    Y: Float[Array, "*#batch _ _"],
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+) -> Float[Array, "... _ _"]:
+    """Return the products of matrices, either of them transposed.
+
+    `mnp.matmul` is slower, and where an operand is broadcast, its gradient is wrong.
+    """
+    batch = numpy.broadcast_shapes(X.shape[:-2], Y.shape[:-2])
+    X, Y = (expand(A, batch or (1,)) for A in (X, Y))
+    product = npx.batch_dot(X, Y, transpose_a=transpose_a, transpose_b=transpose_b)
+    return product if batch else mnp.squeeze(product, 0)
+
+
+def expand(X: Float[Array, "*#batch _ _"], batch: tuple) -> Float[Array, "*batch _ _"]:
+    """Broadcast the axes of an array before the last two to a shape."""
+    shape = (*batch, *X.shape[-2:])
+    return X if X.shape == shape else mnp.broadcast_to(X, shape)
 
 
 def pieces(
@@ -132,25 +179,6 @@ def pieces(
 def unstack(X: Shaped[Array, "..."]) -> list[Shaped[Array, "..."]]:
     """List the entries of an array along its first axis; undoes `mnp.stack`."""
     return pieces(X, len(X), squeeze=True)
-
-
-class LayerNorm(nn.Block):
-    """Layer normalisation over the last axis (Ba et al., 2016).
-
-    (x - mean) / sqrt(variance + eps) * weight + bias, with the names that PyTorch gives them.
-    """
-
-    def __init__(self, size: int, eps: float = 1e-5):
-        super().__init__()
-        self.eps = eps
-        self.weight = self.params.get("weight", shape=(size,), init="ones")
-        self.bias = self.params.get("bias", shape=(size,), init="zeros")
-
-    def forward(self, X: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
-        """Normalise (..., size)."""
-        if X.dtype == numpy.float64:  # MXNet rounds epsilon to float32: what is scaled is X
-            X = X * math.sqrt(float(numpy.float32(self.eps)) / self.eps)
-        return npx.layer_norm(X, self.weight.data(), self.bias.data(), axis=-1, eps=self.eps)
 
 
 class Dropout(Configured, nn.Block):
@@ -190,6 +218,14 @@ class Dropout(Configured, nn.Block):
         """Return X times its mask."""
         mask = self.mask(X.shape, X)
         return X if mask is None else X * mask
+
+
+def blocks(items: Iterable[nn.Block], name: str = "block") -> nn.Sequential:
+    """Return blocks as one, its children called block0, block1 and so on, or by another name."""
+    sequence = nn.Sequential()
+    for i, item in enumerate(items):
+        sequence.register_child(item, f"{name}{i}")
+    return sequence
 
 
 def times(mask: Float[Array, "..."] | None) -> Callable[[Array], Array] | None:

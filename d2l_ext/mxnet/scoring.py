@@ -8,12 +8,11 @@ from collections.abc import Callable
 
 from jaxtyping import Bool, Float
 from mxnet import np as mnp
-from mxnet import npx
 from mxnet.gluon import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.mxnet.layers import Array, Dropout, Lengths, pieces, repeat, spec, tanh
+from d2l_ext.mxnet.layers import Array, Dropout, Lengths, matmul, pieces, repeat, spec, tanh
 from d2l_ext.mxnet.masking import check_masks, combine_masks, unchecked_masked_softmax
 
 
@@ -44,9 +43,7 @@ def products(
     queries: Float[Array, "*batch num_queries size"], keys: Float[Array, "*batch num_keys size"]
 ) -> Float[Array, "*batch num_queries num_keys"]:
     """Return all products of a query with a key, Q K^T: (..., num_queries, num_keys)."""
-    if queries.ndim == 3:
-        return npx.batch_dot(queries, keys, transpose_b=True)
-    return mnp.matmul(queries, keys.swapaxes(-2, -1))
+    return matmul(queries, keys, transpose_b=True)
 
 
 def pool(
@@ -59,8 +56,7 @@ def pool(
 ]:
     """Normalise scores and average the values with them; return output and weights."""
     weights = unchecked_masked_softmax(scores, mask)
-    product = npx.batch_dot if value.ndim == 3 else mnp.matmul
-    return product(weights if dropout is None else dropout(weights), value), weights
+    return matmul(weights if dropout is None else dropout(weights), value), weights
 
 
 class Attention(Configured, nn.Block):

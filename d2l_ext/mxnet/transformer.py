@@ -1,7 +1,7 @@
 """The Transformer: blocks of self-attention and position-wise networks."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from jaxtyping import Bool, Float, Int, Shaped
 from mxnet import np as mnp
@@ -11,9 +11,10 @@ from mxnet.gluon import nn
 from d2l_ext import checks
 from d2l_ext.config import Configured
 from d2l_ext.mxnet.bahdanau import AttentionDecoder
-from d2l_ext.mxnet.layers import Array, Dropout, LayerNorm, gelu
+from d2l_ext.mxnet.layers import Array, Dropout, blocks, gelu
 from d2l_ext.mxnet.masking import check_masks, combine_masks, steps_below
 from d2l_ext.mxnet.multihead import MultiHeadAttention
+from d2l_ext.mxnet.normalization import LayerNorm
 from d2l_ext.mxnet.positional import PositionalEncoding
 from d2l_ext.mxnet.seq2seq import Encoder
 from d2l_ext.nested import nest
@@ -109,14 +110,6 @@ class TransformerEncoderBlock(Configured, nn.Block):
         self.check(X, valid_lens)
         X = self.addnorm1.wrap(X, lambda x: self.attention(x, x, x, valid_lens), self.norm)
         return self.addnorm2.wrap(X, self.ffn, self.norm)
-
-
-def blocks(items: Iterable[nn.Block]) -> nn.Sequential:
-    """Return blocks as one, its children called block0, block1 and so on."""
-    sequence = nn.Sequential()
-    for i, item in enumerate(items):
-        sequence.register_child(item, f"block{i}")
-    return sequence
 
 
 class TransformerEncoder(Encoder):

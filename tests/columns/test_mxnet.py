@@ -139,7 +139,7 @@ def test_gelu_and_its_derivative_are_exact_in_float64():
 
 @pytest.mark.parametrize("scale", [1.0, 1e-2])  # with the small one, epsilon is a third of all
 def test_layer_norm_has_its_whole_epsilon_in_float64(scale):
-    from d2l_ext.mxnet.layers import LayerNorm
+    from d2l_ext.mxnet.normalization import LayerNorm
 
     x = scale * np.random.default_rng(0).standard_normal((3, 6))
     model = BE.model(LayerNorm(6), x, dtype="float64")
@@ -206,3 +206,61 @@ for name in {order!r}:
 """
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu", "KERAS_BACKEND": "tensorflow"}
     assert run(code, **quiet) == ""
+
+
+def test_a_product_has_the_gradient_of_what_it_broadcasts():
+    """That of MXNet's own `matmul` is wrong, along an axis between others."""
+    from d2l_ext.mxnet.layers import matmul
+
+    rng = np.random.default_rng(0)
+    X, Y, C = (rng.standard_normal(shape) for shape in ((2, 3, 5, 4), (2, 1, 4, 6), (2, 3, 5, 6)))
+    product, (by_X, by_Y) = BE.vjp(matmul, (X, Y), C)
+    np.testing.assert_allclose(product, X @ Y, rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(by_X, C @ Y.swapaxes(2, 3), rtol=1e-13, atol=1e-14)
+    wanted = (X.swapaxes(2, 3) @ C).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(by_Y, wanted, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (1, 2)])
+def test_blockwise_attention_has_the_gradients_that_are_asked_for(wanted):
+    """A function of one's own computes none in MXNet after an input that has none."""
+    from mxnet import autograd
+
+    arrays = np.random.default_rng(0).standard_normal((3, 2, 5, 4))
+
+    def gradients(function):
+        inputs = [BE.array(x) for x in arrays]
+        for i in wanted:
+            inputs[i].attach_grad()
+        with autograd.record():
+            total = (function(*inputs) ** 2).sum()
+        total.backward()
+        return [inputs[i].grad.asnumpy() for i in wanted]
+
+    found = gradients(lambda *inputs: BE.api.blockwise_attention(*inputs, block_size=2))
+    full = gradients(lambda *inputs: BE.api.attention(*inputs)[0])
+    np.testing.assert_allclose(found, full, rtol=1e-11, atol=1e-12)
+
+
+def test_blockwise_attention_keeps_no_block_for_the_gradient():
+    """What is kept for the backward pass grows with the number of keys, not with its square."""
+    from d2l_ext.mxnet.blockwise import Blockwise
+
+    function = Blockwise([(9, 4), (70, 4), (70, 3)], None, False, 8)
+    function(BE.array(np.ones(9 * 4 + 70 * 7)))
+    assert sum(x.size for x in function.saved_tensors) == 9 * 4 + 70 * 7 + 9 * 3 + 9
+
+
+def test_a_cache_that_forgets_all_has_a_gradient():
+    """With a window of one step; where nothing is taken, that of MXNet's `take` is undefined."""
+    from d2l_ext.mxnet.caching import append
+
+    def forget(keys, values, empty):
+        (keys, values), _, cache = append((empty, empty), (keys, values), 0, window=1)
+        return keys, values, *cache
+
+    X, empty = np.ones((2, 1, 3, 4)), np.ones((2, 1, 0, 4))
+    outputs, gradients = BE.vjp(forget, (X, X, empty), (X, 2 * X, empty, empty))
+    assert [x.shape for x in outputs] == [x.shape for x in (X, X, empty, empty)]
+    np.testing.assert_array_equal(gradients[0], X)
+    np.testing.assert_array_equal(gradients[1], 2 * X)

@@ -20,6 +20,8 @@ EXPLAINED = {
     "jax/layers: matrix: 1 -> 2": START,
     "jax/layers: matrix: 2 * GENERATOR.random((rows, columns), np.float32) -> "
     "2 / GENERATOR.random((rows, columns), np.float32)": START,
+    "mxnet/layers: constant: not autograd.is_recording() -> autograd.is_recording()": SPEED,
+    "mxnet/layers: matmul: 1 -> 2": "matrices without a batch: test_blockwise",
     "mxnet/positional: positions: 1 -> 2": "one step is spared an operator, which changes nothing",
     "jax/recurrent: stack_states: True -> False": STRICT,
     "mxnet/recurrent: Stack.scan: True -> False": STRICT,
@@ -27,9 +29,6 @@ EXPLAINED = {
     "mxnet/transformer: append: True -> False": STRICT,
     "mxnet/transformer: steps_in: 1 -> 2": "goes on from D2L's state: test_contract",
     "tensorflow/recurrent: stack_states: True -> False": STRICT,
-    "mxnet/scoring: products: 3 -> 4": SPEED,
-    "mxnet/scoring: pool: npx.batch_dot if value.ndim == 3 else mnp.matmul -> "
-    "mnp.matmul if value.ndim == 3 else npx.batch_dot": SPEED,
     "mxnet/scoring: Attention: True -> False #2": KEEP,
     "tensorflow/layers: Layer.__init__: False -> True": "inputs of another dtype: test_alone",
     "tensorflow/masking: causal_mask: 1 -> 2": "every negative number keeps the whole triangle",

@@ -1,0 +1,147 @@
+"""Keys and values that a decoder keeps, and which of them a query sees.
+
+With a window, a query sees the keys of the last ``window`` positions, its own among them, and those
+of the first ``num_sinks`` positions: attention puts much of its weight there and fails when they
+are gone (Xiao et al., 2024). What no later query sees is forgotten.
+
+A cache is a pair of arrays that grows, from a length of zero, or one with room, (2, batch,
+num_kv_heads, size, d), that is filled in place: sinks first, then the other positions, the oldest
+of which is overwritten when num_sinks + window are there.
+
+Positions are counted on the host, in NumPy: nothing here is recorded in a graph, and MXNet has no
+``&`` of booleans.
+"""
+
+from typing import Any
+
+import numpy
+from jaxtyping import Bool, Float, Int
+from mxnet import np as mnp
+
+from d2l_ext.caches import room
+from d2l_ext.mxnet.layers import Array
+
+
+def visible(
+    queries: int | Int[numpy.ndarray, "..."],
+    keys: Int[numpy.ndarray, "..."],
+    window: int | None = None,
+    num_sinks: int = 0,
+) -> Bool[numpy.ndarray, "..."]:
+    """Return which keys a query sees, by their positions, as a mask that broadcasts from both."""
+    distances = queries - keys
+    if window is None:
+        return distances >= 0
+    return (distances >= 0) & ((distances < window) | (keys < num_sinks))
+
+
+def append(
+    cache: tuple[Array, Array] | Array,
+    new: tuple[
+        Float[Array, "batch num_kv_heads num_steps size"],
+        Float[Array, "batch num_kv_heads num_steps size"],
+    ],
+    position: int,
+    window: int | None = None,
+    num_sinks: int = 0,
+) -> tuple[Any, Int[numpy.ndarray, " num_keys"], tuple[Array, Array] | Array]:
+    """Append the next steps to a cache.
+
+    Args:
+        cache: keys and values (batch, num_kv_heads, n, d): those, of the ``position`` steps so far,
+            that the next step sees, in order. Or a cache with room.
+        new: keys and values of the next steps.
+        position: of the first of them.
+
+    Returns:
+        Keys and values that the new steps may see, the positions of these keys, and the new cache.
+    """
+    rolling = window, num_sinks
+    end = position + new[0].shape[2]
+    if not isinstance(cache, tuple):
+        return _fill(cache, new, position, end, *rolling)
+    positions = numpy.arange(end)
+    if window is not None:
+        past = visible(position, positions, *rolling)  # of the next step
+        positions = positions[past | (positions >= position)]
+    pair = [mnp.concatenate(both, axis=2) for both in zip(cache, new, strict=True)]
+    if window is None:
+        return pair, positions, tuple(pair)
+    remain = numpy.flatnonzero(visible(end, positions, *rolling))
+    return pair, positions, tuple(_pick(x, remain) for x in pair)
+
+
+def _pick(x, steps):
+    """Take some steps (batch, num_kv_heads, steps, d); of none, MXNet's gradient is undefined."""
+    return mnp.take(x, mnp.array(steps, dtype="int64"), axis=2) if len(steps) else x[:, :, :0]
+
+
+def _fill(cache, new, position, end, window, num_sinks):
+    """`append` to a cache with room."""
+    rolling, size = (window, num_sinks), cache.shape[3]
+    if window is None or end == position + 1:  # overwrites nothing that is still to be seen
+        first = position if window is None else int(slots(numpy.array(position), *rolling))
+        for filled, x in zip(cache, new, strict=True):
+            filled[:, :, first : first + x.shape[2]] = x
+        positions = held(end, size, *rolling)
+        return cache[:, :, :, : len(positions)], positions, cache
+    past, steps = held(position, size, *rolling), numpy.arange(position, end)
+    pair = [
+        mnp.concatenate((old[:, :, : len(past)], x), axis=2)
+        for old, x in zip(cache, new, strict=True)
+    ]
+    remain = steps[visible(end - 1, steps, *rolling)]
+    for filled, x in zip(cache, new, strict=True):
+        filled[:, :, slots(remain, *rolling)] = x[:, :, remain - position]
+    return pair, numpy.concatenate((past, steps)), cache
+
+
+def slots(
+    positions: Int[numpy.ndarray, "..."], window: int | None = None, num_sinks: int = 0
+) -> Int[numpy.ndarray, "..."]:
+    """Return where a cache with room keeps positions."""
+    if window is None:
+        return positions
+    rolled = num_sinks + (positions - num_sinks) % window
+    return numpy.where(positions < num_sinks, positions, rolled)
+
+
+def held(
+    count: int, size: int, window: int | None = None, num_sinks: int = 0
+) -> Int[numpy.ndarray, " num_keys"]:
+    """Return the positions that are in the slots of a cache with room after ``count`` steps."""
+    places, last = numpy.arange(min(count, size)), count - 1
+    if window is None:
+        return places
+    return numpy.where(places < num_sinks, places, last - (last - places) % window)
+
+
+def reserved(
+    cache: tuple[Array, Array] | Array,
+    position: int,
+    size: int,
+    least: int = 0,
+    window: int | None = None,
+    num_sinks: int = 0,
+) -> tuple[Array, Array] | Array:
+    """Return a cache of ``position`` steps with room for ``size`` steps, or as it is if it has.
+
+    One that must grow at least doubles, and gets room for ``least`` steps at least; with a window
+    it never exceeds num_sinks + window.
+    """
+    batch, heads, have, d = cache[0].shape
+    limit = size if window is None else min(size, num_sinks + window)
+    grown = room([have], limit, least)
+    if grown is None:
+        return cache
+    grown = grown if window is None else min(grown, num_sinks + window)
+    if isinstance(cache, tuple):
+        steps = numpy.arange(position)
+        positions = steps[visible(position, steps, window, num_sinks)]
+    else:
+        positions = held(position, have, window, num_sinks)
+    new = mnp.zeros((2, batch, heads, grown, d), dtype=cache[0].dtype)
+    if len(positions):
+        for filled, old in zip(new, cache, strict=True):
+            filled[:, :, slots(positions, window, num_sinks)] = old[:, :, : len(positions)]
+    return new
