@@ -1,7 +1,5 @@
 """Normalisations of the vectors at each position: layer norm and root mean square."""
 
-import operator
-
 import keras
 import tensorflow as tf
 from jaxtyping import Float
@@ -13,16 +11,12 @@ from d2l_ext.tensorflow.layers import Array, Layer, wide
 class LayerNorm(Configured, keras.layers.LayerNormalization):
     """(x - mean) / sqrt(variance + eps) * weight + bias, over the last axis (Ba et al., 2016)."""
 
-    weight = property(operator.attrgetter("gamma"), doc="Keras's gamma; None before a call.")
-    bias = property(operator.attrgetter("beta"), doc="Keras's beta; None before a call.")
-
     def __init__(self, size: int, eps: float = 1e-05):
         super().__init__(epsilon=eps)  # Keras's own is 1e-3
         self.size, self.eps = size, eps
-        self.gamma = self.beta = None
 
     def build(self, input_shape: tuple | tf.TensorShape) -> None:
-        """Create weight and bias."""
+        """Create weight and bias, which Keras calls gamma and beta."""
         super().build((*input_shape[:-1], self.size))
 
     def call(self, X: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
@@ -36,7 +30,6 @@ class RMSNorm(Layer):
     def __init__(self, size: int, eps: float = 1e-06):
         super().__init__()
         self.size, self.eps = size, eps
-        self.weight = None
 
     def build(self) -> None:
         """Create the weight."""
