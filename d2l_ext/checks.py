@@ -188,6 +188,12 @@ def steps(X: Spec, offset: int | None, max_len: int) -> None:
         )
 
 
+def room(size: int, wanted: int) -> None:
+    """Check that a cache has the room that a call needs, where no call can enlarge it."""
+    if size < wanted:
+        raise ValueError(f"state: got room for {size} steps, must be reserved for {wanted}")
+
+
 def sequence(X: Spec, num_hiddens: int) -> None:
     """Check vectors (batch, num_steps, num_hiddens)."""
     rank("X", X, ("batch", "num_steps", "num_hiddens"))
@@ -275,10 +281,13 @@ def multiple(name: str, value: int, of: int) -> None:
         raise ValueError(f"{name}: got {value}, must be a positive multiple of {of}")
 
 
-def heads(num_hiddens: int, num_heads: int, num_kv_heads: int) -> None:
-    """Check that heads divide the size, and key heads the heads."""
+def heads(num_hiddens: int, num_heads: int, num_kv_heads: int, position: str | None) -> None:
+    """Check that heads divide the size, key heads the heads, and that a head can be rotated."""
     multiple("num_hiddens", num_hiddens, num_heads)
     multiple("num_heads", num_heads, num_kv_heads)
+    choice("position", position, ("rotary", "alibi", "learned", None))
+    if position == "rotary":
+        multiple("num_hiddens / num_heads", num_hiddens // num_heads, 2)
 
 
 def window(window: int | None, num_sinks: int) -> None:

@@ -378,6 +378,142 @@ class TransformerDecoderBlock(Protocol):
         """
 
 
+class GroupedQueryAttention(Protocol):
+    """Causal self-attention, in which groups of heads share keys and values.
+
+    Heads have an axis of their own here, (batch, num_heads, n, d), so that a group's keys are
+    broadcast along it and not repeated.
+
+    A cache is a pair of keys and values (batch, num_kv_heads, n, d), of the steps that the next one
+    sees, in order; or what `LanguageModel.reserve` makes of it.
+
+    Attributes:
+        num_heads, num_kv_heads: numbers of query heads and of key heads.
+        position: "rotary", "alibi", or what enters before ("learned", None).
+        base: of the rotary wavelengths.
+        window, num_sinks: what a query sees (`Caching.visible`).
+        W_q, W_k, W_v, W_o: the projections.
+        dropout: a `Dropout` of the weights.
+        keep_weights: whether a call keeps its weights.
+        attention_weights: of the last call, (batch * num_heads, num_queries, num_keys), or None.
+    """
+
+    num_heads: int
+    num_kv_heads: int
+    position: str | None
+    base: float
+    window: int | None
+    num_sinks: int
+    W_q: Any
+    W_k: Any
+    W_v: Any
+    W_o: Any
+    dropout: Dropout
+    keep_weights: bool
+    attention_weights: Array | None
+
+    def check(self, X):
+        """Raise a ValueError where the input does not fit."""
+
+    def __call__(self, X: Array) -> Array:
+        """Map (batch, num_steps, num_hiddens) to the same shape."""
+
+    def extend(self, X: Array, cache: Any = None, position: Any = 0) -> tuple[Array, Any]:
+        """Attend with the next steps, from a position, to a cache and to themselves.
+
+        Returns:
+            Like X, and the new cache; None where there was none.
+        """
+
+    def project(self, X: Array, position: Any = 0) -> tuple[Array, Array, Array]:
+        """Return queries (batch, num_heads, num_steps, d), and keys and values of num_kv_heads."""
+
+    def split(self, X: Array, num_heads: int) -> Array:
+        """Cut (batch, num_steps, num_heads * d) into heads, (batch, num_heads, num_steps, d)."""
+
+
+class LanguageModel(Protocol):
+    """Predicts the next token of a text; `Model.decoding` takes it without an encoder.
+
+    A state is a list: per block a cache (`GroupedQueryAttention`), and the number of tokens so far,
+    (). It is opaque to callers, and the old one stays valid after a call, but for reserved room.
+
+    Attributes:
+        tied: canonical names of the embeddings that are output layers too.
+        blks: the blocks, "block0" and so on.
+        attention_weights: one (batch * num_heads, num_queries, num_keys) per block, or None.
+    """
+
+    tied: tuple
+    blks: Any
+    attention_weights: list
+
+    def check(self, X, state=None):
+        """Raise a ValueError where the inputs do not fit."""
+
+    def init_state(self, batch_size: Any) -> list:
+        """Return the state before the first token."""
+
+    def __call__(self, X: Array, state: list | None = None) -> Any:
+        """Map ids (batch, num_steps) to logits (batch, num_steps, vocab_size).
+
+        With a state, X follows the tokens before, and the new state is returned too.
+        """
+
+    def reserve(self, state: list, num_steps: int, least: int = 0) -> list:
+        """Return the state with room for so many more steps, as `Decoder.reserve`.
+
+        A cache becomes (2, batch, num_kv_heads, size, d), which with a window never exceeds
+        num_sinks + window: the oldest step is overwritten.
+        """
+
+    def take_rows(self, state: list, rows: Array) -> list:
+        """Return the state of some rows (n,) of the batch, repeated or left out."""
+
+
+class Experts(Protocol):
+    """Sends each position to a few of several networks.
+
+    Attributes:
+        k: how many are asked.
+        router: the linear map to scores of the experts.
+        experts: the networks, "expert0" and so on.
+    """
+
+    k: int
+    router: Any
+    experts: Any
+
+    def route(self, X: Array) -> tuple[Array, Array, Array]:
+        """Choose experts for (..., num_hiddens).
+
+        Returns:
+            Shares (..., k), which sum to 1; numbers of the experts (..., k), the most probable
+            first and of equals the lower; probabilities of all (..., num_experts).
+        """
+
+    def __call__(self, X: Array) -> Array:
+        """Map (..., num_hiddens) to the same shape."""
+
+
+class Caching(Protocol):
+    """The functions of ``caching`` that every column has."""
+
+    @staticmethod
+    def visible(queries: Any, keys: Array, window: int | None = None, num_sinks: int = 0) -> Array:
+        """Return which keys a query sees, by their positions, as a mask that broadcasts."""
+
+    @staticmethod
+    def append(
+        cache: Any, new: tuple, position: Any, window: int | None = None, num_sinks: int = 0
+    ) -> tuple:
+        """Append the next steps' keys and values to a cache.
+
+        Returns:
+            Keys and values that the new steps may see, their positions, and the new cache.
+        """
+
+
 class Masking(Protocol):
     """The functions of ``masking`` that other files use; all but `check_masks` are unchecked."""
 

@@ -189,7 +189,8 @@ class Model(ABC):
         self._layers: dict[str, dict[str, tuple[float, tuple[int, ...]]]] = {}
         self._weights: Nested = None
         self._build(self.cast(inputs))
-        self.load_parameters(randomness.initial_parameters(self.shapes(), seed))
+        tied = getattr(self.module, "tied", ())
+        self.load_parameters(randomness.initial_parameters(self.shapes(), seed, tied))
 
     def __call__(
         self, *inputs: Nested, training: bool = False, dropout: Masks | str = None
@@ -329,10 +330,11 @@ class Model(ABC):
         return nest(leaf, values)
 
     def decoding(self, *inputs: Nested, keep_weights: bool = False) -> "Decoding":
-        """Encode a batch and return a `Decoding` that produces its translations step by step.
+        """Return a `Decoding` that produces a batch's translations, or texts, step by step.
 
         Args:
-            *inputs: what the encoder takes: source ids (batch, num_steps) and valid lengths.
+            *inputs: what the encoder takes: source ids (batch, num_steps) and valid lengths; of a
+                language model, the batch size ().
             keep_weights: whether each step's attention weights are kept.
         """
         return self.backend._decoding(self, inputs, keep_weights)
@@ -532,17 +534,22 @@ class Decoding(ABC):
         self._state = self._start(model.cast(inputs))
 
     @property
+    def decoder(self) -> Module:
+        """The part of the module that decodes; a language model is all decoder."""
+        return getattr(self.model.module, "decoder", self.model.module)
+
+    @property
     def vocab_size(self) -> int:
         """The number of tokens that `step` chooses from."""
-        return self.model.module.decoder.config["vocab_size"]
+        return self.decoder.config["vocab_size"]
 
     def step(
-        self, tokens: Int[np.ndarray, " rows"], k: int = 1
+        self, tokens: Int[np.ndarray, "rows ..."], k: int = 1
     ) -> tuple[Float[np.ndarray, "rows k"], Int[np.ndarray, "rows k"]]:
-        """Feed one token per row.
+        """Feed one token per row, or the first few, and say what may follow the last.
 
         Args:
-            tokens: ids, NumPy.
+            tokens: ids (rows,) or (rows, num_steps), NumPy.
             k: how many of the best next tokens to return, at most the vocabulary's size.
 
         Returns:
@@ -552,7 +559,8 @@ class Decoding(ABC):
         Raises:
             FloatingPointError: a log-probability is NaN, because a parameter is not finite.
         """
-        fed = self.model.backend.array(np.asarray(tokens)[:, None])
+        tokens = np.asarray(tokens)
+        fed = self.model.backend.array(tokens.reshape(len(tokens), -1))
         before = self._state
         log_probs, ids = self._best(fed, before, min(k + 1, self.vocab_size))
         # Frameworks order ties as they like. One that crosses the limit needs all that take part.
@@ -562,6 +570,30 @@ class Decoding(ABC):
             raise FloatingPointError("the model's log-probabilities are NaN")
         order = np.lexsort((ids, -log_probs))[:, :k]
         return np.take_along_axis(log_probs, order, axis=1), np.take_along_axis(ids, order, axis=1)
+
+    def score(
+        self, tokens: Int[np.ndarray, "rows num_steps"]
+    ) -> Float[np.ndarray, "rows num_steps vocab"]:
+        """Feed tokens to a language model; return the log-probabilities after each of them.
+
+        Other than after `step`, the `state` before stays valid: the text may go on from there too.
+        """
+        fed, state = self.model.backend.array(np.asarray(tokens)), self._state
+        if self.decoder.config["window"] is None:  # a rolling cache would be filled in place
+            state = self.decoder.reserve(state, fed.shape[1], 32)
+        (logits, self._state), _ = self.model._forward("forward", (fed, state), False, None)
+        logits = self.model.backend.numpy(logits).astype(np.float64)
+        shifted = logits - logits.max(axis=-1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+    @property
+    def state(self) -> Nested:
+        """What the next call goes on from, opaque; it may be set to one that was here before."""
+        return self._state
+
+    @state.setter
+    def state(self, state: Nested) -> None:
+        self._state = state
 
     def reorder(self, rows: Int[np.ndarray, " rows"]) -> None:
         """Continue with these rows (indices; repeating and leaving out are allowed)."""
@@ -575,7 +607,7 @@ class Decoding(ABC):
     def _best(
         self, tokens: Tensor, state: Nested, k: int
     ) -> tuple[Float[np.ndarray, "rows k"], Int[np.ndarray, "rows k"]]:
-        """Feed tokens (rows, 1) and keep what `_advance` returns; the k best are NumPy."""
+        """Feed tokens (rows, num_steps) and keep what `_advance` returns; the k best are NumPy."""
         log_probs, ids, self._weights, self._state = self._advance(tokens, state, k)
         return self.model.backend.numpy(log_probs), self.model.backend.numpy(ids)
 
@@ -590,20 +622,21 @@ class Decoding(ABC):
 
     @abstractmethod
     def _start(self, inputs: Nested) -> Nested:
-        """Encode, in evaluation mode, and return the decoder's state.
+        """Return the decoder's first state, in evaluation mode; where there is an encoder, encode.
 
         Args:
-            inputs: of the encoder: ids (batch, num_steps) and, perhaps, valid lengths (batch,).
+            inputs: of the encoder: ids (batch, num_steps) and, perhaps, valid lengths (batch,); of
+                a language model: the batch size ().
         """
 
     @abstractmethod
     def _advance(
         self, tokens: Tensor, state: Nested, k: int
     ) -> tuple[Tensor, Tensor, Nested, Nested]:
-        """Feed one token per row.
+        """Feed tokens.
 
         Args:
-            tokens: ids (rows, 1).
+            tokens: ids (rows, num_steps), of a translation one step.
             state: as `_start`, `_advance` or `_take_rows` returned it; it may be used up.
             k: how many next tokens to return.
 

@@ -8,7 +8,7 @@ a run in float32 and one in float64 start from the same numbers. (The order of b
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from jaxtyping import Bool
@@ -20,20 +20,25 @@ def generator(seed: int, *key: object) -> np.random.Generator:
     return np.random.default_rng([int(seed), *np.frombuffer(digest, dtype="<u4")])
 
 
-def initial_parameters(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
+def initial_parameters(
+    shapes: Mapping[str, tuple[int, ...]], seed: int, tied: Collection[str] = ()
+) -> dict[str, np.ndarray]:
     """Draw the common start of a model.
 
     Matrices are Xavier-uniform, U(-a, a) with a = sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio,
-    2010); embeddings are N(0, 1); biases are zero; scales of layer norms are one.
+    2010); embeddings are N(0, 1), and N(0, 1 / size) where they are an output layer too, so that
+    logits are not larger than 1 at first; biases are zero; scales of layer norms are one.
 
     Args:
         shapes: ``{canonical name: shape}``.
         seed: an integer; each array depends on it and on its own name only.
+        tied: names of the embeddings that are output layers too.
 
     Returns:
         ``{canonical name: float32 array}``.
     """
-    return {name: _initial(name, tuple(shape), seed) for name, shape in shapes.items()}
+    found = {name: _initial(name, tuple(shape), seed) for name, shape in shapes.items()}
+    return found | {name: found[name] / np.float32(math.sqrt(shapes[name][1])) for name in tied}
 
 
 def _initial(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:

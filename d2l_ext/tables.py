@@ -38,9 +38,13 @@ def rotations(positions, size, base=10000.0):
     Returns:
         Two float64 arrays (..., size / 2). As for `sinusoids`, float32 would not do for the angles.
     """
-    frequencies = np.power(float(base), -np.arange(0, size, 2) / size)
-    angles = np.asarray(positions)[..., None] * frequencies
+    angles = np.asarray(positions)[..., None] * frequencies(size, base)
     return np.cos(angles), np.sin(angles)
+
+
+def frequencies(size, base=10000.0):
+    """Angles of position 1, float64 (size / 2,), for code whose positions have no values yet."""
+    return np.power(float(base), -np.arange(0, size, 2) / size)
 
 
 @functools.lru_cache(maxsize=32)

@@ -11,6 +11,7 @@ import importlib.machinery
 import sys
 from pathlib import Path
 
+from planted_modern import MODERN
 from shared import solved
 
 import d2l_ext
@@ -887,7 +888,7 @@ BUGS = [
         ),
         (
             "Keras's layer-norm epsilon",
-            "transformer",
+            "normalization",
             "epsilon=eps",
             "epsilon=1e-3",
             "transformer/AddNorm/",
@@ -929,3 +930,4 @@ BUGS = [
         ),
     ),
 ]
+BUGS += [bug for column, rows in MODERN.items() for bug in _bugs(column, *rows)]

@@ -6,12 +6,14 @@
 
 makes an empty environment outside of the repository, installs the wheel with one extra in the
 versions of constraints*.txt, and runs what a user runs: ``doctor``, ``train``, ``translate`` and
-``compare``; with ``--tests`` the tests, too, where all are together. What has been found is kept:
-it goes on where it was stopped. The end is the table that the README shows.
+``compare`` of the cases; then the tests, those of ``make test-quick`` or, with ``--tests all`` and
+where all are together, those of ``make test``. What has been found is kept: it goes on where it was
+stopped. The end is the table that the README shows.
 """
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 PYTHONS = ("3.11", "3.12", "3.13")
 SETS = {"newest": "constraints.txt", "numpy1": "constraints-numpy1.txt"}
 ALONE = ("torch", "mxnet", "jax", "tensorflow")
-SHOWN = ("numpy", "torch", "mxnet", "jax", "flax", "tensorflow-cpu", "keras")
+SHOWN = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX", "tensorflow-cpu": "TensorFlow"}
 TRAIN = "--max-pairs 200 --min-freq 1 --epochs 1 --num-hiddens 8 --embed-size 8 --num-layers 1"
 
 
@@ -75,12 +77,12 @@ class Environment:
         cell: a `Cell`.
         folder: where environments are made.
         wheel: of d2l_ext.
-        tests: whether what the tests need is installed, too.
+        tests: "quick" or "all".
     """
 
     def __init__(self, cell, folder, wheel, tests):
         self.cell, self.folder, self.wheel = cell, folder / cell.name, wheel
-        self.tests = tests and cell.extra == "all"
+        self.quick = tests == "quick" or cell.extra != "all"
         self.python = self.folder / "bin" / "python"
 
     def install(self, interpreter):
@@ -88,9 +90,8 @@ class Environment:
         subprocess.run([interpreter, "-m", "venv", "--clear", self.folder], check=True)
         for call in self.cell.requirements:
             self._pip(*(word.replace("d2l-ext", str(self.wheel)) for word in call))
-        if self.tests:
-            self._pip(f"{self.wheel}[dev]")
-            self._pip("--no-deps", "d2l")
+        self._pip(f"{self.wheel}[dev]")
+        self._pip("--no-deps", "d2l")
         listed = json.loads(self.run("pip", "list", "--format", "json").stdout)
         return {item["name"].lower(): item["version"] for item in listed}
 
@@ -118,11 +119,14 @@ class Environment:
         yield "train", self.run("d2l_ext", "train", "--out", "run", *backend, *TRAIN.split())
         translate = ("translate", "run/best.safetensors", "We are here.", *backend)
         yield "translate", self.run("d2l_ext", *translate)
-        some = ("--backends", self.cell.extra, "--train", "none") if alone else ()
-        yield "compare", self.run("d2l_ext", "compare", *some)
-        if self.tests:
-            pytest = ("--numprocesses", 2, "--dist", "loadfile", "-m", "not slow", "-q")
-            yield "tests", self.run("pytest", *pytest, where=ROOT)
+        some = ("--backends", self.cell.extra) if alone else ()
+        yield "compare", self.run("d2l_ext", "compare", "--train", "none", *some)
+        pytest = ("--numprocesses", 2, "-m", "not slow", "-q", "-p", "no:cacheprovider")
+        if self.quick:
+            which = ("--dist", "worksteal", "--quick", "tests/columns")
+        else:
+            which = ("--dist", "loadfile")
+        yield "tests", self.run("pytest", *pytest, *which, where=ROOT)
 
 
 def examine(cell, interpreter, folder, wheel, tests):
@@ -134,7 +138,7 @@ def examine(cell, interpreter, folder, wheel, tests):
         return {"ok": False, "install": str(error)}
     found = {"ok": True, "versions": {n: versions[n] for n in SHOWN if n in versions}}
     for name, done in environment.commands():
-        last = [line for line in done.stdout.splitlines() if line.strip()][-1:]
+        last = [line for line in done.stdout.splitlines() if line.strip(" =")][-1:]
         found[name] = {"status": done.returncode, "last": "".join(last).strip()}
         if done.returncode:
             found["ok"], found[name]["output"] = False, done.stdout[-4000:]
@@ -153,7 +157,7 @@ def table(results):
             row = [results.get(Cell(python, name, x).name) for x in ("all", *ALONE)]
             if any(row):
                 versions = next((r["versions"] for r in row if r and "versions" in r), {})
-                which = f"NumPy {versions.get('numpy', '?')}"
+                which = ", ".join(f"{n} {versions[k]}" for k, n in SHOWN.items() if k in versions)
                 lines.append(f"| {python} | {which} | {' | '.join(map(_mark, row))} |")
     return "\n".join(lines)
 
@@ -167,7 +171,8 @@ def _mark(found):
             for n, v in found.items()
             if n == "install" or (isinstance(v, dict) and v.get("status"))
         )
-    return "tests pass" if "tests" in found else "works"
+    passed = re.search(r"(\d+) passed", found["tests"]["last"])
+    return f"{passed[1]} tests pass"
 
 
 def interpreters(wanted):
@@ -179,7 +184,7 @@ def interpreters(wanted):
 @click.command()
 @click.option("--python", "wanted", multiple=True, help="Like 3.12=/path/to/python3.12.")
 @click.option("--only", multiple=True, help="Cells whose names begin so, like 3.12-newest-jax.")
-@click.option("--tests", is_flag=True, help="Run the tests as well, where all four are installed.")
+@click.option("--tests", type=click.Choice(["quick", "all"]), default="quick", show_default=True)
 @click.option("--folder", type=click.Path(path_type=Path), default="/tmp/d2l_ext-matrix")
 def main(wanted, only, tests, folder):
     """Install and run every combination; print the table."""

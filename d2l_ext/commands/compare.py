@@ -13,7 +13,7 @@ from d2l_ext import interface, reference
 from d2l_ext.agreement.cases import generated, models
 from d2l_ext.agreement.cases.case import Case
 from d2l_ext.agreement.cases.catalogue import catalogue, sample
-from d2l_ext.agreement.cases.plans import Plan
+from d2l_ext.agreement.cases.plans import TranslationPlan
 from d2l_ext.agreement.comparison import Comparison
 from d2l_ext.agreement.reporting.folder import write
 from d2l_ext.agreement.reporting.report import MAIN, Report
@@ -155,12 +155,19 @@ def compare(
     Each framework computes the same cases (outputs, attention weights, gradients, optimiser steps)
     and trains the same translation model from the same start. What they compute is compared with
     an exact reference, and what they learn with one another; the error allowed is measured, not
-    chosen. The exit status is 0 only if everything agrees.
+    chosen. One framework alone is compared with the reference. The exit status is 0 only if
+    everything agrees.
     """
     console = Console()
     names, left_out = _available(backends, pythons)
     for name, why in left_out.items():
         console.print(f"left out: {name} ({why})", markup=False, highlight=False)
+    if len(names) == 1:
+        if train != "none":
+            console.print(f"{names[0]} alone: cases only, since training is compared between two")
+        train = "none"
+        if not cases:
+            raise click.UsageError(f"{names[0]} alone has only cases to compare, not none")
     dtypes = ("float64", "float32") if dtype == "both" else (dtype,)
     plans = {MAIN: _plan(data, epochs, dropout, seed)} if train in ("main", "all") else {}
     if train in ("models", "all"):
@@ -191,15 +198,13 @@ def _available(
     installed = {*interface.installed(), *pythons}
     left_out = {b: interface.install(b) for b in backends if b not in installed}
     names = [b for b in backends if b in installed]
-    if len(names) < 2:
-        have = f"only {names[0]} is" if names else "none is"
+    if not names:
         missing = "; ".join(f"{b}: {how}" for b, how in left_out.items())
-        hint = f" ({missing})" if missing else ", and --backends must name at least two"
-        raise click.UsageError(f"two frameworks are needed to compare, but {have} there{hint}")
+        raise click.UsageError(f"a framework is needed, but none is there ({missing})")
     return names, left_out
 
 
-def _plan(source: str, epochs: int | None, dropout: float, seed: int) -> Plan:
+def _plan(source: str, epochs: int | None, dropout: float, seed: int) -> TranslationPlan:
     """Decide what is trained: small on the bundled corpus, as D2L does on any other."""
     pairs = load_pairs(source)
     if source == "bundled":
@@ -222,7 +227,16 @@ def _plan(source: str, epochs: int | None, dropout: float, seed: int) -> Plan:
         )
     )
     sentences, references = map(list, zip(*translated, strict=True))
-    return Plan(data, target, epochs, lr, 1.0, seed, sentences, references)
+    return TranslationPlan(
+        data=data,
+        target=target,
+        epochs=epochs,
+        lr=lr,
+        max_norm=1.0,
+        seed=seed,
+        sentences=sentences,
+        references=references,
+    )
 
 
 def _short(pairs: list[tuple[str, str]], most: int = 5) -> list[tuple[str, str]]:

@@ -100,14 +100,20 @@ def load(
     """Return a checkpoint, its model in a framework, and what `translations` needs of the data."""
     saved = checkpoint.load(path)
     settings = settings_of(path, saved)
+    if settings.model == "gpt":
+        raise checkpoint.CheckpointError(f"{path}: has a language model, but no translator")
     if saved.src_vocab is None or saved.tgt_vocab is None:
         raise _incomplete(path)
     data = BucketedData.without_pairs(saved.src_vocab, saved.tgt_vocab, settings.buckets)
-    if backend is None:
-        backend = settings.backend
-        installed = interface.installed()
-        backend = backend if backend in installed or not installed else installed[0]
-    return saved, saved.build(interface.backend(backend), dtype), data
+    return saved, saved.build(interface.backend(installed_backend(backend, settings)), dtype), data
+
+
+def installed_backend(backend: str | None, settings: Settings) -> str:
+    """Return the backend that is asked for, or else the one that trained, if it is installed."""
+    installed = interface.installed()
+    if backend is not None or not installed:
+        return backend or settings.backend
+    return settings.backend if settings.backend in installed else installed[0]
 
 
 def settings_of(path: Path, saved: Checkpoint) -> Settings:

@@ -57,7 +57,7 @@ def _whole_numbers(
 )
 @_settings_options
 def train(out: Path | None, config: Path | None, resume: Path | None, **given: Any) -> None:
-    """Train a translation model.
+    """Train a translation model, or a language model (--model gpt).
 
     The folder gets the settings (config.toml), the latest and the best checkpoint, a log as JSON
     lines and a picture of the losses. A run that was killed, at whatever moment, is resumed with
@@ -90,13 +90,25 @@ def _how_to_go_on(folder: Path | None) -> Iterator[str]:
         yield f"go on with:  d2l-ext train --resume {folder}"
 
 
+TRANSLATORS = ("seq2seq", "bahdanau", "luong", "transformer")
 # Settings that some models do not use; a file of settings may have them all the same.
 _MODELS_WITH = {
     "embed_size": ("seq2seq", "bahdanau", "luong"),
-    "num_heads": ("transformer",),
-    "ffn_num_hiddens": ("transformer",),
+    "num_heads": ("transformer", "gpt"),
+    "ffn_num_hiddens": ("transformer", "gpt"),
     "attention": ("luong",),
-}
+    "buckets": TRANSLATORS,
+    "max_pairs": TRANSLATORS,
+    "test_fraction": TRANSLATORS,
+    "teacher_forcing_ratio": TRANSLATORS,
+    "bleu_sentences": TRANSLATORS,
+} | dict.fromkeys(
+    (
+        *("num_kv_heads", "position", "norm", "activation", "window", "num_experts"),
+        *("level", "num_steps"),
+    ),
+    ("gpt",),
+)
 
 
 def _refuse_what_the_model_has_not(model: str, given: Iterable[str]) -> None:
@@ -108,6 +120,6 @@ def _refuse_what_the_model_has_not(model: str, given: Iterable[str]) -> None:
 
 def _with_absolute_data(settings: Settings) -> Settings:
     """Make the path of a corpus independent of the folder that the run is resumed in."""
-    if settings.data in ("bundled", "fra-eng"):
+    if settings.data in ("bundled", "fra-eng", "time-machine"):
         return settings
     return dataclasses.replace(settings, data=str(Path(settings.data).resolve()))

@@ -2,7 +2,8 @@
 
 from d2l_ext.data.bucketed import BucketedData
 from d2l_ext.data.bucketing import bucketed_batches
-from d2l_ext.data.sources import load_pairs
+from d2l_ext.data.language import LanguageData, join_tokens, split_text
+from d2l_ext.data.sources import load_pairs, load_text
 from d2l_ext.data.splitting import split_by_source
 from d2l_ext.data.text import detokenize, preprocess, tokenize
 from d2l_ext.data.translation import TranslationData
@@ -10,12 +11,16 @@ from d2l_ext.data.vocabulary import Vocab
 
 __all__ = [
     "BucketedData",
+    "LanguageData",
     "TranslationData",
     "Vocab",
     "bucketed_batches",
     "detokenize",
+    "join_tokens",
     "load_pairs",
+    "load_text",
     "preprocess",
     "split_by_source",
+    "split_text",
     "tokenize",
 ]

@@ -1,4 +1,4 @@
-"""Where sentence pairs come from: the bundled corpus, D2L's fra-eng, or a file of the user's."""
+"""Where data come from: what is bundled, what D2L offers, or a file of the user's."""
 
 import hashlib
 import io
@@ -7,6 +7,8 @@ import re
 import urllib.request
 import zipfile
 from pathlib import Path
+
+import numpy as np
 
 from d2l_ext.files import replacing
 
@@ -17,6 +19,9 @@ BUNDLED = Path(__file__).with_name("corpus.tsv")
 FRA_ENG_URL = "https://d2l-data.s3-accelerate.amazonaws.com/fra-eng.zip"
 FRA_ENG_SHA1 = "94646ad1522d915e7b0f9296181140edcf86a4f5"
 FRA_ENG_MEMBER = "fra-eng/fra.txt"
+# Wells's novel as D2L uses it for language models, with the hash that D2L 1.0 states.
+TIME_MACHINE_URL = "https://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt"
+TIME_MACHINE_SHA1 = "090b5e7e70c295757f55df93cb0a180b9691891a"
 TIMEOUT_SECONDS = 30
 
 # Text has none of these between the tabs of a line; where there is one, something else is wrong.
@@ -50,15 +55,15 @@ def load_pairs(
     return _parse(_existing(source).read_bytes(), os.fspath(source))
 
 
-def _existing(source: str | os.PathLike[str]) -> Path:
+def _existing(source: str | os.PathLike[str], other: str = "fra-eng") -> Path:
     if not isinstance(source, str | os.PathLike):
         raise TypeError(
-            f"source: got {source!r}, must be 'bundled', 'fra-eng' or the path of a file"
+            f"source: got {source!r}, must be 'bundled', {other!r} or the path of a file"
         )
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(
-            f"source: got {source!s}, which is no file, must be 'bundled', 'fra-eng' or the path of"
+            f"source: got {source!s}, which is no file, must be 'bundled', {other!r} or the path of"
             " a file"
         )
     return path
@@ -104,36 +109,77 @@ def _parse_line(line: bytes, name: str, number: int) -> tuple[str, str] | None:
     return columns[0], columns[1]
 
 
+def load_text(
+    source: str | os.PathLike[str] = "bundled", data_dir: str | Path | None = None
+) -> str:
+    """Return a text for a language model.
+
+    Args:
+        source: ``"bundled"``, the English sentences of the bundled corpus, one a line, in an order
+            drawn once; ``"time-machine"``, H. G. Wells's novel as D2L prepares it, in small letters
+            and spaces alone; or the path of a UTF-8 text file.
+        data_dir: as for `load_pairs`.
+
+    Raises:
+        ValueError: the file is empty or not UTF-8.
+        FileNotFoundError, ConnectionError: as for `load_pairs`.
+    """
+    if source == "bundled":
+        sentences = list(dict.fromkeys(english for english, _ in load_pairs("bundled")))
+        order = np.random.default_rng(0).permutation(len(sentences))
+        return "\n".join(sentences[i] for i in order) + "\n"
+    if source == "time-machine":
+        advice = "get another text and give its path as the source, or use the source 'bundled'"
+        data = _kept(data_dir, "timemachine.txt", TIME_MACHINE_URL, TIME_MACHINE_SHA1, advice)
+        return re.sub("[^A-Za-z]+", " ", data.decode()).lower()
+    try:
+        text = _existing(source, "time-machine").read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{source}: got byte {error.start + 1} that is not UTF-8, must be UTF-8"
+        ) from None
+    if not text.strip():
+        raise ValueError(f"{source}: got an empty file, must have text")
+    return text
+
+
 def _fra_eng_text(data_dir: str | Path | None) -> bytes:
-    """The bytes of fra.txt in D2L's fra-eng.zip, which is downloaded if there is no good copy."""
-    path = Path(data_dir or _cache_dir()) / "fra-eng.zip"
-    data = path.read_bytes() if path.is_file() else b""
-    if not _is_fra_eng(data):
-        data = _download(FRA_ENG_URL)
-        with replacing(path) as file:
-            file.write(data)
+    """The bytes of fra.txt in D2L's fra-eng.zip."""
+    advice = (
+        "get an English-French fra.txt (two or three columns separated by tabs) another way and "
+        "give its path as the source, or use the source 'bundled', which needs no network"
+    )
+    data = _kept(data_dir, "fra-eng.zip", FRA_ENG_URL, FRA_ENG_SHA1, advice)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return archive.read(FRA_ENG_MEMBER)
 
 
-def _is_fra_eng(data: bytes) -> bool:
-    return hashlib.sha1(data, usedforsecurity=False).hexdigest() == FRA_ENG_SHA1
+def _kept(data_dir: str | Path | None, name: str, url: str, sha1: str, advice: str) -> bytes:
+    """The bytes of a file, which is downloaded and kept if there is no good copy of it."""
+    path = Path(data_dir or _cache_dir()) / name
+    data = path.read_bytes() if path.is_file() else b""
+    if _sha1(data) != sha1:
+        data = _download(url, sha1, advice)
+        with replacing(path) as file:
+            file.write(data)
+    return data
+
+
+def _sha1(data: bytes) -> str:
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()
 
 
 def _cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "d2l_ext"
 
 
-def _download(url: str) -> bytes:
-    advice = (
-        "get an English-French fra.txt (two or three columns separated by tabs) another way and "
-        "give its path as the source, or use the source 'bundled', which needs no network"
-    )
+def _download(url: str, sha1: str, advice: str) -> bytes:
+    name = url.rpartition("/")[2].partition(".")[0]
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
             data = response.read()
     except OSError as error:
-        raise ConnectionError(f"fra-eng: {url} cannot be read ({error}); {advice}") from error
-    if not _is_fra_eng(data):
-        raise ConnectionError(f"fra-eng: {url} has not the SHA-1 {FRA_ENG_SHA1}; {advice}")
+        raise ConnectionError(f"{name}: {url} cannot be read ({error}); {advice}") from error
+    if _sha1(data) != sha1:
+        raise ConnectionError(f"{name}: {url} has not the SHA-1 {sha1}; {advice}")
     return data

@@ -6,10 +6,17 @@ from d2l_ext.jax.bahdanau import (
     LuongDecoder,
     Seq2SeqAttentionDecoder,
 )
+from d2l_ext.jax.blockwise import blockwise_attention, online_softmax
+from d2l_ext.jax.feedforward import FeedForward
+from d2l_ext.jax.gpt import GPT, GPTBlock, GroupedQueryAttention
+from d2l_ext.jax.linear import LinearAttention
 from d2l_ext.jax.masking import causal_mask, masked_softmax, padding_mask, sequence_mask
+from d2l_ext.jax.moe import MixtureOfExperts, load_balancing_loss
 from d2l_ext.jax.multihead import MultiHeadAttention
+from d2l_ext.jax.normalization import LayerNorm, RMSNorm
 from d2l_ext.jax.positional import LearnedPositionalEncoding, PositionalEncoding
 from d2l_ext.jax.recurrent import GRU, LSTM
+from d2l_ext.jax.rotary import alibi, permutation, rotate
 from d2l_ext.jax.scoring import (
     AdditiveAttention,
     BilinearAttention,
@@ -39,6 +46,7 @@ from d2l_ext.jax.transformer import (
 )
 
 __all__ = [
+    "GPT",
     "GRU",
     "LSTM",
     "AddNorm",
@@ -51,15 +59,22 @@ __all__ = [
     "DotProductAttention",
     "Encoder",
     "EncoderDecoder",
+    "FeedForward",
+    "GPTBlock",
     "GaussianAttention",
+    "GroupedQueryAttention",
     "LSTMAttentionDecoder",
     "LSTMDecoder",
     "LSTMEncoder",
+    "LayerNorm",
     "LearnedPositionalEncoding",
+    "LinearAttention",
     "LuongDecoder",
+    "MixtureOfExperts",
     "MultiHeadAttention",
     "PositionWiseFFN",
     "PositionalEncoding",
+    "RMSNorm",
     "Seq2SeqAttentionDecoder",
     "Seq2SeqDecoder",
     "Seq2SeqEncoder",
@@ -67,10 +82,16 @@ __all__ = [
     "TransformerDecoderBlock",
     "TransformerEncoder",
     "TransformerEncoderBlock",
+    "alibi",
     "attention",
+    "blockwise_attention",
     "causal_mask",
+    "load_balancing_loss",
     "masked_loss",
     "masked_softmax",
+    "online_softmax",
     "padding_mask",
+    "permutation",
+    "rotate",
     "sequence_mask",
 ]

@@ -20,7 +20,7 @@ from d2l_ext.jax.seq2seq import masked_loss
 jax.config.update("jax_enable_x64", True)
 
 # Flax's names of leaves, where they are not PyTorch's.
-_LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight"}
+_LEAVES = {"kernel": "weight", "embedding": "weight"}
 
 
 def _canonical(path):
@@ -254,7 +254,7 @@ class JaxTrainer(Trainer):
 
     def _check(self, inputs, labels):
         self.model.check(inputs)
-        checks.tokens("Y", spec(labels), self.model.module.decoder.config["vocab_size"])
+        checks.tokens("Y", spec(labels), decoder_of(self.model.module).config["vocab_size"])
 
     def _step(self, inputs, labels, masks, correction1, correction2):
         self._check(inputs, labels)
@@ -283,29 +283,36 @@ def _start(structure, params, inputs):
     return model.decoder.init_state(model.encoder(*inputs), *inputs[1:])
 
 
+def decoder_of(module):
+    """Return the part of a module that decodes; a language model is all decoder."""
+    return getattr(module, "decoder", module)
+
+
 @functools.partial(jax.jit, static_argnames=("structure", "k"), donate_argnames="state")
 def _advance(structure, params, tokens, state, k):
-    (logits, state), weights = call(structure.merge(params).decoder, (tokens, state))
-    log_probs = jax.nn.log_softmax(logits[:, 0])
+    (logits, state), weights = call(decoder_of(structure.merge(params)), (tokens, state))
+    log_probs = jax.nn.log_softmax(logits[:, -1])
     return log_probs, jax.lax.top_k(log_probs, k), weights, state
 
 
 @functools.partial(jax.jit, static_argnames="structure")
 def _take_rows(structure, params, state, rows):
-    return structure.merge(params).decoder.take_rows(state, rows)
+    return decoder_of(structure.merge(params)).take_rows(state, rows)
 
 
 class JaxDecoding(Decoding):
     """Decoding in JAX, one compiled call per token; it fills the state's caches in place."""
 
     def _start(self, inputs):
+        if self.decoder is self.model.module:
+            return self.model.merged().init_state(*inputs)
         self.model.module.encoder.check(*inputs)
         return _start(self.model.structure, self.model.params, inputs)
 
     def _advance(self, tokens, state, k):
-        model, decoder = self.model, self.model.module.decoder
+        model, decoder = self.model, self.decoder
         decoder.check(tokens, state)
-        state = decoder.reserve(state, 1, least=32)
+        state = decoder.reserve(state, tokens.shape[1], least=32)
         found = _advance(model.structure, model.params, tokens, state, k)
         self._log_probs, (best, ids), weights, state = found
         return best, ids, weights, state

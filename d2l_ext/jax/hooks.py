@@ -11,7 +11,8 @@ from flax import linen, nnx
 from jax import numpy as jnp
 
 from d2l_ext.jax.backend import parts
-from d2l_ext.jax.layers import Dropout, Embedding, LayerNorm, Linear
+from d2l_ext.jax.layers import Dropout, Embedding, Linear
+from d2l_ext.jax.normalization import LayerNorm
 from d2l_ext.porting.probe import Probe, watching
 
 KINDS = (
@@ -34,7 +35,7 @@ class _Probe(Probe):
         own = {name: np.array(x) for name, x in self._own(module).items()}
         if kind == "linear":
             own["kernel"] = own["kernel"].T
-        known = kind in ("linear", "embedding", "norm")
+        known = kind in ("linear", "embedding", "norm", "RMSNorm")
         return kind, {NAMES.get(k, k) if known else k: v for k, v in own.items()}
 
     def _recurrent(self, cell):

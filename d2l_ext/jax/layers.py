@@ -34,6 +34,11 @@ def spec(x: Array | None) -> checks.Spec | None:
     return checks.Spec(jnp.shape(x), dtype, None if traced else lambda: np.asarray(x))
 
 
+def widened(X: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return half precision as float32, in which its sums are taken, and other dtypes as is."""
+    return X.astype(jnp.promote_types(X.dtype, jnp.float32))
+
+
 class Module(Configured, nnx.Module):
     """An NNX module that knows its constructor arguments."""
 
@@ -117,28 +122,6 @@ class Embedding(nnx.Module):
     def __call__(self, X: Int[Array, "*batch"]) -> Float[Array, "*batch size"]:
         """Map ids (...) to (..., size)."""
         return jnp.take(self.embedding[...], X, axis=0)
-
-
-class LayerNorm(nnx.Module):
-    """(x - mean) / sqrt(variance + eps) * scale + bias, over the last axis (Ba et al., 2016).
-
-    Flax's own has by default another epsilon and a variance that cancels, and multiplies by the
-    inverse root: a product so cheap that XLA computes it anew wherever the result is used, block
-    after block, so that compile time grows with the square of a Transformer's depth.
-    """
-
-    def __init__(self, size: int, eps: float = 1e-5):
-        self.eps = eps
-        self.scale = parameter(np.ones(size))
-        self.bias = parameter(np.zeros(size))
-
-    def __call__(self, X: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
-        """Normalise (..., size)."""
-        wide = X.astype(jnp.promote_types(X.dtype, jnp.float32))
-        centred = wide - wide.mean(axis=-1, keepdims=True)
-        variance = (centred * centred).mean(axis=-1, keepdims=True)
-        normal = (centred / jnp.sqrt(variance + self.eps)).astype(X.dtype)
-        return normal * self.scale[...] + self.bias[...]
 
 
 class Dropout(Module):

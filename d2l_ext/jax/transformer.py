@@ -13,9 +13,10 @@ from jaxtyping import Bool, Float, Int, Shaped
 from d2l_ext import checks
 from d2l_ext.caches import room
 from d2l_ext.jax.bahdanau import AttentionDecoder
-from d2l_ext.jax.layers import Array, Dropout, Embedding, LayerNorm, LazyLinear, Linear, Module
+from d2l_ext.jax.layers import Array, Dropout, Embedding, LazyLinear, Linear, Module
 from d2l_ext.jax.masking import check_masks, combine_masks
 from d2l_ext.jax.multihead import MultiHeadAttention
+from d2l_ext.jax.normalization import LayerNorm
 from d2l_ext.jax.positional import Offset, PositionalEncoding
 from d2l_ext.jax.seq2seq import Encoder
 from d2l_ext.nested import nest

@@ -236,16 +236,23 @@ def name(x):
 
 
 class MXNetDecoding(Decoding):
-    """Decoding in MXNet, one `Graph` per token; weights can be kept outside of one only."""
+    """Decoding in MXNet, one `Graph` per token; weights can be kept outside of one only.
+
+    A language model decodes without a graph: it fills its caches in place.
+    """
 
     def _start(self, inputs):
         self.model.prepare(None, self.keep_weights)
         module, lens = self.model.module, inputs[1] if len(inputs) > 1 else None
+        if self.decoder is module:
+            return module.init_state(*inputs)
         return module.decoder.init_state(module.encoder(*inputs), lens)
 
     def _advance(self, tokens, state, k):
-        decoder = self.model.module.decoder
-        if self.keep_weights:
+        decoder = self.decoder
+        if decoder is self.model.module:
+            state = decoder.reserve(state, tokens.shape[1], least=32)
+        if self.keep_weights or decoder is self.model.module:
             log_probs, ids, state = best_tokens(decoder, k, tokens, state)
             return log_probs, ids, getattr(decoder, "attention_weights", None), state
         decoder.check(tokens, state)
@@ -254,7 +261,7 @@ class MXNetDecoding(Decoding):
 
     def _graph(self, tokens, state, k):
         """Return the graph of a step: for a number of rows, and for sentences of any length."""
-        decoder, graphs = self.model.module.decoder, self.model.graphs
+        decoder, graphs = self.decoder, self.model.graphs
         key = k, len(tokens), repr(nest(lambda x: x.ndim, state))
         if key not in graphs:
             tables = [b.P for _, b in blocks(decoder) if isinstance(b, PositionalEncoding)]
@@ -263,13 +270,14 @@ class MXNetDecoding(Decoding):
         return graphs[key]
 
     def _take_rows(self, state, rows):
-        return self.model.module.decoder.take_rows(state, rows)
+        return self.decoder.take_rows(state, rows)
 
 
 def best_tokens(decoder, k, tokens, state):
-    """Decode a token: the k best next log-probabilities and ids (rows, k), and the new state."""
+    """Decode tokens: the k best next log-probabilities and ids (rows, k), and the new state."""
     logits, state = decoder(tokens, state)
-    logits = mnp.squeeze(logits, 1)
+    # A graph, which has one step, can squeeze; it has no shapes to cut by.
+    logits = mnp.squeeze(logits, 1) if tokens.shape[1] == 1 else logits[:, -1]
     best, ids = npx.topk(logits, k=k, axis=-1, ret_typ="both", dtype="int64")
     # As in `masked_loss`: log p = x - x_b + log p_b, with b the most likely token.
     log_p = mnp.log(npx.pick(npx.softmax(logits, axis=-1), ids[:, 0], keepdims=True))

@@ -24,7 +24,6 @@ from d2l_ext.mxnet.rotary import biases, turn
 from d2l_ext.nested import nest
 from d2l_ext.tables import consecutive_rotations
 
-POSITIONS = ("rotary", "alibi", "learned", None)
 NORMS = {"rms": RMSNorm, "layer": LayerNorm}
 EXPERTS_ASKED = 2  # as in Mixtral
 
@@ -53,8 +52,7 @@ class GroupedQueryAttention(Configured, nn.Block):
         base: float = 10000.0,
     ):
         super().__init__()
-        checks.heads(num_hiddens, num_heads, num_kv_heads)
-        checks.choice("position", position, POSITIONS)
+        checks.heads(num_hiddens, num_heads, num_kv_heads, position)
         checks.window(window, num_sinks)
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.position, self.base = position, base
@@ -279,6 +277,7 @@ class GPT(Configured, nn.Block):
         options = dropout, position, norm, activation, window, num_sinks, num_experts
         self.blks = blocks(GPTBlock(*sizes, *options, use_bias, eps, base) for _ in range(num_blks))
         self.norm = normalization(norm, num_hiddens, eps)
+        self.tied = ("embedding.weight",) if tie_weights else ()
         options = dict(use_bias=False, flatten=False, in_units=num_hiddens)
         self.dense = None if tie_weights else nn.Dense(vocab_size, **options)
 

@@ -149,19 +149,21 @@ class ReferenceDecoding(Decoding):
         module = self.model.module
         module.train(False)
         lens = inputs[1] if len(inputs) > 1 else None
+        if self.decoder is module:
+            return module.init_state(*inputs)
         return module.decoder.init_state(module.encoder(*inputs), lens)
 
     def _advance(self, tokens, state, k):
-        decoder = self.model.module.decoder
+        decoder = self.decoder
         logits, state = decoder(tokens, state)
-        shifted = logits[:, 0] - logits[:, 0].max(axis=-1, keepdims=True)
+        shifted = logits[:, -1] - logits[:, -1].max(axis=-1, keepdims=True)
         log_probs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
         ids = np.argsort(-log_probs, axis=-1, kind="stable")[:, :k]
         weights = getattr(decoder, "attention_weights", None)
         return np.take_along_axis(log_probs, ids, axis=-1), ids, weights, state
 
     def _take_rows(self, state, rows):
-        return self.model.module.decoder.take_rows(state, rows)
+        return self.decoder.take_rows(state, rows)
 
 
 class ReferenceBackend(Backend):

@@ -20,7 +20,6 @@ from d2l_ext.reference.normalization import LayerNorm, RMSNorm
 from d2l_ext.reference.rotary import biases, turn
 from d2l_ext.tables import consecutive_rotations
 
-POSITIONS = ("rotary", "alibi", "learned", None)
 NORMS = {"rms": RMSNorm, "layer": LayerNorm}
 EXPERTS_ASKED = 2  # as in Mixtral
 
@@ -34,6 +33,8 @@ class GroupedQueryAttention(Module):
     "learned" ones are added before, by `GPT`. Window and sinks: `caching.visible`.
     """
 
+    keep_weights = True
+
     def __init__(
         self,
         num_hiddens: int,
@@ -46,8 +47,7 @@ class GroupedQueryAttention(Module):
         num_sinks: int = 0,
         base: float = 10000.0,
     ):
-        checks.heads(num_hiddens, num_heads, num_kv_heads)
-        checks.choice("position", position, POSITIONS)
+        checks.heads(num_hiddens, num_heads, num_kv_heads, position)
         checks.window(window, num_sinks)
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.position, self.base = position, base
@@ -147,7 +147,8 @@ class GroupedQueryAttention(Module):
         weights = unchecked_masked_softmax(
             scores, mask
         )  # (batch, num_heads, num_queries, num_keys)
-        self.attention_weights = weights.reshape(-1, *weights.shape[2:])
+        kept = weights.reshape(-1, *weights.shape[2:]) if self.keep_weights else None
+        self.attention_weights = kept
         output = ungroup(group(self.dropout(weights)) @ values)
         return output.transpose(0, 2, 1, 3).reshape(batch, num_queries, -1)
 
@@ -257,6 +258,7 @@ class GPT(Module):
             f"block{i}": GPTBlock(*sizes, *options, use_bias, eps, base) for i in range(num_blks)
         }
         self.norm = normalization(norm, num_hiddens, eps)
+        self.tied = ("embedding.weight",) if tie_weights else ()
         self.dense = None if tie_weights else Linear(vocab_size, bias=False)
 
     @property

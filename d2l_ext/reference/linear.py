@@ -89,7 +89,11 @@ class LinearAttention(Module):
         self.W_v = Linear(num_hiddens, use_bias)
         self.W_o = Linear(num_hiddens, use_bias)
 
-    def check(self, X: Float[Array, "batch num_steps num_hiddens"]) -> None:
+    def check(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        state: Float[Array, "batch num_heads d d_and_1"] | None = None,
+    ) -> None:
         """Raise a ValueError where the input does not fit."""
         checks.sequence(spec(X), self.config["num_hiddens"])
 

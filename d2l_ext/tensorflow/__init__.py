@@ -7,10 +7,17 @@ from d2l_ext.tensorflow.bahdanau import (
     LuongDecoder,
     Seq2SeqAttentionDecoder,
 )
+from d2l_ext.tensorflow.blockwise import blockwise_attention, online_softmax
+from d2l_ext.tensorflow.feedforward import FeedForward
+from d2l_ext.tensorflow.gpt import GPT, GPTBlock, GroupedQueryAttention
+from d2l_ext.tensorflow.linear import LinearAttention
 from d2l_ext.tensorflow.masking import causal_mask, masked_softmax, padding_mask, sequence_mask
+from d2l_ext.tensorflow.moe import MixtureOfExperts, load_balancing_loss
 from d2l_ext.tensorflow.multihead import MultiHeadAttention
+from d2l_ext.tensorflow.normalization import LayerNorm, RMSNorm
 from d2l_ext.tensorflow.positional import LearnedPositionalEncoding, PositionalEncoding
 from d2l_ext.tensorflow.recurrent import GRU, LSTM
+from d2l_ext.tensorflow.rotary import alibi, permutation, rotate
 from d2l_ext.tensorflow.scoring import (
     AdditiveAttention,
     BilinearAttention,
@@ -40,6 +47,7 @@ from d2l_ext.tensorflow.transformer import (
 )
 
 __all__ = [
+    "GPT",
     "GRU",
     "LSTM",
     "AddNorm",
@@ -52,15 +60,22 @@ __all__ = [
     "DotProductAttention",
     "Encoder",
     "EncoderDecoder",
+    "FeedForward",
+    "GPTBlock",
     "GaussianAttention",
+    "GroupedQueryAttention",
     "LSTMAttentionDecoder",
     "LSTMDecoder",
     "LSTMEncoder",
+    "LayerNorm",
     "LearnedPositionalEncoding",
+    "LinearAttention",
     "LuongDecoder",
+    "MixtureOfExperts",
     "MultiHeadAttention",
     "PositionWiseFFN",
     "PositionalEncoding",
+    "RMSNorm",
     "Seq2SeqAttentionDecoder",
     "Seq2SeqDecoder",
     "Seq2SeqEncoder",
@@ -68,10 +83,16 @@ __all__ = [
     "TransformerDecoderBlock",
     "TransformerEncoder",
     "TransformerEncoderBlock",
+    "alibi",
     "attention",
+    "blockwise_attention",
     "causal_mask",
+    "load_balancing_loss",
     "masked_loss",
     "masked_softmax",
+    "online_softmax",
     "padding_mask",
+    "permutation",
+    "rotate",
     "sequence_mask",
 ]

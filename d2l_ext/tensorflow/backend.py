@@ -129,12 +129,17 @@ class TensorFlowModel(Model):
     @functools.cached_property
     def best_tokens(self):
         """`best_tokens`, compiled."""
-        return compiled(functools.partial(best_tokens, self.module.decoder))
+        return compiled(functools.partial(best_tokens, decoder_of(self.module)))
 
 
 def compiled(function):
     """Compile a function to a graph; after a few calls of different sizes, for any size."""
     return tf.function(function, autograph=False, reduce_retracing=True)
+
+
+def decoder_of(module):
+    """Return the part of a module that decodes; a language model is all decoder."""
+    return getattr(module, "decoder", module)
 
 
 def assign(variables, values):
@@ -189,7 +194,7 @@ class TensorFlowTrainer(Trainer):
 
     def _check(self, inputs, labels):
         self.model.module.check(*inputs)
-        checks.tokens("Y", spec(labels), self.model.module.decoder.config["vocab_size"])
+        checks.tokens("Y", spec(labels), decoder_of(self.model.module).config["vocab_size"])
 
     def _compute(self, inputs, labels, training=False):
         return masked_loss(self.model.module(*inputs, training=training), labels, self.pad)
@@ -237,21 +242,27 @@ def first_state(module, *inputs):
 
 
 def best_tokens(decoder, tokens, state, k):
-    """Feed a token per row; return log-probabilities and ids of the k best, and the new state."""
+    """Feed tokens; return log-probabilities and ids of the k best next ones, and the new state."""
     logits, state = decoder(tokens, state)
-    log_probs, ids = tf.math.top_k(tf.nn.log_softmax(logits[:, 0]), k)
+    log_probs, ids = tf.math.top_k(tf.nn.log_softmax(logits[:, -1]), k)
     return log_probs, ids, state
 
 
 class TensorFlowDecoding(Decoding):
-    """Decoding in TensorFlow, one compiled call per token, or eager if weights are kept."""
+    """Decoding in TensorFlow, one compiled call per token, or eager if weights are kept.
+
+    A language model's caches have room, so that their shapes, and the trace, stay for many tokens.
+    """
 
     def _start(self, inputs):
+        if self.decoder is self.model.module:
+            return self.decoder.init_state(*inputs)
         self.model.module.encoder.check(*inputs)
         return self.model.first_state(*inputs)
 
     def _advance(self, tokens, state, k):
-        decoder = self.model.module.decoder
+        decoder = self.decoder
+        state = decoder.reserve(state, tokens.shape[1], least=32)
         if self.keep_weights:
             log_probs, ids, state = best_tokens(decoder, tokens, state, k)
             return log_probs, ids, getattr(decoder, "attention_weights", None), state
@@ -261,7 +272,7 @@ class TensorFlowDecoding(Decoding):
         return log_probs, ids, None, state
 
     def _take_rows(self, state, rows):
-        return self.model.module.decoder.take_rows(state, rows)
+        return self.decoder.take_rows(state, rows)
 
 
 class TensorFlowBackend(Backend):

@@ -71,6 +71,11 @@ def kept(weights: Float[Array, "..."]) -> Float[Array, "..."] | None:
     return tf.stop_gradient(weights) if tf.executing_eagerly() else None
 
 
+def wide(X: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return X in the dtype in which it is summed: half precision in float32."""
+    return tf.cast(X, "float32") if X.dtype.size < 4 else X
+
+
 class Layer(Configured, keras.Layer):
     """A Keras layer that takes its inputs as they are and has no weights of its own.
 

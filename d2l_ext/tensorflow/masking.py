@@ -7,7 +7,7 @@ import tensorflow as tf
 from jaxtyping import Bool, Float, Int, Shaped
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Array, Lengths, spec
+from d2l_ext.tensorflow.layers import Array, Lengths, spec, wide
 
 
 def sequence_mask(
@@ -98,9 +98,14 @@ def unchecked_masked_softmax(
 ) -> Float[Array, "... num_keys"]:
     """`masked_softmax` without checks."""
     if mask is None:
-        return tf.nn.softmax(X)
+        return softmax(X)
     # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
     minus_inf, zero = tf.constant(float("-inf"), X.dtype), tf.zeros((), X.dtype)
     has_key = tf.reduce_any(mask, axis=-1, keepdims=True)
     fill = tf.where(has_key, minus_inf, zero)
-    return tf.where(mask, tf.nn.softmax(tf.where(mask, X, fill)), zero)
+    return tf.where(mask, softmax(tf.where(mask, X, fill)), zero)
+
+
+def softmax(X: Float[Array, "... num_keys"]) -> Float[Array, "... num_keys"]:
+    """Softmax over the last axis; compiled, half precision would be summed as it is."""
+    return tf.cast(tf.nn.softmax(wide(X)), X.dtype)

@@ -1,7 +1,7 @@
 """Positional encodings: what tells attention where a token stands."""
 
 import tensorflow as tf
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from d2l_ext import checks
 from d2l_ext.tables import sinusoids
@@ -63,7 +63,7 @@ class LearnedPositionalEncoding(Layer):
 
 
 def positions(
-    X: Float[Array, "batch num_steps num_hiddens"], offset: int | Int[Array, ""]
+    X: Shaped[Array, "batch num_steps ..."], offset: int | Int[Array, ""]
 ) -> Int[Array, " num_steps"]:
     """Return the positions (num_steps,) of the steps of X."""
     return tf.cast(offset, "int32") + tf.range(tf.shape(X)[1])

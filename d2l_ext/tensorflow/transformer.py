@@ -13,6 +13,7 @@ from d2l_ext.tensorflow.bahdanau import AttentionDecoder
 from d2l_ext.tensorflow.layers import Array, Dropout, Layer, dense, embedding, spec
 from d2l_ext.tensorflow.masking import check_masks, combine_masks
 from d2l_ext.tensorflow.multihead import MultiHeadAttention
+from d2l_ext.tensorflow.normalization import LayerNorm
 from d2l_ext.tensorflow.positional import PositionalEncoding, known
 from d2l_ext.tensorflow.seq2seq import Encoder
 
@@ -23,11 +24,6 @@ def gelu(X: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 ACTIVATIONS = {"relu": tf.nn.relu, "gelu": gelu}
-
-
-def layer_norm(eps: float = 1e-5) -> keras.layers.LayerNormalization:
-    """Return a layer norm over the last axis; Keras's own epsilon is 1e-3."""
-    return keras.layers.LayerNormalization(epsilon=eps, autocast=False)
 
 
 class PositionWiseFFN(Layer):
@@ -54,7 +50,7 @@ class AddNorm(Layer):
     def __init__(self, norm_shape: int, dropout: float, eps: float = 1e-5):
         super().__init__()
         self.dropout = Dropout(dropout)
-        self.ln = layer_norm(eps)
+        self.ln = LayerNorm(norm_shape, eps)
 
     def call(
         self,
@@ -158,7 +154,7 @@ class TransformerEncoder(Encoder):
             )
             for i in range(num_blks)
         }
-        self.ln = layer_norm() if norm == "pre" else None
+        self.ln = LayerNorm(num_hiddens) if norm == "pre" else None
 
     @property
     def attention_weights(self) -> list[Float[Array, "batch_heads num_steps num_steps"] | None]:
@@ -310,7 +306,7 @@ class TransformerDecoder(AttentionDecoder):
             )
             for i in range(num_blks)
         }
-        self.ln = layer_norm() if norm == "pre" else None
+        self.ln = LayerNorm(num_hiddens) if norm == "pre" else None
         self.dense = dense(vocab_size)
 
     @property

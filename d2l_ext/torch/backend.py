@@ -166,18 +166,20 @@ class TorchDecoding(Decoding):
         self.model.prepare(False, None, self.keep_weights)
         module, lens = self.model.module, inputs[1] if len(inputs) > 1 else None
         with torch.inference_mode():
+            if self.decoder is module:
+                return module.init_state(*inputs)
             return module.decoder.init_state(module.encoder(*inputs), lens)
 
     def _advance(self, tokens, state, k):
-        decoder = self.model.module.decoder
+        decoder = self.decoder
         with torch.inference_mode():
-            state = decoder.reserve(state, 1, least=32)
+            state = decoder.reserve(state, tokens.shape[1], least=32)
             logits, state = decoder(tokens, state)
-            log_probs, ids = logits[:, 0].log_softmax(dim=-1).topk(k, dim=-1)
+            log_probs, ids = logits[:, -1].log_softmax(dim=-1).topk(k, dim=-1)
         return log_probs, ids, getattr(decoder, "attention_weights", None), state
 
     def _take_rows(self, state, rows):
-        return self.model.module.decoder.take_rows(state, rows)
+        return self.decoder.take_rows(state, rows)
 
 
 class TorchBackend(Backend):

@@ -74,10 +74,10 @@ def blockwise_attention(
     check_masks((*batch, query.shape[-2], key.shape[-2]), mask=mask)
     wide = torch.promote_types(query.dtype, torch.float32)  # sums of half precision are float32
     inputs = (x.expand(*batch, -1, -1).to(wide) for x in (query, key, value))
-    return Blockwise.apply(*inputs, mask, causal, block_size).to(query.dtype)
+    return _Blockwise.apply(*inputs, mask, causal, block_size).to(query.dtype)
 
 
-class Blockwise(torch.autograd.Function):
+class _Blockwise(torch.autograd.Function):
     """The loop over blocks; its gradient computes each block's weights again."""
 
     @staticmethod

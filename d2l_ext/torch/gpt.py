@@ -24,7 +24,6 @@ from d2l_ext.torch.moe import MixtureOfExperts
 from d2l_ext.torch.normalization import LayerNorm, RMSNorm
 from d2l_ext.torch.rotary import biases, turn
 
-POSITIONS = ("rotary", "alibi", "learned", None)
 NORMS = {"rms": RMSNorm, "layer": LayerNorm}
 EXPERTS_ASKED = 2  # as in Mixtral
 
@@ -53,8 +52,7 @@ class GroupedQueryAttention(Configured, nn.Module):
         base: float = 10000.0,
     ):
         super().__init__()
-        checks.heads(num_hiddens, num_heads, num_kv_heads)
-        checks.choice("position", position, POSITIONS)
+        checks.heads(num_hiddens, num_heads, num_kv_heads, position)
         checks.window(window, num_sinks)
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.position, self.base = position, base
@@ -144,12 +142,12 @@ class GroupedQueryAttention(Configured, nn.Module):
             mask = visible(steps[:, None], positions, self.window, self.num_sinks)
         dropout = self.dropout.training and self.dropout.rate
         if self.keep_weights or dropout or len(steps) == 1:  # few weights: nothing to save
-            output = self.explicit(queries, keys, values, bias, mask)
+            output = self._explicit(queries, keys, values, bias, mask)
         else:
-            output = self.fused(queries, keys, values, bias, mask)
+            output = self._fused(queries, keys, values, bias, mask)
         return output.transpose(1, 2).flatten(2)
 
-    def explicit(
+    def _explicit(
         self,
         queries: Float[Array, "batch num_heads num_queries size"],
         keys: Float[Array, "batch num_kv_heads num_keys size"],
@@ -173,7 +171,7 @@ class GroupedQueryAttention(Configured, nn.Module):
         self.attention_weights = weights.detach().flatten(0, 1) if self.keep_weights else None
         return heads(group(self.dropout(weights)) @ values)
 
-    def fused(
+    def _fused(
         self,
         queries: Float[Array, "batch num_heads num_queries size"],
         keys: Float[Array, "batch num_kv_heads num_keys size"],
@@ -303,6 +301,7 @@ class GPT(Configured, nn.Module):
             {f"block{i}": GPTBlock(*sizes, *options, use_bias, eps, base) for i in range(num_blks)}
         )
         self.norm = normalization(norm, num_hiddens, eps)
+        self.tied = ("embedding.weight",) if tie_weights else ()
         self.dense = None if tie_weights else nn.Linear(num_hiddens, vocab_size, bias=False)
 
     @property

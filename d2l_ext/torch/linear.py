@@ -89,7 +89,11 @@ class LinearAttention(Configured, nn.Module):
         self.W_v = nn.Linear(num_hiddens, num_hiddens, use_bias)
         self.W_o = nn.Linear(num_hiddens, num_hiddens, use_bias)
 
-    def check(self, X: Float[Array, "batch num_steps num_hiddens"]) -> None:
+    def check(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        state: Float[Array, "batch num_heads d d_and_1"] | None = None,
+    ) -> None:
         """Raise a ValueError where the input does not fit."""
         checks.sequence(spec(X), self.config["num_hiddens"])
 

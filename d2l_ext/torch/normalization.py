@@ -15,6 +15,10 @@ class LayerNorm(Configured, nn.LayerNorm):
     def __init__(self, size: int, eps: float = 1e-05):
         super().__init__(size, eps)
 
+    def forward(self, X: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
+        """Normalise (..., size)."""
+        return super().forward(X)
+
 
 class RMSNorm(Configured, nn.Module):
     """x / sqrt(mean(x^2) + eps) * weight, over the last axis (Zhang and Sennrich, 2019)."""

@@ -80,11 +80,11 @@ class Checkpoint:
             CheckpointError: there is no such class, or the parameters do not fit it.
         """
         tokens = np.zeros((1, 2), np.int64)
+        is_pair = "encoder" in self.model["config"]
+        example = (tokens, tokens, np.array([2])) if is_pair else (tokens,)
         try:
             module = build(backend.api, self.model)
-            model = backend.model(
-                module, tokens, tokens, np.array([2]), seed=self.seed, dtype=dtype or self.dtype
-            )
+            model = backend.model(module, *example, seed=self.seed, dtype=dtype or self.dtype)
             model.load_parameters(self.parameters)
         except Exception as error:  # what a framework raises where sizes do not fit is its own
             raise CheckpointError(f"the checkpoint's model: {error}") from error
@@ -215,8 +215,8 @@ def _checkpoint(tensors: Arrays, content: dict[str, Any]) -> Checkpoint:
         training = {"num_steps": content["num_steps"], "m": m, "v": v}
     model = content["model"]
     _check_description(model)
-    _check_vocab(model, "encoder", "src_vocab", vocabularies)
-    _check_vocab(model, "decoder", "tgt_vocab", vocabularies)
+    _check_vocab(model, "encoder", vocabularies["src_vocab"], "src_vocab")
+    _check_vocab(model, "decoder", vocabularies["tgt_vocab"], "tgt_vocab")
     return Checkpoint(
         model=model,
         parameters=parameters,
@@ -255,13 +255,10 @@ def _vocab(side: str, content: Mapping[str, Any]) -> Vocab | None:
         raise CheckpointError(f"{side}: {error}") from error
 
 
-def _check_vocab(
-    model: dict[str, Any], part: str, side: str, vocabularies: Mapping[str, Vocab | None]
-) -> None:
+def _check_vocab(model: dict[str, Any], part: str, vocab: Vocab | None, side: str) -> None:
     """Check that a vocabulary is as large as the part of the model that uses it takes."""
-    vocab = vocabularies[side]
-    if vocab is None or part not in model["config"]:
-        return
-    size = model["config"][part]["config"]["vocab_size"]
-    if len(vocab) != size:
+    config = model["config"]
+    part, config = (part, config[part]["config"]) if part in config else ("model", config)
+    size = config.get("vocab_size")
+    if vocab is not None and size is not None and len(vocab) != size:
         raise CheckpointError(f"{side} has {len(vocab)} tokens, but the {part} takes {size}")

@@ -8,19 +8,16 @@ two tokens are equally likely.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from d2l_ext import checks, randomness
 from d2l_ext.interface import Decoding, Model
 from d2l_ext.nested import Nested
+from d2l_ext.training.choosing import MOST_LIKELY, Choice, drawn
 
-# How a step's tokens are chosen of (step, log-probabilities (rows, k), ids (rows, k)): which of the
-# k, (rows,), and by what margin, (rows,).
-Choice: TypeAlias = Callable[[int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 # One sentence: tokens without `<eos>`, log-probabilities and margins (steps,), weights or None.
 Chosen: TypeAlias = tuple[list[int], np.ndarray, np.ndarray, np.ndarray | None]
 
@@ -71,12 +68,8 @@ def greedy(
     Returns:
         `Decoded`; the margin of a step is the best logit minus the second.
     """
-
-    def choose(step, log_probs, ids):
-        return np.zeros(len(ids), int), _gap(log_probs)
-
     decoding = model.decoding(src, valid_lens, keep_weights=keep_weights)
-    return _decode(decoding, len(src), choose, 2, bos, eos, max_steps)
+    return follow(decoding, np.full(len(src), bos), MOST_LIKELY, eos, max_steps)
 
 
 def sample(
@@ -89,85 +82,58 @@ def sample(
     max_steps: int,
     temperature: float = 1.0,
     top_k: int | None = None,
+    top_p: float | None = None,
     seed: int = 0,
     sentences: Sequence[int] | None = None,
     keep_weights: bool = False,
 ) -> Decoded:
     """Draw every token from the model's distribution, softmax(logits / temperature).
 
-    One uniform random number is drawn in NumPy for each (seed, sentence, step), whatever the
-    framework and whatever the other sentences of the batch.
-
     Args:
         model, src, valid_lens, bos, eos, max_steps, keep_weights: as in `greedy`.
-        temperature: below 1 sharpens the distribution, above 1 flattens it.
-        top_k: draw from the k most likely tokens only; None for all.
-        seed: an integer.
+        temperature, top_k, top_p, seed: as in `choosing.drawn`.
         sentences: the sentences' numbers (batch,), by default from 0.
 
     Returns:
         `Decoded`; log-probabilities are the model's own, at temperature 1. The margin of a step is
         the distance of the random number from the nearest probability at which the choice changes.
     """
-    checks.positive("temperature", temperature)
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k: got {top_k}, must be at least 1 or None")
     sentences = range(len(src)) if sentences is None else sentences
-
-    def choose(step, log_probs, ids):
-        uniform = [randomness.generator(seed, "sample", s, step).random() for s in sentences]
-        return _draw(log_probs / temperature, ids, np.array(uniform))
-
+    choice = drawn(temperature, top_k, top_p, seed, sentences)
     decoding = model.decoding(src, valid_lens, keep_weights=keep_weights)
-    return _decode(decoding, len(src), choose, top_k, bos, eos, max_steps)
+    return follow(decoding, np.full(len(src), bos), choice, eos, max_steps)
 
 
-def _draw(
-    scores: Float[np.ndarray, "rows k"],
-    ids: Int[np.ndarray, "rows k"],
-    uniform: Float[np.ndarray, " rows"],
-) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
-    """Return the place (rows,) of the tokens drawn, and by how much each was drawn.
-
-    The probabilities are added up by id, not by size: so two that are nearly equal do not change
-    places with the rounding.
-    """
-    by_id = np.argsort(ids, axis=1)
-    p = np.exp(scores - scores.max(axis=1, keepdims=True), dtype=np.float64)
-    cumulative = np.take_along_axis(p, by_id, axis=1).cumsum(axis=1)
-    cumulative /= cumulative[:, -1:]
-    drawn = (uniform[:, None] >= cumulative[:, :-1]).sum(axis=1)
-    margins = np.abs(cumulative[:, :-1] - uniform[:, None]).min(axis=1, initial=1)
-    return by_id[np.arange(len(ids)), drawn], margins
-
-
-def _gap(log_probs: Float[np.ndarray, "rows k"]) -> Float[np.ndarray, " rows"]:
-    """Return the best minus the second of each row; infinite if there is only one."""
-    if log_probs.shape[1] < 2:
-        return np.full(len(log_probs), np.inf)
-    return log_probs[:, 0] - log_probs[:, 1]
-
-
-def _decode(
+def follow(
     decoding: Decoding,
-    batch: int,
-    choose: Choice,
-    k: int | None,
-    bos: int,
-    eos: int,
+    first: Int[np.ndarray, "batch ..."],
+    choice: Choice,
+    eos: int | None,
     max_steps: int,
 ) -> Decoded:
-    """Feed each sentence's chosen token back until all have ended."""
-    k = _at_most(k, decoding, max_steps)
-    rows, tokens = np.arange(batch), np.full(batch, bos)
-    ended = np.zeros(batch, bool)
+    """Feed each row's chosen token back until all have ended.
+
+    Args:
+        decoding: a `Decoding`.
+        first: what is fed at first, ids (batch,) or (batch, num_steps).
+        choice: how tokens are chosen.
+        eos: the id that ends a row; None for none.
+        max_steps: most tokens of a row.
+
+    Returns:
+        `Decoded`, with what has been chosen alone.
+    """
+    k = _at_most(choice.k, decoding, max_steps)
+    batch, tokens = len(first), first
+    rows, ended = np.arange(batch), np.zeros(batch, bool)
     paths = _Paths(batch)
     for step in range(max_steps):
         log_probs, ids = decoding.step(tokens, k)
-        place, margins = choose(step, log_probs, ids)
-        tokens = np.where(ended, eos, ids[rows, place])
+        place, margins = choice.choose(step, log_probs, ids)
+        chosen = ids[rows, place]
+        tokens = chosen if eos is None else np.where(ended, eos, chosen)
         paths.append(tokens, log_probs[rows, place], margins, decoding.attention_weights)
-        ended |= tokens == eos
+        ended |= False if eos is None else tokens == eos
         if ended.all():
             break
     return _joined([paths.path(row, eos) for row in range(batch)])
@@ -211,7 +177,7 @@ class _Paths:
         self._margins = self._margins[rows]
         self._weights = None if self._weights is None else self._weights[rows]
 
-    def path(self, row: int, eos: int) -> Chosen:
+    def path(self, row: int, eos: int | None) -> Chosen:
         """Return (tokens, log-probabilities, margins, weights) of a row, up to its `<eos>`."""
         tokens: list[int] = self._tokens[row].tolist()
         steps = tokens.index(eos) + 1 if eos in tokens else len(tokens)

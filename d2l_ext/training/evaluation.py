@@ -1,15 +1,14 @@
 """How well a model does on sentences it was not trained on."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
 from d2l_ext.data.text import detokenize, preprocess
-from d2l_ext.interface import Model, Trainer
-from d2l_ext.training.loop import Batches
+from d2l_ext.interface import Batch, Model, Trainer
 from d2l_ext.training.translation import Translation, Vocabularies, translations
 
 
@@ -69,10 +68,11 @@ def evaluate(
     return Evaluation(sources, references, found, score.score, str(metric.get_signature()))
 
 
-def mean_loss(trainer: Trainer, data: Batches) -> float:
-    """Return the loss per target token over all of the data, without dropout."""
+def mean_loss(trainer: Trainer, batches: Iterable[Batch], pad: int | None) -> float:
+    """Return the loss per target token over batches, without dropout."""
     total, tokens = 0.0, 0
-    for batch in data.batches(0, 0):
-        real = int(np.count_nonzero(batch[-1] != data.pad))
+    for batch in batches:
+        labels = batch[-1]
+        real = labels.size if pad is None else int(np.count_nonzero(labels != pad))
         total, tokens = total + trainer.loss(batch) * real, tokens + real
     return total / tokens

@@ -279,7 +279,8 @@ def _read_tensors(file):
 
 def _formatted(tensors, dtype):
     """Return tensors as the bytes of a safetensors file, in the order of their names."""
-    header, data, start = {"__metadata__": {"format": "pt"}}, [], 0
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    data, start = [], 0
     for name in sorted(tensors):
         data.append(_bytes(tensors[name], dtype))
         end = start + len(data[-1])

@@ -4,7 +4,7 @@ The folder has
 
     config.toml         the settings
     last.safetensors    the latest state of model, optimiser and bookkeeping
-    best.safetensors    the parameters with the best BLEU on the validation part
+    best.safetensors    the parameters that did best on the validation part
     log.jsonl           a line for each step and for each epoch
     losses.png          the losses so far
 
@@ -27,10 +27,9 @@ from d2l_ext import plotting
 from d2l_ext.files import replacing
 from d2l_ext.interface import Trainer
 from d2l_ext.training import checkpoint
-from d2l_ext.training.evaluation import evaluate, mean_loss
 from d2l_ext.training.loop import History, fit
 from d2l_ext.training.settings import Settings, read_settings
-from d2l_ext.training.task import Task, build_module
+from d2l_ext.training.task import task
 
 CONFIG, LAST, BEST, LOG, PICTURE = (
     "config.toml",
@@ -90,14 +89,14 @@ class Bookkeeping:
 
     Attributes:
         epoch: how many epochs are complete.
-        best_epoch: the one with the best BLEU on the validation part.
-        best_bleu: that BLEU.
+        best_epoch: the one with the best score on the validation part.
+        best_score: that score, BLEU for translators and the negative loss for language models.
         stopped: whether early stopping has ended the run.
     """
 
     epoch: int = 0
     best_epoch: int = 0
-    best_bleu: float = -1.0
+    best_score: float = -math.inf
     stopped: bool = False
 
 
@@ -108,18 +107,14 @@ class Run:
 
     def __init__(self, folder: Path, settings: Settings, report: Callable[[str], object]):
         self.folder, self.settings, self._report = folder, settings, report
-        self.task = Task(settings)
+        self.task = task(settings)
         self.backend = d2l_ext.backend(settings.backend)
-        train = self.task.train
-        module = build_module(
-            self.backend.api, settings, len(train.src_vocab), len(train.tgt_vocab)
-        )
-        tokens = np.zeros((1, 2), np.int64)
+        module = self.task.module(self.backend.api)
         self.model = self.backend.model(
-            module, tokens, tokens, np.array([2]), seed=settings.seed, dtype=settings.dtype
+            module, *self.task.example, seed=settings.seed, dtype=settings.dtype
         )
         self.trainer = self.backend.trainer(
-            self.model, settings.lr, settings.max_norm or None, pad=train.pad
+            self.model, settings.lr, settings.max_norm or None, pad=self.task.train.pad
         )
         self.progress = Bookkeeping()
 
@@ -140,7 +135,12 @@ class Run:
             self.trainer.load_state(saved.training)
         except ValueError as error:
             raise checkpoint.CheckpointError(f"{self.folder / LAST}: {error}") from error
-        self.progress = Bookkeeping(**saved.info["progress"])
+        try:
+            self.progress = Bookkeeping(**saved.info["progress"])
+        except (KeyError, TypeError):
+            raise checkpoint.CheckpointError(
+                f"{self.folder / LAST}: was written by another version of d2l_ext"
+            ) from None
 
     def train(self, progress: bool | None = None) -> None:
         """Train until the end, or until it is stopped early."""
@@ -166,17 +166,12 @@ class Run:
         self._report(self._outcome())
 
     def _summary(self) -> str:
-        train, val = self.task.train, self.task.val
-        left_out = train.num_left_out + val.num_left_out
-        longer = f" ({left_out} longer than {train.num_steps} tokens left out)" if left_out else ""
+        *lines, last = self.task.summary()
         number = sum(x.size for x in self.model.parameters().values())
-        lines = [
-            f"{self.settings.data}: {len(train.pairs)} training pairs, {len(val.pairs)} for"
-            f" validation, {len(self.task.test_pairs)} for the test{longer}",
-            f"vocabularies of {len(train.src_vocab)} and {len(train.tgt_vocab)} tokens;"
-            f" {self.settings.model} with {number:,} parameters in {self.backend.name}"
-            f" {self.backend.version}",
-        ]
+        lines.append(
+            f"{last}; {self.settings.model} with {number:,} parameters in {self.backend.name}"
+            f" {self.backend.version}"
+        )
         if self.trainer.num_steps:
             lines.append(f"resumed after step {self.trainer.num_steps}")
         return "\n".join(lines)
@@ -185,7 +180,7 @@ class Run:
         best = self.progress
         early = " (stopped early)" if best.stopped else ""
         return (
-            f"{self.progress.epoch} epochs{early}; best BLEU {best.best_bleu:.1f} in epoch"
+            f"{best.epoch} epochs{early}; best {self.task.show(best.best_score)} in epoch"
             f" {best.best_epoch}: {self.folder / BEST}"
         )
 
@@ -199,14 +194,12 @@ class Run:
     def _after_epoch(self, epoch: int, history: History) -> bool:
         losses = self._log.losses[-self.task.train.num_batches :]
         started = time.perf_counter()
-        result = evaluate(
-            self.model, self.task.train, self.task.val.pairs, self.settings.bleu_sentences
-        )
-        val_loss = mean_loss(self.trainer, self.task.val)
-        is_best = result.bleu > self.progress.best_bleu
+        measured = self.task.evaluate(self.model, self.trainer)
+        score = self.task.score(measured)
+        is_best = score > self.progress.best_score
         self.progress.epoch = epoch
         if is_best:
-            self.progress.best_epoch, self.progress.best_bleu = epoch, result.bleu
+            self.progress.best_epoch, self.progress.best_score = epoch, score
         patience = self.settings.patience
         waited = epoch - self.progress.best_epoch
         self.progress.stopped = bool(patience) and waited >= patience
@@ -215,9 +208,7 @@ class Run:
             epoch=epoch,
             step=self.trainer.num_steps,
             loss=float(np.mean(losses)),
-            val_loss=val_loss,
-            bleu=result.bleu,
-            signature=result.signature,
+            **measured,
             best=is_best,
             tokens_per_second=round(history.tokens_per_second, 1),
             validation_seconds=round(time.perf_counter() - started, 2),
@@ -227,8 +218,8 @@ class Run:
         self._save(LAST, self.trainer)
         self._log.picture(self.folder / PICTURE)
         self._report(
-            f"epoch {epoch}: loss {np.mean(losses):.3f}, validation loss {val_loss:.3f},"
-            f" BLEU {result.bleu:.1f}{' (best)' if is_best else ''},"
+            f"epoch {epoch}: loss {np.mean(losses):.3f}, validation loss"
+            f" {measured['val_loss']:.3f}, {self.task.show(score)}{' (best)' if is_best else ''},"
             f" {history.tokens_per_second:,.0f} tokens/s"
         )
         return self.progress.stopped
@@ -238,8 +229,8 @@ class Run:
         checkpoint.save(
             self.folder / name,
             self.model,
-            self.task.train.src_vocab,
-            self.task.train.tgt_vocab,
+            self.task.src_vocab,
+            self.task.tgt_vocab,
             trainer,
             info={
                 "settings": dataclasses.asdict(self.settings),

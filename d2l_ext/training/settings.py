@@ -12,8 +12,12 @@ from d2l_ext import checks
 from d2l_ext.files import replacing
 from d2l_ext.interface import COLUMNS
 
-MODELS = ("seq2seq", "bahdanau", "luong", "transformer")
+MODELS = ("seq2seq", "bahdanau", "luong", "transformer", "gpt")
 SCHEDULES = ("constant", "inverse_sqrt", "cosine")
+LEVELS = ("character", "word")
+POSITIONS = ("rotary", "alibi", "learned")
+NORMS = ("rms", "layer")
+ACTIVATIONS = ("swiglu", "geglu", "gelu", "gelu_tanh", "relu")
 ATTENTIONS = ("dot", "scaled_dot", "cosine", "bilinear", "gaussian", "additive")
 
 
@@ -31,14 +35,25 @@ class Settings:
 
     backend: str = _setting("torch", "framework that trains: " + ", ".join(COLUMNS))
     model: str = _setting("bahdanau", ", ".join(MODELS))
-    data: str = _setting("bundled", "bundled, fra-eng, or a file with a pair per line")
+    data: str = _setting(
+        "bundled",
+        "bundled, fra-eng or a file with a pair per line; of gpt bundled, time-machine or a text",
+    )
     dtype: str = _setting("float32", "float32 or float64")
     seed: int = _setting(0, "seed of everything random")
     embed_size: int = _setting(128, "size of embeddings; a Transformer's is num_hiddens")
     num_hiddens: int = _setting(256, "size of hidden states")
-    num_layers: int = _setting(2, "recurrent layers, or blocks of a Transformer")
-    num_heads: int = _setting(4, "heads of a Transformer's attention")
-    ffn_num_hiddens: int = _setting(512, "hidden units of a Transformer's position-wise network")
+    num_layers: int = _setting(2, "recurrent layers, or blocks of a Transformer or gpt")
+    num_heads: int = _setting(4, "heads of the attention of a Transformer or gpt")
+    ffn_num_hiddens: int = _setting(512, "hidden units of the position-wise network of these")
+    num_kv_heads: int = _setting(2, "key heads of gpt")
+    position: str = _setting("rotary", "how gpt knows positions: " + ", ".join(POSITIONS))
+    norm: str = _setting("rms", "normalisation of gpt: " + ", ".join(NORMS))
+    activation: str = _setting("swiglu", "of gpt's network: " + ", ".join(ACTIVATIONS))
+    window: int = _setting(0, "how many steps gpt looks back; 0 is all")
+    num_experts: int = _setting(0, "experts of gpt's network, of which two are asked; 0 is none")
+    level: str = _setting("character", "tokens of gpt: " + ", ".join(LEVELS))
+    num_steps: int = _setting(64, "tokens of gpt's training texts")
     attention: str = _setting("bilinear", "Luong's score: " + ", ".join(ATTENTIONS))
     dropout: float = _setting(0.1, "dropout rate")
     buckets: tuple[int, ...] = _setting(
@@ -56,7 +71,7 @@ class Settings:
     warmup: int = _setting(0, "steps in which the learning rate rises from 0")
     max_norm: float = _setting(1.0, "largest norm of the gradient; 0 is no clipping")
     teacher_forcing_ratio: float = _setting(1.0, "probability of feeding the true token")
-    patience: int = _setting(0, "stop after so many epochs without a better BLEU; 0 is never")
+    patience: int = _setting(0, "stop after so many epochs without a better model; 0 is never")
     save_every: int = _setting(500, "steps between checkpoints within an epoch; 0 is none")
     bleu_sentences: int = _setting(500, "validation sentences translated each epoch")
 
@@ -68,6 +83,10 @@ class Settings:
         checks.choice("dtype", self.dtype, ("float32", "float64"))
         checks.choice("schedule", self.schedule, SCHEDULES)
         checks.choice("attention", self.attention, ATTENTIONS)
+        checks.choice("position", self.position, POSITIONS)
+        checks.choice("norm", self.norm, NORMS)
+        checks.choice("activation", self.activation, ACTIVATIONS)
+        checks.choice("level", self.level, LEVELS)
         checks.rate(self.dropout)
         for name in _POSITIVE:
             checks.positive(name, getattr(self, name))
@@ -89,6 +108,8 @@ class Settings:
             raise ValueError("warmup: got 0, but the schedule inverse_sqrt needs some")
         if self.model == "transformer":
             checks.multiple("num_hiddens", self.num_hiddens, self.num_heads)
+        if self.model == "gpt":
+            checks.heads(self.num_hiddens, self.num_heads, self.num_kv_heads, self.position)
 
     def learning_rate(self, step: int, num_steps: int) -> float:
         """Return the learning rate of a step, counted from 1, of `num_steps` in all.
@@ -125,6 +146,8 @@ _POSITIVE = (
     "num_hiddens",
     "num_layers",
     "num_heads",
+    "num_kv_heads",
+    "num_steps",
     "ffn_num_hiddens",
     "epochs",
     "batch_size",
@@ -133,6 +156,8 @@ _POSITIVE = (
 )
 _NOT_NEGATIVE = (
     "seed",
+    "window",
+    "num_experts",
     "min_freq",
     "max_pairs",
     "test_fraction",

@@ -1,24 +1,85 @@
-"""What is trained on what: the parts of a corpus, and a model of a size."""
+"""What is trained on what: a corpus in parts, a model of a size, and how well it does."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
-from d2l_ext.data import BucketedData, load_pairs, split_by_source
-from d2l_ext.interface import Module
+import numpy as np
+
+from d2l_ext.data import (
+    BucketedData,
+    LanguageData,
+    Vocab,
+    load_pairs,
+    load_text,
+    split_by_source,
+)
+from d2l_ext.interface import Model, Module, Trainer
+from d2l_ext.nested import Nested
+from d2l_ext.training.evaluation import evaluate, mean_loss
 from d2l_ext.training.settings import Settings
 
 
-class Task:
-    """The data of a run: training, validation and test parts that share no source sentence.
+class Task(ABC):
+    """The data of a run and what belongs to them.
+
+    Attributes:
+        digest: SHA-256 of the corpus, to notice that a file has changed.
+        train: the training part, which has batches.
+        src_vocab, tgt_vocab: the vocabularies; a language model has the second alone.
+    """
+
+    digest: str
+    train: Any
+    src_vocab: Vocab | None
+    tgt_vocab: Vocab
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+
+    @property
+    @abstractmethod
+    def example(self) -> Nested:
+        """Inputs of the model, from which sizes of weights follow."""
+
+    @abstractmethod
+    def module(self, api: ModuleType) -> Module:
+        """Build the model from a column's classes."""
+
+    @abstractmethod
+    def summary(self) -> list[str]:
+        """Say what the data are, in lines."""
+
+    @abstractmethod
+    def evaluate(self, model: Model, trainer: Trainer) -> dict[str, Any]:
+        """Measure on the validation part; returns what the log gets, "val_loss" among it."""
+
+    @abstractmethod
+    def score(self, measured: dict[str, Any]) -> float:
+        """Return what the best model has most of."""
+
+    @abstractmethod
+    def show(self, score: float) -> str:
+        """Write a score, with the name of what it measures."""
+
+
+def task(settings: Settings) -> Task:
+    """Return the task of a run."""
+    return (TextTask if settings.model == "gpt" else TranslationTask)(settings)
+
+
+class TranslationTask(Task):
+    """Training, validation and test parts that share no source sentence.
 
     Attributes:
         train, val: `BucketedData`.
         test_pairs: a list of (source, target).
-        digest: SHA-256 of the pairs, to notice that a file has changed.
     """
 
     def __init__(self, settings: Settings):
+        super().__init__(settings)
         pairs = load_pairs(settings.data)[: settings.max_pairs or None]
         self.digest = digest(pairs)
         train, val, self.test_pairs = parts(pairs, settings)
@@ -28,13 +89,114 @@ class Task:
                 f" of {settings.val_fraction:g}"
             )
         self.train = BucketedData(train, settings.buckets, settings.batch_size, settings.min_freq)
+        self.src_vocab, self.tgt_vocab = self.train.src_vocab, self.train.tgt_vocab
         self.val = BucketedData(
             val,
             settings.buckets,
             settings.batch_size,
-            src_vocab=self.train.src_vocab,
-            tgt_vocab=self.train.tgt_vocab,
+            src_vocab=self.src_vocab,
+            tgt_vocab=self.tgt_vocab,
         )
+
+    @property
+    def example(self) -> Nested:
+        """Inputs of the model."""
+        tokens = np.zeros((1, 2), np.int64)
+        return tokens, tokens, np.array([2])
+
+    def module(self, api: ModuleType) -> Module:
+        """Build the model."""
+        return build_module(api, self.settings, len(self.train.src_vocab), len(self.tgt_vocab))
+
+    def summary(self) -> list[str]:
+        """Say what the data are."""
+        left_out = self.train.num_left_out + self.val.num_left_out
+        longer = f" ({left_out} longer than {self.train.num_steps} tokens left out)"
+        return [
+            f"{self.settings.data}: {len(self.train.pairs)} training pairs, {len(self.val.pairs)}"
+            f" for validation, {len(self.test_pairs)} for the test{longer if left_out else ''}",
+            f"vocabularies of {len(self.train.src_vocab)} and {len(self.tgt_vocab)} tokens",
+        ]
+
+    def evaluate(self, model: Model, trainer: Trainer) -> dict[str, Any]:
+        """Translate the validation part, and measure BLEU and the loss."""
+        found = evaluate(model, self.train, self.val.pairs, self.settings.bleu_sentences)
+        val_loss = mean_loss(trainer, self.val.batches(0, 0), self.val.pad)
+        return {"val_loss": val_loss, "bleu": found.bleu, "signature": found.signature}
+
+    def score(self, measured: dict[str, Any]) -> float:
+        """BLEU."""
+        return measured["bleu"]
+
+    def show(self, score: float) -> str:
+        """BLEU, with a digit."""
+        return f"BLEU {score:.1f}"
+
+
+class TextTask(Task):
+    """A text, the end of which is for validation.
+
+    Attributes:
+        train: `LanguageData`.
+    """
+
+    src_vocab = None
+
+    def __init__(self, settings: Settings):
+        super().__init__(settings)
+        text = load_text(settings.data)
+        self.digest = hashlib.sha256(text.encode()).hexdigest()
+        self.train = LanguageData(
+            text,
+            settings.num_steps,
+            settings.batch_size,
+            settings.level,
+            settings.val_fraction,
+            settings.min_freq if settings.level == "word" else 0,
+        )
+        self.tgt_vocab = self.train.vocab
+
+    @property
+    def example(self) -> Nested:
+        """Inputs of the model."""
+        return (np.zeros((1, 2), np.int64),)
+
+    def module(self, api: ModuleType) -> Module:
+        """Build the model."""
+        s = self.settings
+        return api.GPT(
+            len(self.tgt_vocab),
+            *(s.num_hiddens, s.ffn_num_hiddens, s.num_heads, s.num_kv_heads, s.num_layers),
+            dropout=s.dropout,
+            position=s.position,
+            norm=s.norm,
+            activation=s.activation,
+            window=s.window or None,
+            num_experts=s.num_experts,
+            max_len=max(1024, s.num_steps),
+        )
+
+    def summary(self) -> list[str]:
+        """Say what the data are."""
+        data = self.train
+        return [
+            f"{self.settings.data}: {len(data.train_tokens):,} {data.level}s for training,"
+            f" {len(data.val_tokens):,} for validation",
+            f"vocabulary of {len(self.tgt_vocab)} {data.level}s",
+        ]
+
+    def evaluate(self, model: Model, trainer: Trainer) -> dict[str, Any]:
+        """Measure loss and perplexity, exp(loss)."""
+        val_loss = mean_loss(trainer, self.train.batches(0, 0, train=False), None)
+        return {"val_loss": val_loss, "perplexity": float(np.exp(val_loss))}
+
+    def score(self, measured: dict[str, Any]) -> float:
+        """The negative loss."""
+        return -measured["val_loss"]
+
+    def show(self, score: float) -> str:
+        """Perplexity, of which less is better."""
+        return f"perplexity {np.exp(-score):.2f}"
 
 
 def digest(pairs: Sequence[tuple[str, str]]) -> str:
@@ -52,7 +214,7 @@ def parts(
 
 
 def build_module(api: ModuleType, settings: Settings, src_size: int, tgt_size: int) -> Module:
-    """Build a module from a column's classes, for vocabularies of these sizes."""
+    """Build a translator from a column's classes, for vocabularies of these sizes."""
     s = settings
     if s.model == "transformer":
         sizes = (s.num_hiddens, s.ffn_num_hiddens, s.num_heads, s.num_layers, s.dropout)

@@ -38,11 +38,12 @@ def full(be, inputs, mask, cotangent):
     return be.vjp(lambda *inputs: be.api.attention(*inputs, mask)[0], inputs, cotangent)
 
 
-def assert_equal(found, wanted):
+def assert_equal(found, wanted, scale=1.0):
+    """Compare outputs and gradients; what cancels leaves the rounding of numbers of a scale."""
     (output, gradients), (wanted, by_inputs) = found, wanted
     np.testing.assert_allclose(output, wanted, rtol=1e-11, atol=1e-12)
     for gradient, by_input in zip(gradients, by_inputs, strict=True):
-        np.testing.assert_allclose(gradient, by_input, rtol=1e-10, atol=1e-11)
+        np.testing.assert_allclose(gradient, by_input, rtol=1e-10, atol=1e-11 * scale)
 
 
 @given(seed=st.integers(0, 999), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4))
@@ -122,7 +123,7 @@ def test_more_queries_than_keys_leave_the_first_without_any(be):
 def test_huge_scores_do_not_overflow(be):
     inputs, (cotangent,) = draw(0, scale=100.0), draw(1, [(2, 3, 5, 6)])
     found = blockwise(be, inputs, None, cotangent, block_size=2)
-    assert_equal(found, full(be, inputs, None, cotangent))
+    assert_equal(found, full(be, inputs, None, cotangent), scale=100.0)
 
 
 def test_key_heads_broadcast(be):

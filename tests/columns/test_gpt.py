@@ -365,5 +365,7 @@ def test_fused_kernel_equals_the_explicit_version(options):
         gradients = torch.autograd.grad((output**2).sum(), list(model.module.parameters()))
         found.append([output, *gradients])
     assert model.module.attention_weights == [None, None]
+    # A key's bias has a gradient of zero: rounding is judged at the size of the largest one.
+    scale = max(gradient.abs().max() for gradient in found[0])
     for explicit, fused in zip(*found, strict=True):
-        assert (fused - explicit).abs().max() <= 64 * 2.0**-52 * explicit.abs().max()
+        assert (fused - explicit).abs().max() <= 64 * 2.0**-52 * scale

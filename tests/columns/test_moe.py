@@ -23,7 +23,8 @@ def build(be, num_experts=5, k=2, **options):
     module = be.api.MixtureOfExperts(4, 3, num_experts, k, **options)
     model = be.model(module, draw(0, 2, 3, 4), dtype="float64")
     rng = np.random.default_rng(1)
-    model.load_parameters({k: rng.standard_normal(v) for k, v in model.shapes().items()})
+    shapes = sorted(model.shapes().items())
+    model.load_parameters({k: rng.standard_normal(shape) for k, shape in shapes})
     return model
 
 

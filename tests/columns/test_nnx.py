@@ -105,3 +105,79 @@ def test_arguments_are_known():
     module = translator()
     assert module.config == {"encoder": module.encoder, "decoder": module.decoder}
     assert module.encoder.config["num_hiddens"] == 4
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_rotary_angles_are_exact_where_positions_are_traced(wide):
+    """Also without float64, where an angle computed in float32 would be off by 4e-3."""
+    positions = np.array([0, 1, -1, 63, 64, 4097, 100_000, -131_071, 2**31 - 1], np.int32)
+    X = rng.standard_normal((len(positions), 64)).astype("float32")
+    exact = be.numpy(be.api.rotate(X, positions))
+    try:
+        jax.config.update("jax_enable_x64", wide)
+        traced = np.asarray(jax.jit(be.api.rotate)(X, positions))
+    finally:
+        jax.config.update("jax_enable_x64", True)
+    assert traced.dtype == np.float32
+    assert np.abs(traced - exact).max() <= 8 * 2.0**-24 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("position", ["rotary", "alibi", "learned"])
+@pytest.mark.parametrize("rolling", [(None, 0), (4, 2)])
+def test_one_compiled_function_serves_all_steps(position, rolling):
+    module = be.api.GPT(9, 8, 5, 4, 2, 2, 0, position, "rms", "swiglu", *rolling)
+    X, traces = rng.integers(0, 9, (2, 20)), []
+    model = be.model(module, X, dtype="float64")
+    whole = model(X)
+
+    @jax.jit
+    def step(params, tokens, state):
+        traces.append(tokens.shape)
+        return model.structure.merge(params)(tokens, state)
+
+    state = model.merged().reserve(module.init_state(2), 20, 32)
+    state = jax.tree.map(lambda x: x.astype("float64") if x.ndim else x, state)
+    for i in range(20):
+        logits, state = step(model.params, X[:, i : i + 1], state)
+        np.testing.assert_allclose(logits[:, 0], whole[:, i], rtol=1e-10, atol=1e-12)
+    assert traces == [(2, 1)]
+    assert {cache.shape[3] for cache in state[0]} == {32 if rolling[0] is None else 6}
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_a_cache_with_too_little_room_is_an_error(window):
+    module = be.api.GPT(9, 8, 5, 4, 2, 1, window=window)
+    model, X = be.model(module, TGT), np.zeros((2, 3), int)
+    state = model.call("reserve", model.call("init_state", 2), 2)
+    with pytest.raises(ValueError, match="state: got room for 2 steps, must be reserved for 3"):
+        model(X, state)
+    _, state = model(X[:, :2], state)
+    with pytest.raises(ValueError, match="state: got room for 2 steps, must be reserved for 3"):
+        model(X[:, :1], state)
+
+
+def test_attention_in_blocks_keeps_none_for_the_gradient():
+    """The memory of the whole gradient grows with the number of keys, not with its square."""
+
+    def temporary(num_steps):
+        inputs = [jax.ShapeDtypeStruct((num_steps, 4), "float32")] * 3
+
+        def total(q, k, v):
+            return be.api.blockwise_attention(q, k, v, causal=True, block_size=8).sum()
+
+        compiled = jax.jit(jax.grad(total, (0, 1, 2))).lower(*inputs).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporary(1024) <= 2.2 * temporary(512)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_attention_in_blocks_sums_half_precision_in_float32(dtype):
+    exact = rng.standard_normal((3, 512, 8))
+    inputs = jax.numpy.asarray(exact, dtype)
+    output = be.api.blockwise_attention(*inputs, block_size=4)
+    wanted = be.numpy(be.api.attention(*inputs.astype("float64"))[0])
+    unit = float(jax.numpy.finfo(dtype).eps) / 2
+    assert output.dtype == dtype
+    error = np.abs(be.numpy(output).astype("float64") - wanted).max()
+    assert error <= 1.01 * unit * np.abs(wanted).max()

@@ -279,7 +279,7 @@ def test_help_has_an_example():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--backends", "torch"], "two frameworks are needed"),
+        (["--backends", "torch", "--cases", "none"], "torch alone has only cases"),
         (["--backends", "torch,theano"], "theano"),
         (["--dropout", "1"], "dropout"),
         (["--cases", "scoring/Nothing"], "no case begins so"),
@@ -296,11 +296,21 @@ def test_what_can_not_be_is_one_clear_message(arguments, message):
     assert "Traceback" not in result.output
 
 
+def test_one_framework_is_compared_with_the_reference(tmp_path):
+    name = d2l_ext.installed()[0]
+    chosen = ("--backends", name, "--cases", "masking/", "--report", tmp_path)
+    result = invoke(*chosen)
+    assert result.exit_code == 0, result.output
+    assert f"{name} alone: cases only" in result.output
+    assert f"agreed: {name}" in result.output
+    assert len(json.loads((tmp_path / "report.json").read_text())["settings"]) > 3
+
+
 def test_a_framework_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr(d2l_ext.interface, "installed", lambda: ("torch",))
+    monkeypatch.setattr(d2l_ext.interface, "installed", lambda: ())
     result = invoke()
     assert result.exit_code == 2
-    assert "only torch is there" in result.output
+    assert "none is there" in result.output
     assert "pip install 'd2l-ext[jax]'" in result.output
 
 

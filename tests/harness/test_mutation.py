@@ -32,7 +32,6 @@ EXPLAINED = {
     "mxnet/scoring: Attention: True -> False #2": KEEP,
     "tensorflow/layers: Layer.__init__: False -> True": "inputs of another dtype: test_alone",
     "tensorflow/masking: causal_mask: 1 -> 2": "every negative number keeps the whole triangle",
-    "tensorflow/transformer: layer_norm: False -> True": "a model's arrays have its layers' dtype",
     "torch/scoring: Attention: True -> False #2": KEEP,
     "torch/layers: Dropout.mask: 1 -> 2 #2": OWN_MASK,
     "torch/layers: Dropout.mask: 1 - self.rate -> 1 + self.rate #2": OWN_MASK,

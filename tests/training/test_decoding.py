@@ -10,7 +10,8 @@ from shared import encoder_decoder
 
 import d2l_ext
 from d2l_ext.data import TranslationData
-from d2l_ext.training.decoding import _draw, beam_search, greedy, sample
+from d2l_ext.training.choosing import draw, drawn, nucleus, probabilities
+from d2l_ext.training.decoding import beam_search, greedy, sample
 from d2l_ext.training.translation import METHODS, translate, translations
 
 BOS, EOS, PAD = 0, 1, 2
@@ -164,9 +165,26 @@ def test_only_as_many_tokens_as_allowed(torch_backend):
 def test_sampling_follows_the_distribution():
     scores = np.log([[0.5, 0.3, 0.2]])
     uniform = (np.arange(1000) + 0.5) / 1000
-    place, margins = _draw(scores.repeat(1000, 0), np.array([[4, 0, 2]] * 1000), uniform)
+    place, margins = draw(
+        probabilities(scores).repeat(1000, 0), np.array([[4, 0, 2]] * 1000), uniform
+    )
     assert np.bincount(place).tolist() == [500, 300, 200]
     assert margins.min() == pytest.approx(0.0005) and margins.max() < 0.5
+
+
+def test_the_nucleus_has_the_fewest_tokens_that_reach_the_probability():
+    p = np.array([[0.5, 0.3, 0.15, 0.05], [0.97, 0.01, 0.01, 0.01]])
+    kept, margins = nucleus(p, 0.7)
+    assert kept.tolist() == [[True, True, False, False], [True, False, False, False]]
+    np.testing.assert_allclose(margins, [0.1, 0.27])
+    assert nucleus(p, 1.0)[0][0].all()
+    tokens = {
+        int(drawn(top_p=0.7, seed=seed).choose(0, np.log(p[:1]), np.arange(4)[None])[0][0])
+        for seed in range(50)
+    }
+    assert tokens == {0, 1}
+    with pytest.raises(ValueError, match="top_p: got 0"):
+        drawn(top_p=0)
 
 
 def test_sampling_at_a_low_temperature_is_greedy(backend):
@@ -175,6 +193,7 @@ def test_sampling_at_a_low_temperature_is_greedy(backend):
     best = greedy(model, src, lens, **ends()).tokens
     assert sample(model, src, lens, **ends(), temperature=1e-4).tokens == best
     assert sample(model, src, lens, **ends(), top_k=1).tokens == best
+    assert sample(model, src, lens, **ends(), top_p=1e-9).tokens == best
     first, again, other = (
         sample(model, src, lens, **ends(), seed=seed, temperature=2.0).tokens for seed in (1, 1, 2)
     )

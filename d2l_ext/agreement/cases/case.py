@@ -1,6 +1,7 @@
 """A case: a module or function, written once, from which a seed draws a job."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 
 from d2l_ext import randomness, reference
-from d2l_ext.agreement.cases.job import Job, bound, described
+from d2l_ext.agreement.cases.job import Job, bound, described, flat
 from d2l_ext.config import build
 from d2l_ext.nested import Nested, nest
 from d2l_ext.reference.backend import BACKEND, ReferenceModel
@@ -26,8 +27,8 @@ class Case:
         target: as in `Job`.
         draw_inputs: ``draw_inputs(rng)`` returns the inputs.
         training: whether dropout acts.
-        translates: whether it is an `EncoderDecoder`, which also does optimiser steps and decodes
-            token by token.
+        translates: whether it is an `EncoderDecoder` or a language model, which also does optimiser
+            steps and decodes token by token.
         max_norm: of the optimiser steps.
         pad: of their loss.
         saturates: whether inputs are so large that a softmax or gates saturate. Gradients are then
@@ -70,11 +71,11 @@ class Case:
         outputs = _outputs(job, model)
         if self.first_output:
             job.cotangent = (_cotangent(rng, outputs[0]), *(None for _ in outputs[1:]))
-        else:
+        elif model is not None or any(x.dtype.kind == "f" for x in flat(job.inputs).values()):
             job.cotangent = nest(lambda y: _cotangent(rng, y), outputs)
         if self.translates:
             job.steps = self._steps(rng, outputs.shape, layers, seed)
-            job.decode = _decode(rng, job.inputs[1], outputs.shape[-1])
+            job.decode = _decode(rng, job, outputs.shape[-1])
         return job
 
     def _steps(
@@ -103,16 +104,22 @@ def _outputs(job: Job, model: ReferenceModel | None) -> Nested:
     return model(*job.inputs, training=job.training, dropout=job.masks)
 
 
-def _decode(rng: Generator, tokens: np.ndarray, vocab_size: int) -> dict[str, Any]:
+def _decode(rng: Generator, job: Job, vocab_size: int) -> dict[str, Any]:
+    if "encoder" in job.target["config"]:
+        source, tokens, lens = job.inputs[:3]
+        start = source, lens
+    else:
+        tokens = job.inputs[0]
+        start = (np.array(len(tokens)),)
     rows = rng.permutation(len(tokens))
     rows[0] = rows[1]  # one is repeated and one left out
-    return {"tokens": tokens, "rows": rows, "vocab_size": vocab_size}
+    return {"start": start, "tokens": tokens, "rows": rows, "vocab_size": vocab_size}
 
 
 def _parameter(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Draw a parameter: no zeros, so that each entry shows, and no size that saturates."""
     rng = randomness.generator(seed, "case parameter", name)
-    centre = 1 if name.endswith("ln.weight") else 0
+    centre = 1 if re.search(r"(ln|norm\d?)\.weight$", name) else 0
     return (centre + 0.5 * rng.standard_normal(shape)).astype(np.float32)
 
 

@@ -3,39 +3,34 @@
 Sizes in a case are pairwise different where the class allows it, or a wrong axis would pass.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
 from numpy.random import Generator
 
 from d2l_ext import reference
 from d2l_ext.agreement.cases.case import Case, normal
+from d2l_ext.agreement.cases.drawing import (
+    MASKS,
+    RATE,
+    DrawMask,
+    Shape,
+    function,
+    ids,
+    lengths,
+    module,
+    qkv,
+)
+from d2l_ext.agreement.cases.modern import modern
 from d2l_ext.config import describe
 from d2l_ext.reference.scoring import SCORING
-
-Shape: TypeAlias = tuple[int, ...]
-# Draws valid lengths, or None and a mask, for scores (batch, num_queries, num_keys).
-DrawMask: TypeAlias = Callable[[Generator, Shape], tuple[Any, ...]]
-
-RATE = 0.3  # of dropout
-
-
-def function(name: str, **options: Any) -> dict[str, Any]:
-    """Target: a function of the column, with the arguments that are no arrays."""
-    return {"function": name, "options": options}
-
-
-def module(name: str, *arguments: Any, **options: Any) -> dict[str, Any]:
-    """Target: an instance of a class of the column."""
-    return describe(getattr(reference, name)(*arguments, **options))
 
 
 def catalogue() -> dict[str, Case]:
     """Return ``{name: case}``."""
     cases = [*masking(), *loss(), *scoring(), *recurrent(), *encoders(), *translators()]
-    cases += [*multihead(), *positional(), *transformer()]
+    cases += [*multihead(), *positional(), *transformer(), *modern()]
     return {case.name: case for case in cases}
 
 
@@ -62,6 +57,22 @@ SAMPLE = (
     "relu",
     "gelu",
     "odd",
+    "epsilon",
+    "halves",
+    "6 heads",
+    "permutation",
+    "swiglu",
+    "gelu_tanh",
+    "two",
+    "ragged",
+    "mask of keys, causal",
+    "chunked",
+    "state",
+    "one key head",
+    "dropout, bias",
+    "dropout, GPT-2",
+    "dropout, Mistral",
+    "Mixtral",
 )
 NOT_IN_SAMPLE = (
     "unscaled",
@@ -417,57 +428,4 @@ TRANSFORMERS: dict[str, dict[str, Any]] = {
     "pre, gelu": {"norm": "pre", "activation": "gelu"},
     "dropout, bias": {"use_bias": True},
     "dropout, pre": {"norm": "pre"},
-}
-
-
-def ids(rng: Generator, vocab_size: int, *shape: int) -> Int[np.ndarray, "*shape"]:
-    """Draw token ids."""
-    return rng.integers(0, vocab_size, shape)
-
-
-def lengths(rng: Generator, batch: int, limit: int, least: int = 1) -> Int[np.ndarray, " batch"]:
-    """Draw valid lengths, one of them the whole length and one shorter."""
-    lens = rng.integers(min(least, limit - 1), limit, batch)
-    lens[rng.integers(batch)] = limit
-    return lens
-
-
-def qkv(
-    rng: Generator,
-    batch: int,
-    num_queries: int,
-    num_keys: int,
-    query_size: int,
-    key_size: int,
-    value_size: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw queries, keys and values."""
-    return (
-        normal(rng, batch, num_queries, query_size),
-        normal(rng, batch, num_keys, key_size),
-        normal(rng, batch, num_keys, value_size),
-    )
-
-
-def _some_empty(rng: Generator, shape: Shape) -> Int[np.ndarray, " batch"]:
-    batch, _, num_keys = shape
-    return rng.permuted(([0, min(2, num_keys)] + [num_keys] * batch)[:batch])
-
-
-def _empty_row(rng: Generator, shape: Shape) -> Bool[np.ndarray, "batch num_queries num_keys"]:
-    mask = rng.random(shape) < 0.6
-    mask[-1, 0] = False
-    return mask
-
-
-MASKS: dict[str, DrawMask] = {
-    "lengths": lambda rng, shape: (lengths(rng, shape[0], shape[2]),),
-    "lengths per query": lambda rng, shape: (rng.integers(1, shape[2] + 1, shape[:2]),),
-    "mask": lambda rng, shape: (None, rng.random((1, *shape[1:])) < 0.7),
-    "mask and lengths": lambda rng, shape: (
-        lengths(rng, shape[0], shape[2]),
-        rng.random((shape[0], 1, shape[2])) < 0.7,
-    ),
-    "empty rows": lambda rng, shape: (_some_empty(rng, shape),),
-    "empty rows of a mask": lambda rng, shape: (None, _empty_row(rng, shape)),
 }

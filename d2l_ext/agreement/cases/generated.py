@@ -13,7 +13,7 @@ from numpy.random import Generator
 
 from d2l_ext import checks
 from d2l_ext.agreement.cases.case import Case, normal
-from d2l_ext.agreement.cases.catalogue import MASKS, RATE, function, ids, lengths, module, qkv
+from d2l_ext.agreement.cases.drawing import MASKS, RATE, function, ids, lengths, module, qkv
 from d2l_ext.nested import Nested
 
 # batch, queries, keys, query size, value size: ones, odd sizes, one query, few and many keys.

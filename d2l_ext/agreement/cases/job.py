@@ -35,8 +35,9 @@ class Job:
         cotangent: arrays that mirror the outputs.
         steps: optimiser steps, ``{"labels", "pad", "lr", "max_norm", "masks": one per step}``, or
             None.
-        decode: ``{"tokens": (batch, num_steps), "rows": of the batch}`` or None: the tokens are
-            fed one by one; after the first the state goes on with these rows.
+        decode: ``{"start": arguments of `Model.decoding`, "tokens": (batch, num_steps), "rows": of
+            the batch, "vocab_size"}`` or None: the tokens are fed one by one; after the first the
+            state goes on with these rows.
     """
 
     name: str

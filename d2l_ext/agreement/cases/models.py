@@ -1,9 +1,13 @@
 """Every model of the book, small, to be trained by all frameworks: `compare --train all`."""
 
+from typing import Any
+
+import numpy as np
+
 from d2l_ext import reference
-from d2l_ext.agreement.cases.plans import Plan
+from d2l_ext.agreement.cases.plans import Plan, TextPlan, TranslationPlan
 from d2l_ext.config import describe
-from d2l_ext.data import TranslationData, load_pairs
+from d2l_ext.data import LanguageData, TranslationData, load_pairs, load_text
 
 RATE = 0.1  # of dropout, in the half of the plans that has it
 STEPS = 100
@@ -27,11 +31,28 @@ MODELS = {
     ),
 }
 
+LANGUAGE_MODEL = {
+    "num_hiddens": 16,
+    "ffn_num_hiddens": 24,
+    "num_heads": 4,
+    "num_kv_heads": 2,
+    "num_blks": 2,
+    "max_len": 64,
+}
+LANGUAGE_MODELS: dict[str, dict[str, Any]] = {
+    "gpt/Llama": {},
+    "gpt/GPT-2": {"position": "learned", "norm": "layer", "activation": "gelu_tanh"},
+    "gpt/Mistral": {"window": 5, "num_sinks": 1, "tie_weights": False},
+    "gpt/ALiBi, GEGLU": {"position": "alibi", "activation": "geglu"},
+    "gpt/Mixtral": {"num_experts": 3, "tie_weights": False},
+}
+PROMPTS = ("He is", "I am ", "The c")
+
 
 def plans(seed: int = 0) -> dict[str, Plan]:
     """Return ``{"topic/model" or "topic/model, dropout": Plan}``."""
     data, sentences, references = corpus()
-    found = {}
+    found: dict[str, Plan] = {}
     for name, (encoder, decoder, sizes, own) in MODELS.items():
         for rate in (0, RATE):
             options = sizes | {"dropout": rate}
@@ -39,9 +60,9 @@ def plans(seed: int = 0) -> dict[str, Plan]:
                 getattr(reference, encoder)(len(data.src_vocab), **options),
                 getattr(reference, decoder)(len(data.tgt_vocab), **options, **own),
             )
-            found[f"{name}, dropout" if rate else name] = Plan(
-                data,
-                describe(pair),
+            found[f"{name}, dropout" if rate else name] = TranslationPlan(
+                data=data,
+                target=describe(pair),
                 epochs=STEPS // data.num_batches,
                 lr=0.01,
                 max_norm=1.0,
@@ -49,6 +70,27 @@ def plans(seed: int = 0) -> dict[str, Plan]:
                 sentences=sentences,
                 references=references,
                 beam=None if rate else 3,
+                draws=3,
+            )
+    return found | _language_models(seed)
+
+
+def _language_models(seed: int) -> dict[str, Plan]:
+    text = load_text("bundled")[:1280]
+    data = LanguageData(text, num_steps=24, batch_size=16, val_fraction=0.3)
+    found: dict[str, Plan] = {}
+    for name, options in LANGUAGE_MODELS.items():
+        for rate in (0, RATE):
+            module = reference.GPT(len(data.vocab), **LANGUAGE_MODEL, dropout=rate, **options)
+            found[f"{name}, dropout" if rate else name] = TextPlan(
+                data=data,
+                target=describe(module),
+                epochs=STEPS // data.num_batches,
+                lr=0.01,
+                max_norm=1.0,
+                seed=seed,
+                prompts=np.array([data.encode(prompt) for prompt in PROMPTS]),
+                num_tokens=20,
                 draws=3,
             )
     return found

@@ -57,7 +57,7 @@ def perform(
     wanted = flat(job.inputs)
     results["input gradients"] = {k: g for k, g in flat(input_gradients).items() if k in wanted}
     if job.decode is not None:
-        results["decoding"] = _decoding(model, job, job.decode)
+        results["decoding"] = _decoding(model, job.decode)
     if job.steps is not None:
         results |= _training_steps(backend, model, job, job.steps, made)
     return results
@@ -73,6 +73,9 @@ def _perform_function(backend: Backend, job: Job, dtype: str) -> dict[str, Array
     run = bound(backend.api, job.target)
     called = backend.numpy(run(*arrays))
     results = {"outputs": flat(called), "unchanged": flat(backend.numpy(arrays))}
+    if not any(x.dtype.kind == "f" for x in flat(inputs).values()):
+        # A table, whatever precision it has.
+        return results | {"outputs": flat(nest(cast, called))}
     if any(c is not None for c in flat(job.cotangent).values()):
         outputs, gradients = backend.vjp(run, inputs, nest(cast, job.cotangent))
         results |= {"outputs of vjp": flat(outputs), "input gradients": flat(gradients)}
@@ -95,9 +98,8 @@ def _training_steps(
     return results
 
 
-def _decoding(model: Model, job: Job, decode: dict[str, Any]) -> Arrays:
-    source, _, lens = (*job.inputs, None)[:3]
-    decoding = model.decoding(source, lens)
+def _decoding(model: Model, decode: dict[str, Any]) -> Arrays:
+    decoding = model.decoding(*decode["start"])
     tokens, found = decode["tokens"], {}
     for t in range(tokens.shape[1]):
         log_probs, ids = decoding.step(tokens[:, t], k=decode["vocab_size"])

@@ -1,11 +1,10 @@
 """The training of a plan in a worker: from the common start, then from the moved ones."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from d2l_ext.agreement.cases.plans import Plan, Run, State, Translations
+from d2l_ext.agreement.cases.plans import Plan, Run, State
 from d2l_ext.agreement.running.remote import Worker
 from d2l_ext.interface import Batch, Masks
 from d2l_ext.training.loop import fit
@@ -61,19 +60,9 @@ def _run(
 
     trainer = RemoteTrainer(worker, plan)
     history = fit(trainer, plan.data, plan.epochs, plan.seed, progress=False, on_step=after)
-    greedy = _translate(worker, plan, None, keep_weights=draw is None)
-    beam = None if plan.beam is None else _translate(worker, plan, plan.beam)
     return Run(
         np.array(history.losses),
         states[1],
         states[plan.num_steps],
-        Translations(greedy["tokens"], greedy["margins"]),
-        None if beam is None else Translations(beam["tokens"], beam["margins"]),
-        greedy["attention_weights"],
+        **plan.decode(worker.ask, keep_weights=draw is None),
     )
-
-
-def _translate(worker: Worker, plan: Plan, beam: int | None, **options: Any) -> dict[str, Any]:
-    data = plan.data
-    options |= {"bos": data.bos, "eos": data.eos, "max_steps": data.num_steps}
-    return worker.ask("translate", plan.src, plan.valid_lens, beam, options)

@@ -22,6 +22,7 @@ from d2l_ext.agreement.running.perform import perform
 from d2l_ext.config import build
 from d2l_ext.interface import backend
 from d2l_ext.training.decoding import beam_search, greedy
+from d2l_ext.training.generation import generate
 
 AT_ONCE = 20  # so many jobs' compiled code is kept
 
@@ -82,6 +83,10 @@ class Service:
         if beam is None:
             return vars(greedy(self.model, src, valid_lens, **options))
         return vars(beam_search(self.model, src, valid_lens, beam=beam, **options))
+
+    def generate(self, prompts, max_steps):
+        """Go on with texts greedily; return what `Decoded` has."""
+        return vars(generate(self.model, prompts, max_steps))
 
 
 def main(name, requests, answers):

@@ -1,0 +1,190 @@
+"""Cases of what has been added to attention since the Transformer: normalisation to experts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+from d2l_ext.agreement.cases.case import Case, normal
+from d2l_ext.agreement.cases.drawing import RATE, function, ids, module
+
+
+def modern() -> Iterator[Case]:
+    """All of them."""
+    yield from normalization()
+    yield from rotary()
+    yield from feedforward()
+    yield from experts()
+    yield from blockwise()
+    yield from linear()
+    yield from gpt()
+
+
+def normalization() -> Iterator[Case]:
+    """Layer norm and root mean square norm."""
+    for name in ("LayerNorm", "RMSNorm"):
+        yield _norm(name, "all")
+        yield _norm(name, "far from zero", shift=30)
+        yield _norm(name, "small", scale=1e-3)
+        yield _norm(name, "epsilon", scale=1e-1, eps=1e-2)
+
+
+def _norm(name: str, how: str, shift: float = 0, scale: float = 1, **options: Any) -> Case:
+    return Case(
+        f"normalization/{name}/{how}",
+        module(name, 5, **options),
+        lambda rng: (np.float32(scale) * (normal(rng, 2, 3, 5) + np.float32(shift)),),
+    )
+
+
+def rotary() -> Iterator[Case]:
+    """Rotary positions and linear biases."""
+    yield _rotate("halves", 6)
+    yield _rotate("pairs", 6, layout="pairs")
+    yield _rotate("another base", 8, base=500.0)
+    yield _rotate("far", 4, first=100_000)
+    yield Case("rotary/permutation", function("permutation", size=8), lambda rng: ())
+    for heads in (4, 6):
+        yield Case(
+            f"rotary/alibi/{heads} heads",
+            function("alibi", num_heads=heads, num_queries=3, num_keys=5),
+            lambda rng: (),
+        )
+
+
+def _rotate(how: str, size: int, first: int = 0, **options: Any) -> Case:
+    return Case(
+        f"rotary/rotate/{how}",
+        function("rotate", **options),
+        lambda rng: (normal(rng, 2, 3, 5, size), first + rng.integers(0, 50, (2, 1, 5))),
+    )
+
+
+def feedforward() -> Iterator[Case]:
+    """The position-wise network with each activation."""
+    for activation in ("swiglu", "geglu", "gelu", "gelu_tanh", "relu"):
+        yield Case(
+            f"feedforward/FeedForward/{activation}",
+            module("FeedForward", 4, 6, activation),
+            lambda rng: (normal(rng, 2, 3, 4),),
+        )
+
+
+def experts() -> Iterator[Case]:
+    """Mixtures of experts, and the loss that balances them."""
+    for how, k, activation in (("one", 1, "swiglu"), ("two", 2, "gelu"), ("all", 3, "geglu")):
+        yield Case(
+            f"moe/MixtureOfExperts/{how}",
+            module("MixtureOfExperts", 4, 6, 3, k, activation),
+            lambda rng: (normal(rng, 2, 5, 4),),
+        )
+    yield Case(
+        "moe/MixtureOfExperts/ties",
+        module("MixtureOfExperts", 4, 6, 3, 2, "gelu"),
+        lambda rng: (normal(rng, 2, 5, 4) * (rng.random((2, 5, 1)) < 0.5),),
+    )
+    yield Case("moe/load_balancing_loss/two", function("load_balancing_loss"), _routed)
+
+
+def _routed(rng: Generator) -> tuple[Any, ...]:
+    probabilities = rng.dirichlet(np.ones(4), (3, 5)).astype(np.float32)
+    return probabilities, np.argsort(-probabilities, axis=-1)[..., :2]
+
+
+def blockwise() -> Iterator[Case]:
+    """Attention without its matrix."""
+    yield Case(
+        "blockwise/online_softmax/ragged",
+        function("online_softmax"),
+        lambda rng: ([normal(rng, 2, 3, n) for n in (4, 1, 5)],),
+    )
+    yield _blockwise("all", block_size=3)
+    yield _blockwise("mask", mask=(2, 1, 4, 7), block_size=2)
+    yield _blockwise("causal", causal=True, block_size=3)
+    yield _blockwise("mask of keys, causal", mask=(1, 7), causal=True, block_size=4)
+    yield _blockwise("one block", mask=(4, 7), block_size=64)
+    yield _blockwise("empty rows", mask=(4, 1), block_size=3)
+
+
+def _blockwise(how: str, mask: tuple[int, ...] | None = None, **options: Any) -> Case:
+    def draw(rng: Generator) -> tuple[Any, ...]:
+        qkv = normal(rng, 2, 3, 4, 6), normal(rng, 2, 3, 7, 6), normal(rng, 2, 3, 7, 5)
+        if mask is None:
+            return qkv
+        allowed = rng.random(mask) < 0.6
+        allowed.flat[0] = True
+        return *qkv, allowed
+
+    return Case(
+        f"blockwise/blockwise_attention/{how}", function("blockwise_attention", **options), draw
+    )
+
+
+def linear() -> Iterator[Case]:
+    """Linear attention in its three forms."""
+    for form in ("parallel", "recurrent", "chunked"):
+        yield Case(
+            f"linear/LinearAttention/{form}",
+            module("LinearAttention", 6, 2, form, chunk_size=2, use_bias=form == "chunked"),
+            lambda rng: (normal(rng, 3, 5, 6),),
+        )
+    yield Case(
+        "linear/LinearAttention/state",
+        module("LinearAttention", 6, 2, "chunked", chunk_size=4),
+        lambda rng: (normal(rng, 3, 5, 6), np.abs(normal(rng, 3, 2, 3, 4))),
+    )
+
+
+def gpt() -> Iterator[Case]:
+    """Grouped queries, the block and the language model."""
+    for how, options in ATTENTIONS.items():
+        yield Case(
+            f"gpt/GroupedQueryAttention/{how}",
+            module("GroupedQueryAttention", **({"num_kv_heads": 2} | HEADS | options)),
+            lambda rng: (normal(rng, 2, 5, 12),),
+            training="dropout" in how,
+        )
+    for how, options in GPTS.items():
+        options = {"num_kv_heads": 3, "dropout": RATE, "ffn_num_hiddens": 7} | HEADS | options
+        yield Case(
+            f"gpt/GPTBlock/{how}",
+            module("GPTBlock", **options),
+            lambda rng: (normal(rng, 2, 5, 12),),
+            training="dropout" in how,
+            first_output=True,
+        )
+    for how, options in (GPTS | OUTPUTS).items():
+        options = {"num_kv_heads": 1, "dropout": RATE} | options
+        yield Case(
+            f"gpt/GPT/{how}",
+            module("GPT", 9, 8, 7, 2, num_blks=2, max_len=8, **options),
+            lambda rng: (ids(rng, 9, 3, 6),),
+            training="dropout" in how,
+            translates=True,
+            max_norm=0.5 if "dropout" in how else None,
+        )
+
+
+HEADS: dict[str, Any] = {"num_hiddens": 12, "num_heads": 6}
+ATTENTIONS: dict[str, dict[str, Any]] = {
+    "rotary": {},
+    "ALiBi": {"position": "alibi"},
+    "window": {"window": 2, "base": 100.0},
+    "sinks": {"position": None, "window": 2, "num_sinks": 1},
+    "ALiBi, sinks": {"position": "alibi", "window": 3, "num_sinks": 1},
+    "one key head": {"num_kv_heads": 1},
+    "as many key heads": {"num_kv_heads": 6},
+    "dropout, bias": {"use_bias": True, "dropout": RATE},
+}
+GPTS: dict[str, dict[str, Any]] = {
+    "Llama": {},
+    "dropout, GPT-2": {"position": "learned", "norm": "layer", "activation": "gelu_tanh"},
+    "dropout, Mistral": {"window": 3, "num_sinks": 1, "use_bias": True},
+    "Mixtral": {"num_experts": 3, "window": 4, "eps": 1e-3},
+    "ALiBi, GEGLU": {"position": "alibi", "activation": "geglu"},
+}
+# A position that all blocks see ("learned") is GPT's; that of a block is none.
+OUTPUTS: dict[str, dict[str, Any]] = {
+    "dropout, own output layer": {"tie_weights": False, "norm": "layer", "activation": "gelu"},
+}

@@ -1,0 +1,358 @@
+"""GPT: a language model of causal blocks, with what has been added to it since.
+
+Old options make GPT-2 (Radford et al., 2019): ``position="learned", norm="layer",
+activation="gelu_tanh"``. The defaults make Llama (Touvron et al., 2023); with ``window``, Mistral;
+with ``num_experts`` too, Mixtral. `d2l_ext.training.huggingface` reads the weights of all of these.
+"""
+
+import math
+
+import jax
+import numpy as np
+from flax import nnx
+from jax import numpy as jnp
+from jaxtyping import Float, Int
+
+from d2l_ext import checks
+from d2l_ext.jax.caching import append, check_room, reserved, shape, visible
+from d2l_ext.jax.feedforward import FeedForward
+from d2l_ext.jax.layers import Array, Dropout, Embedding, Linear, Module, spec, widened
+from d2l_ext.jax.masking import unchecked_masked_softmax
+from d2l_ext.jax.moe import MixtureOfExperts
+from d2l_ext.jax.normalization import LayerNorm, RMSNorm
+from d2l_ext.jax.positional import Offset
+from d2l_ext.jax.rotary import biases, rotations_at, turn
+from d2l_ext.nested import nest
+
+NORMS = {"rms": RMSNorm, "layer": LayerNorm}
+EXPERTS_ASKED = 2  # as in Mixtral
+
+
+class GroupedQueryAttention(Module):
+    """Causal self-attention in which groups of heads share keys and values (Ainslie et al., 2023).
+
+    Heads are as in `MultiHeadAttention`, but head h attends to key head h // group, of num_kv_heads
+    = num_heads / group: one key head makes multi-query attention, as many as heads the ordinary
+    one. Positions enter as rotary embedding of queries and keys or as biases of the scores (ALiBi);
+    "learned" ones are added before, by `GPT`. Window and sinks: `caching.visible`.
+    """
+
+    keep_weights = True
+
+    def __init__(
+        self,
+        num_hiddens: int,
+        num_heads: int,
+        num_kv_heads: int,
+        dropout: float = 0,
+        use_bias: bool = False,
+        position: str | None = "rotary",
+        window: int | None = None,
+        num_sinks: int = 0,
+        base: float = 10000.0,
+    ):
+        checks.heads(num_hiddens, num_heads, num_kv_heads, position)
+        checks.window(window, num_sinks)
+        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
+        self.position, self.base = position, base
+        self.window, self.num_sinks = window, num_sinks
+        kv_size = num_hiddens // num_heads * num_kv_heads
+        self.W_q = Linear(num_hiddens, num_hiddens, use_bias)
+        self.W_k = Linear(num_hiddens, kv_size, use_bias)
+        self.W_v = Linear(num_hiddens, kv_size, use_bias)
+        self.W_o = Linear(num_hiddens, num_hiddens, use_bias)
+        self.dropout = Dropout(dropout)
+        self.attention_weights = nnx.data(None)  # (batch * num_heads, num_queries, num_keys)
+
+    def check(self, X: Float[Array, "batch num_steps num_hiddens"]) -> None:
+        """Raise a ValueError where the input does not fit."""
+        checks.sequence(spec(X), self.config["num_hiddens"])
+
+    def __call__(
+        self, X: Float[Array, "batch num_steps num_hiddens"], training: bool = False
+    ) -> Float[Array, "batch num_steps num_hiddens"]:
+        """Map (batch, num_steps, num_hiddens) to the same shape."""
+        self.check(X)
+        return self.extend(X, training=training)[0]
+
+    def extend(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        cache: tuple[Array, Array] | Array | None = None,
+        position: Offset = 0,
+        training: bool = False,
+    ) -> tuple[Float[Array, "batch num_steps num_hiddens"], tuple[Array, Array] | Array | None]:
+        """Attend with the next steps of a sequence, to what is cached and to themselves.
+
+        Args:
+            X: (batch, num_steps, num_hiddens).
+            cache: keys and values as in `caching.append`, or None: nothing is cached.
+            position: of the first step; it may be traced.
+            training: whether dropout acts.
+
+        Returns:
+            Like X, and the new cache.
+        """
+        steps = position + jnp.arange(X.shape[1])
+        queries, keys, values = self.project(X, position)
+        positions = steps
+        if cache is not None:
+            (keys, values), positions, cache = append(
+                cache, (keys, values), position, self.window, self.num_sinks
+            )
+        return self.W_o(self.attend(queries, keys, values, steps, positions, training)), cache
+
+    def project(
+        self, X: Float[Array, "batch num_steps num_hiddens"], position: Offset = 0
+    ) -> tuple[
+        Float[Array, "batch num_heads num_steps size"],
+        Float[Array, "batch num_kv_heads num_steps size"],
+        Float[Array, "batch num_kv_heads num_steps size"],
+    ]:
+        """Return queries (batch, num_heads, num_steps, d) and keys, values of num_kv_heads."""
+        queries = self.split(self.W_q(X), self.num_heads)
+        keys, values = (self.split(W(X), self.num_kv_heads) for W in (self.W_k, self.W_v))
+        if self.position == "rotary":
+            steps = position + np.arange(X.shape[1])  # NumPy's, where the position is not traced
+            rotation = rotations_at(steps, queries.shape[-1], self.base)
+            queries, keys = turn(queries, *rotation), turn(keys, *rotation)
+        return queries, keys, values
+
+    def attend(
+        self,
+        queries: Float[Array, "batch num_heads num_queries size"],
+        keys: Float[Array, "batch num_kv_heads num_keys size"],
+        values: Float[Array, "batch num_kv_heads num_keys size"],
+        steps: Int[Array, " num_queries"],
+        positions: Int[Array, " num_keys"],
+        training: bool = False,
+    ) -> Float[Array, "batch num_queries num_hiddens"]:
+        """Attend by positions.
+
+        A group's queries stand one after the other, so that keys are neither repeated nor copied.
+
+        Args:
+            queries: (batch, num_heads, num_queries, d).
+            keys, values: (batch, num_kv_heads, num_keys, d).
+            steps: positions of the queries (num_queries,).
+            positions: positions of the keys (num_keys,).
+            training: whether dropout acts.
+
+        Returns:
+            (batch, num_queries, num_hiddens).
+        """
+        batch, num_heads, num_queries, d = queries.shape
+
+        def group(X):  # (batch, num_heads, n, size) to (batch, num_kv_heads, group * n, size)
+            return X.reshape(batch, self.num_kv_heads, -1, X.shape[-1])
+
+        def heads(X):  # and back
+            return X.reshape(batch, num_heads, num_queries, X.shape[-1])
+
+        scores = heads(group(queries) @ keys.mT) / math.sqrt(d)
+        if self.position == "alibi":
+            bias = biases(num_heads, steps[:, None] - positions)
+            scores = scores + bias.astype(scores.dtype)
+        mask = visible(steps[:, None], positions, self.window, self.num_sinks)
+        weights = unchecked_masked_softmax(widened(scores), mask).astype(scores.dtype)
+        kept = weights.reshape(-1, *weights.shape[2:]) if self.keep_weights else None
+        self.keep("attention_weights", kept)
+        output = heads(group(self.dropout(weights, training=training)) @ values)
+        return output.swapaxes(1, 2).reshape(batch, num_queries, -1)
+
+    def split(
+        self, X: Float[Array, "batch num_steps heads_size"], num_heads: int
+    ) -> Float[Array, "batch num_heads num_steps size"]:
+        """(batch, num_steps, num_heads * d) to (batch, num_heads, num_steps, d)."""
+        return X.reshape(*X.shape[:2], num_heads, -1).swapaxes(1, 2)
+
+
+class GPTBlock(Module):
+    """Attention and a position-wise network, each on normalised input and added to it."""
+
+    def __init__(
+        self,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_kv_heads: int,
+        dropout: float = 0,
+        position: str | None = "rotary",
+        norm: str = "rms",
+        activation: str = "swiglu",
+        window: int | None = None,
+        num_sinks: int = 0,
+        num_experts: int = 0,
+        use_bias: bool | None = None,
+        eps: float | None = None,
+        base: float = 10000.0,
+    ):
+        use_bias = norm == "layer" if use_bias is None else use_bias
+        self.norm1 = normalization(norm, num_hiddens, eps)
+        heads = num_hiddens, num_heads, num_kv_heads
+        options = dropout, use_bias, position, window, num_sinks, base
+        self.attention = GroupedQueryAttention(*heads, *options)
+        self.dropout1 = Dropout(dropout)
+        self.norm2 = normalization(norm, num_hiddens, eps)
+        if num_experts:
+            k = min(EXPERTS_ASKED, num_experts)
+            self.ffn = MixtureOfExperts(num_hiddens, ffn_num_hiddens, num_experts, k, activation)
+        else:
+            self.ffn = FeedForward(num_hiddens, ffn_num_hiddens, activation)
+        self.dropout2 = Dropout(dropout)
+
+    @property
+    def attention_weights(self) -> Float[Array, "batch_heads num_queries num_keys"] | None:
+        """Weights of the last call, (batch * num_heads, num_queries, num_keys)."""
+        return self.attention.attention_weights
+
+    def __call__(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        cache: tuple[Array, Array] | Array | None = None,
+        position: Offset = 0,
+        training: bool = False,
+    ) -> tuple[Float[Array, "batch num_steps num_hiddens"], tuple[Array, Array] | Array | None]:
+        """Do what `GroupedQueryAttention.extend` does, with the rest of the block."""
+        Y, cache = self.attention.extend(self.norm1(X), cache, position, training)
+        X = X + self.dropout1(Y, training=training)
+        return X + self.dropout2(self.ffn(self.norm2(X)), training=training), cache
+
+
+def normalization(norm: str, size: int, eps: float | None) -> LayerNorm | RMSNorm:
+    """Build a normalisation by its name; its own epsilon if None."""
+    checks.choice("norm", norm, tuple(NORMS))
+    return NORMS[norm](size) if eps is None else NORMS[norm](size, eps)
+
+
+class GPT(Module):
+    """Embedding, blocks, a last normalisation and logits of the next token at every step.
+
+    ``tie_weights`` makes the embedding the output layer too. Learned positions are at most
+    ``max_len``. With ``num_experts``, each block's network is a `MixtureOfExperts`, of which two
+    are asked. Beyond the options of the models' first papers, ``use_bias`` gives the attention
+    biases (None: with layer norm), ``eps`` is the normalisations' epsilon (None: their own) and
+    ``base`` that of the rotary wavelengths.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_kv_heads: int,
+        num_blks: int,
+        dropout: float = 0,
+        position: str | None = "rotary",
+        norm: str = "rms",
+        activation: str = "swiglu",
+        window: int | None = None,
+        num_sinks: int = 0,
+        num_experts: int = 0,
+        tie_weights: bool = True,
+        max_len: int = 1024,
+        use_bias: bool | None = None,
+        eps: float | None = None,
+        base: float = 10000.0,
+    ):
+        self.num_kv_heads, self.head_size = num_kv_heads, num_hiddens // num_heads
+        learned = position == "learned"
+        self.embedding = Embedding(vocab_size, num_hiddens)
+        self.pos_embedding = Embedding(max_len, num_hiddens) if learned else None
+        self.dropout = Dropout(dropout)
+        sizes = num_hiddens, ffn_num_hiddens, num_heads, num_kv_heads
+        options = dropout, position, norm, activation, window, num_sinks, num_experts
+        self.blks = nnx.List(
+            [GPTBlock(*sizes, *options, use_bias, eps, base) for _ in range(num_blks)]
+        )
+        self.norm = normalization(norm, num_hiddens, eps)
+        self.tied = ("embedding.weight",) if tie_weights else ()
+        self.dense = None if tie_weights else Linear(num_hiddens, vocab_size, bias=False)
+
+    @property
+    def attention_weights(self) -> list[Float[Array, "batch_heads num_queries num_keys"] | None]:
+        """One (batch * num_heads, num_queries, num_keys) per block."""
+        return [blk.attention_weights for blk in self.blks]
+
+    @property
+    def rolling(self) -> tuple[int | None, int]:
+        """Window and number of sinks."""
+        return self.config["window"], self.config["num_sinks"]
+
+    def check(self, X: Int[Array, "batch num_steps"], state: list | None = None) -> None:
+        """Raise a ValueError where the inputs do not fit; of a traced position, nothing is known.
+
+        A cache with room that has too little would be filled at the wrong place.
+        """
+        caches, position = ([], 0) if state is None else state
+        batch = shape(caches[0])[0] if caches else X.shape[0]
+        checks.decoder_inputs(spec(X), batch, self.config["vocab_size"])
+        if isinstance(position, jax.core.Tracer):
+            return
+        if self.pos_embedding is not None:
+            checks.steps(spec(X), int(position), self.config["max_len"])
+        if caches:
+            check_room(caches[0], int(position) + X.shape[1], *self.rolling)
+
+    def init_state(self, batch_size: int | Int[Array, ""]) -> list:
+        """Return the state before the first token.
+
+        Returns:
+            [per block the cached keys and values (batch, num_kv_heads, n, d), n = 0; the number of
+            tokens so far].
+        """
+        sizes = int(batch_size), self.num_kv_heads, 0, self.head_size
+        empty = jnp.zeros(sizes, self.embedding.embedding[...].dtype)
+        return [[(empty, empty) for _ in self.blks], np.zeros((), np.int64)]
+
+    def __call__(
+        self,
+        X: Int[Array, "batch num_steps"],
+        state: list | None = None,
+        training: bool = False,
+    ) -> (
+        Float[Array, "batch num_steps vocab_size"]
+        | tuple[Float[Array, "batch num_steps vocab_size"], list]
+    ):
+        """Predict the next tokens.
+
+        Args:
+            X: ids (batch, num_steps).
+            state: as returned by `init_state` or by the last call; X follows the tokens before.
+            training: whether dropout acts.
+
+        Returns:
+            Logits (batch, num_steps, vocab_size); with a state, also the new one; the old one stays
+            valid.
+        """
+        self.check(X, state)
+        caches, position = ([None] * len(self.blks), 0) if state is None else state
+        H = self.embedding(X)
+        if self.pos_embedding is not None:
+            H = H + self.pos_embedding(position + jnp.arange(X.shape[1]))
+        H, new = self.dropout(H, training=training), []
+        for blk, cache in zip(self.blks, caches, strict=True):
+            H, cache = blk(H, cache, position, training)
+            new.append(cache)
+        H = self.norm(H)
+        logits = H @ self.embedding.embedding[...].T if self.dense is None else self.dense(H)
+        return logits if state is None else (logits, [new, position + X.shape[1]])
+
+    def reserve(
+        self, state: list, num_steps: int | Int[Array, ""], least: int | Int[Array, ""] = 0
+    ) -> list:
+        """Return the state with room for so many more steps, so that its shapes no longer change.
+
+        Caches become arrays that are filled as in `caching.append`. One that must grow at least
+        doubles, and gets the size ``least`` at least; with a window, it never exceeds num_sinks +
+        window.
+        """
+        caches, position = state
+        sizes = int(position), int(position) + int(num_steps), int(least)
+        return [[reserved(cache, *sizes, *self.rolling) for cache in caches], position]
+
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
+        """Return the state of some rows of the batch."""
+        caches, position = state
+        return [nest(lambda x: x[..., rows, :, :, :], caches), position]
