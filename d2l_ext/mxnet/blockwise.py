@@ -76,7 +76,7 @@ def blockwise_attention(
     check_masks((*batch, query.shape[-2], key.shape[-2]), mask=mask)
     inputs = [expand(x, batch) for x in (query, key, value)]
     mask = None if mask is None else mask.asnumpy()
-    return Blockwise([x.shape for x in inputs], mask, causal, block_size)(pack(inputs))
+    return _Blockwise([x.shape for x in inputs], mask, causal, block_size)(pack(inputs))
 
 
 def pack(inputs: list[Float[Array, "..."]]) -> Float[Array, " total"]:
@@ -88,7 +88,7 @@ def pack(inputs: list[Float[Array, "..."]]) -> Float[Array, " total"]:
     return mnp.concatenate([x.reshape(-1) for x in inputs])
 
 
-class Blockwise(autograd.Function):
+class _Blockwise(autograd.Function):
     """The loop over blocks; its gradient computes each block's weights again.
 
     Masks are NumPy's, which can combine and cut them. Values have a last column of ones, of which

@@ -93,7 +93,11 @@ class LinearAttention(Configured, nn.Block):
         self.W_v = nn.Dense(num_hiddens, **options)
         self.W_o = nn.Dense(num_hiddens, **options)
 
-    def check(self, X: Float[Array, "batch num_steps num_hiddens"]) -> None:
+    def check(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        state: Float[Array, "batch num_heads d d_and_1"] | None = None,
+    ) -> None:
         """Raise a ValueError where the input does not fit."""
         checks.sequence(spec(X), self.config["num_hiddens"])
 
