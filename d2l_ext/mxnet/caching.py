@@ -6,7 +6,8 @@ are gone (Xiao et al., 2024). What no later query sees is forgotten.
 
 A cache is a pair of arrays that grows, from a length of zero, or one with room, (2, batch,
 num_kv_heads, size, d), that is filled in place: sinks first, then the other positions, the oldest
-of which is overwritten when num_sinks + window are there.
+of which is overwritten when num_sinks + window are there. In MXNet that is faster with a window,
+once it is full; without one, to cut off the slots that are not filled copies what growing does.
 
 Positions are counted on the host, in NumPy: nothing here is recorded in a graph, and MXNet has no
 ``&`` of booleans.

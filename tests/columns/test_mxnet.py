@@ -244,9 +244,9 @@ def test_blockwise_attention_has_the_gradients_that_are_asked_for(wanted):
 
 def test_blockwise_attention_keeps_no_block_for_the_gradient():
     """What is kept for the backward pass grows with the number of keys, not with its square."""
-    from d2l_ext.mxnet.blockwise import Blockwise
+    from d2l_ext.mxnet.blockwise import _Blockwise
 
-    function = Blockwise([(9, 4), (70, 4), (70, 3)], None, False, 8)
+    function = _Blockwise([(9, 4), (70, 4), (70, 3)], None, False, 8)
     function(BE.array(np.ones(9 * 4 + 70 * 7)))
     assert sum(x.size for x in function.saved_tensors) == 9 * 4 + 70 * 7 + 9 * 3 + 9
 
