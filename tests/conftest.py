@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(config, items):
 def _topic_and_column(item):
     """Return file, topic of the case if there is one, and column; None where there is no column."""
     params = item.callspec.params if hasattr(item, "callspec") else {}
-    column = params.get("backend", params.get("any_backend"))
+    column = params.get("backend", params.get("any_backend", params.get("be")))
     if column is None or item.get_closest_marker("slow"):
         return None
     return item.path, str(params.get("name", "")).partition("/")[0], column
@@ -72,4 +72,19 @@ def backend(request):
 @pytest.fixture(scope="session", params=d2l_ext.BACKENDS)
 def any_backend(request):
     """Each framework's backend in turn, and the NumPy reference."""
+    return _backend(request.param)
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(name, marks=pytest.mark.slow) if name == "jax" else name
+        for name in d2l_ext.BACKENDS
+    ],
+)
+def be(request):
+    """As `any_backend`; JAX, which compiles anew for every shape, with the slow tests only.
+
+    For tests of many shapes. What JAX computes is in the catalogue's cases as well.
+    """
     return _backend(request.param)

@@ -35,7 +35,6 @@ TOKENS = np.random.default_rng(0).integers(0, 13, (2, 12))
 @pytest.fixture(scope="module")
 def be(any_backend):
     """Each backend whose column has the row."""
-    pytest.importorskip(f"d2l_ext.{any_backend.name}.gpt")
     return any_backend
 
 

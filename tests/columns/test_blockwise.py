@@ -8,13 +8,6 @@ from hypothesis import strategies as st
 SHAPES = (2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 6)  # queries, keys, values
 
 
-@pytest.fixture(scope="module")
-def be(any_backend):
-    """Each backend whose column has the row."""
-    pytest.importorskip(f"d2l_ext.{any_backend.name}.blockwise")
-    return any_backend
-
-
 def draw(seed, shapes=SHAPES, scale=1.0):
     rng = np.random.default_rng(seed)
     return tuple(scale * rng.standard_normal(shape) for shape in shapes)

@@ -23,13 +23,6 @@ OPTIONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def be(any_backend):
-    """Each backend whose column has the row."""
-    pytest.importorskip(f"d2l_ext.{any_backend.name}.gpt")
-    return any_backend
-
-
 def draw(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape)
 

@@ -10,13 +10,6 @@ import d2l_ext
 FORMS = ["parallel", "recurrent", "chunked"]
 
 
-@pytest.fixture(scope="module")
-def be(any_backend):
-    """Each backend whose column has the row."""
-    pytest.importorskip(f"d2l_ext.{any_backend.name}.linear")
-    return any_backend
-
-
 def draw(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape)
 

@@ -8,13 +8,6 @@ from hypothesis import strategies as st
 import d2l_ext
 
 
-@pytest.fixture(scope="module")
-def be(any_backend):
-    """Each backend whose column has the row."""
-    pytest.importorskip(f"d2l_ext.{any_backend.name}.moe")
-    return any_backend
-
-
 def draw(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape)
 

@@ -8,13 +8,6 @@ from hypothesis import strategies as st
 NAMES = ["LayerNorm", "RMSNorm"]
 
 
-@pytest.fixture(scope="module")
-def be(any_backend):
-    """Each backend whose column has the row."""
-    pytest.importorskip(f"d2l_ext.{any_backend.name}.normalization")
-    return any_backend
-
-
 def build(be, name, size=6, dtype="float64", **options):
     module = getattr(be.api, name)(size, **options)
     model = be.model(module, draw(0, 2, size), dtype=dtype)

@@ -10,13 +10,6 @@ from hypothesis import strategies as st
 LAYOUTS = ["halves", "pairs"]
 
 
-@pytest.fixture(scope="module")
-def be(any_backend):
-    """Each backend whose column has the row."""
-    pytest.importorskip(f"d2l_ext.{any_backend.name}.rotary")
-    return any_backend
-
-
 def rotate(be, X, positions, *options):
     X, positions = be.array((X, np.asarray(positions)))
     return be.numpy(be.api.rotate(X, positions, *options))

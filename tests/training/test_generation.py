@@ -14,7 +14,6 @@ PROMPTS = np.array([[1, 2, 3], [4, 5, 6]])
 
 def gpt(backend, seed=0, scale=2.0, **options):
     """A model with weights large enough that its choices differ from step to step."""
-    pytest.importorskip(f"d2l_ext.{backend.name}.gpt")
     module = backend.api.GPT(VOCAB, **(SIZES | options))
     model = backend.model(module, PROMPTS, seed=seed, dtype="float64")
     model.load_parameters({k: v * scale for k, v in model.parameters().items()})
@@ -60,10 +59,10 @@ def test_all_frameworks_write_the_same(any_backend):
 
 @pytest.mark.parametrize("num_drafted", [1, 4])
 @pytest.mark.parametrize("window", [None, 3])
-def test_a_draft_changes_nothing_of_greedy_text(any_backend, num_drafted, window):
-    model = gpt(any_backend, window=window)
+def test_a_draft_changes_nothing_of_greedy_text(be, num_drafted, window):
+    model = gpt(be, window=window)
     alone = generate(model, PROMPTS[:1], 15).tokens[0]
-    for draft in (model, gpt(any_backend, seed=1, num_blks=1)):
+    for draft in (model, gpt(be, seed=1, num_blks=1)):
         found, share = speculate(model, draft, PROMPTS[0], 15, num_drafted=num_drafted)
         assert found == alone
         assert share == 1 if draft is model else share < 1
