@@ -315,7 +315,9 @@ class GPT(Module):
         logits = H @ self.embedding.weight.T if self.dense is None else self.dense(H)
         return logits if state is None else (logits, [new, np.array(position + X.shape[1])])
 
-    def reserve(self, state: list, num_steps: int, least: int = 0) -> list:
+    def reserve(
+        self, state: list, num_steps: int | Int[Array, ""], least: int | Int[Array, ""] = 0
+    ) -> list:
         """Return the state with room for so many more steps; the reference's has none."""
         return state
 

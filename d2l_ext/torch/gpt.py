@@ -359,7 +359,9 @@ class GPT(Configured, nn.Module):
         logits = F.linear(H, self.embedding.weight) if self.dense is None else self.dense(H)
         return logits if state is None else (logits, [new, torch.tensor(position + X.shape[1])])
 
-    def reserve(self, state: list, num_steps: int, least: int = 0) -> list:
+    def reserve(
+        self, state: list, num_steps: int | Int[Array, ""], least: int | Int[Array, ""] = 0
+    ) -> list:
         """Return the state with room for so many more steps, so that none copies those before it.
 
         Caches become arrays that are filled in place, as in `caching.append`: two continuations of
@@ -368,9 +370,9 @@ class GPT(Configured, nn.Module):
         """
         caches, position = state
         rolling = self.config["window"], self.config["num_sinks"]
-        size = int(position) + num_steps
+        size = int(position) + int(num_steps)
         return [
-            [reserved(cache, int(position), size, least, *rolling) for cache in caches],
+            [reserved(cache, int(position), size, int(least), *rolling) for cache in caches],
             position,
         ]
 

@@ -11,7 +11,7 @@ state S (..., d, value_size + 1) after the last step.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import nn
 
 from d2l_ext import checks
@@ -97,7 +97,9 @@ class LinearAttention(Configured, nn.Module):
         """Raise a ValueError where the input does not fit."""
         checks.sequence(spec(X), self.config["num_hiddens"])
 
-    def init_state(self, batch_size: int) -> Float[Array, "batch_size num_heads d d_and_1"]:
+    def init_state(
+        self, batch_size: int | Int[Array, ""]
+    ) -> Float[Array, "batch_size num_heads d d_and_1"]:
         """Return the state before the first step, (batch, num_heads, d, d + 1)."""
         d = self.config["num_hiddens"] // self.num_heads
         return self.W_q.weight.new_zeros(int(batch_size), self.num_heads, d, d + 1)

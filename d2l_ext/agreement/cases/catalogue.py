@@ -66,6 +66,7 @@ SAMPLE = (
     "two",
     "ragged",
     "mask of keys, causal",
+    "recurrent",
     "chunked",
     "state",
     "one key head",
