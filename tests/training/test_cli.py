@@ -427,7 +427,7 @@ def test_module_and_script_are_the_same_command():
         (["--buckets", "1"], "buckets: got [1], must be lengths of at least 2"),
         (["--schedule", "inverse_sqrt"], "warmup: got 0, but the schedule inverse_sqrt needs some"),
         (["--model", "transformer", "--num-heads", "3"], "num_hiddens: got 256"),
-        (["--num-heads", "2"], "--num-heads goes with --model transformer, not bahdanau"),
+        (["--num-heads", "2"], "--num-heads goes with --model transformer or gpt, not bahdanau"),
         (["--attention", "dot"], "--attention goes with --model luong, not bahdanau"),
         (["--model", "transformer", "--embed-size", "8"], "--embed-size goes with --model seq2seq"),
         (["--val-fraction", "0"], "something to validate with"),
