@@ -48,7 +48,7 @@ def recurrent(
         state = state + tf.matmul(k, v, transpose_a=True)
         return q @ state, state
 
-    return scan(step, 1, query, key, value, state)
+    return _scan(step, 1, query, key, value, state)
 
 
 def chunked(
@@ -59,10 +59,12 @@ def chunked(
     chunk_size: int = 64,
 ) -> tuple[Float[Array, "*batch num_steps size"], Float[Array, "*batch d size"]]:
     """Chunks in parallel, one after the other: linear in the number of steps, in large products."""
-    return scan(lambda state, *chunk: parallel(*chunk, state), chunk_size, query, key, value, state)
+    return _scan(
+        lambda state, *chunk: parallel(*chunk, state), chunk_size, query, key, value, state
+    )
 
 
-def scan(step, size, query, key, value, state):
+def _scan(step, size, query, key, value, state):
     """Do steps over chunks of a size, of which the last is padded: zeros do not change the sum."""
     chunks = tuple(blocks(x, size) for x in (query, key, value))
     start = tf.zeros_like(chunks[2][0]), state

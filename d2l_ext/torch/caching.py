@@ -87,8 +87,8 @@ def _fill(cache, new, position, end, window, num_sinks):
 
 
 def slots(
-    positions: Int[Array, " n"], window: int | None = None, num_sinks: int = 0
-) -> Int[Array, " n"]:
+    positions: Int[Array, "*shape"], window: int | None = None, num_sinks: int = 0
+) -> Int[Array, "*shape"]:
     """Return where a cache with room keeps positions."""
     if window is None:
         return positions

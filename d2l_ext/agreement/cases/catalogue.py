@@ -77,6 +77,8 @@ SAMPLE = (
 )
 NOT_IN_SAMPLE = (
     "unscaled",
+    "GPTBlock/dropout",
+    "GPT/Mixtral",
     "after Bidirectional",
     "LuongDecoder dot",
     "LuongDecoder scaled_dot",

@@ -131,8 +131,8 @@ def linear() -> Iterator[Case]:
         )
     yield Case(
         "linear/LinearAttention/state",
-        module("LinearAttention", 6, 2, "chunked", chunk_size=4),
-        lambda rng: (normal(rng, 3, 5, 6), np.abs(normal(rng, 3, 2, 3, 4))),
+        module("LinearAttention", 8, 2, "chunked", chunk_size=4),
+        lambda rng: (normal(rng, 3, 6, 8), np.abs(normal(rng, 3, 2, 4, 5))),
     )
 
 
@@ -184,7 +184,7 @@ GPTS: dict[str, dict[str, Any]] = {
     "Mixtral": {"num_experts": 3, "window": 4, "eps": 1e-3},
     "ALiBi, GEGLU": {"position": "alibi", "activation": "geglu"},
 }
-# A position that all blocks see ("learned") is GPT's; that of a block is none.
 OUTPUTS: dict[str, dict[str, Any]] = {
+    "ALiBi, GEGLU": GPTS["ALiBi, GEGLU"] | {"norm": "layer", "tie_weights": False},
     "dropout, own output layer": {"tie_weights": False, "norm": "layer", "activation": "gelu"},
 }
