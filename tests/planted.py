@@ -545,7 +545,7 @@ BUGS = [
         ),
         (
             "epsilon is rounded to float32",
-            "layers",
+            "normalization",
             "X = X * math.sqrt(float(numpy.float32(self.eps)) / self.eps)",
             "pass",
             "transformer/AddNorm/",
@@ -716,7 +716,7 @@ BUGS = [
         ),
         (
             "a variance that cancels",
-            "layers",
+            "normalization",
             "variance = (centred * centred).mean(axis=-1, keepdims=True)",
             "variance = (wide * wide).mean(axis=-1, keepdims=True)"
             " - wide.mean(axis=-1, keepdims=True) ** 2",
@@ -763,8 +763,8 @@ BUGS = [
         (
             "an empty row is uniform",
             "masking",
-            "return tf.where(mask, tf.nn.softmax(tf.where(mask, X, fill)), zero)",
-            "return tf.nn.softmax(tf.where(mask, X, fill))",
+            "return tf.where(mask, softmax(tf.where(mask, X, fill)), zero)",
+            "return softmax(tf.where(mask, X, fill))",
             *SOFTMAX,
         ),
         (

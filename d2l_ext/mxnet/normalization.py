@@ -23,9 +23,8 @@ class LayerNorm(Configured, nn.Block):
 
     def forward(self, X: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
         """Normalise (..., size)."""
-        if (
-            X.dtype == numpy.float64 and self.eps
-        ):  # MXNet rounds epsilon to float32: what is scaled is X
+        if X.dtype == numpy.float64 and self.eps:
+            # MXNet rounds epsilon to float32: what is scaled is X.
             X = X * math.sqrt(float(numpy.float32(self.eps)) / self.eps)
         return npx.layer_norm(X, self.weight.data(), self.bias.data(), axis=-1, eps=self.eps)
 
