@@ -76,7 +76,7 @@ def plans(seed: int = 0) -> dict[str, Plan]:
 
 
 def _language_models(seed: int) -> dict[str, Plan]:
-    text = load_text("bundled")[:1280]
+    text = load_text("bundled")[:1100]
     data = LanguageData(text, num_steps=24, batch_size=16, val_fraction=0.3)
     found: dict[str, Plan] = {}
     for name, options in LANGUAGE_MODELS.items():
