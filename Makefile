@@ -30,7 +30,8 @@ endif
 ARGS ?=
 PIP_ARGS ?=
 
-PYTEST := $(RUN) pytest --numprocesses 2 --dist loadfile
+# A worker that crashes ends the run: xdist can wait forever for the one that replaces it (its #1378).
+PYTEST := $(RUN) pytest --numprocesses 2 --dist loadfile --max-worker-restart 0
 
 .PHONY: help
 help:  ## list the targets

@@ -12,3 +12,8 @@ def room(sizes: Sequence[int], wanted: int, least: int = 0) -> int | None:
     if all(wanted <= size for size in sizes):
         return None
     return max(wanted, least, *(2 * size for size in sizes))
+
+
+def limit(size: int, window: int | None = None, num_sinks: int = 0) -> int:
+    """Return how many of ``size`` steps are kept: with a window, the sinks and what it holds."""
+    return size if window is None else min(size, num_sinks + window)

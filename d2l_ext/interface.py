@@ -87,6 +87,11 @@ def _missing(name: str) -> list[str]:
     return [package for package in _NEEDS[name] if importlib.util.find_spec(package) is None]
 
 
+def decoder_of(module: Module) -> Module:
+    """Return the part of a module that decodes; a language model is all decoder."""
+    return getattr(module, "decoder", module)
+
+
 class Backend(ABC):
     """A framework behind the common interface.
 
@@ -535,8 +540,8 @@ class Decoding(ABC):
 
     @property
     def decoder(self) -> Module:
-        """The part of the module that decodes; a language model is all decoder."""
-        return getattr(self.model.module, "decoder", self.model.module)
+        """`decoder_of` the model's module."""
+        return decoder_of(self.model.module)
 
     @property
     def vocab_size(self) -> int:

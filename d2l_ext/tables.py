@@ -3,7 +3,8 @@
 import functools
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
+from numpy.typing import ArrayLike
 
 
 def sinusoids(max_len: int, num_hiddens: int) -> Float64[np.ndarray, "max_len num_hiddens"]:
@@ -27,7 +28,9 @@ def sinusoids(max_len: int, num_hiddens: int) -> Float64[np.ndarray, "max_len nu
     return P
 
 
-def rotations(positions, size, base=10000.0):
+def rotations(
+    positions: Int[ArrayLike, "*shape"], size: int, base: float = 10000.0
+) -> tuple[Float64[np.ndarray, "*shape half"], Float64[np.ndarray, "*shape half"]]:
     """Cosines and sines of rotary positions (Su et al., 2021): angle i / base^(2j / size).
 
     Args:
@@ -42,18 +45,20 @@ def rotations(positions, size, base=10000.0):
     return np.cos(angles), np.sin(angles)
 
 
-def frequencies(size, base=10000.0):
+def frequencies(size: int, base: float = 10000.0) -> Float64[np.ndarray, " half"]:
     """Angles of position 1, float64 (size / 2,), for code whose positions have no values yet."""
     return np.power(float(base), -np.arange(0, size, 2) / size)
 
 
 @functools.lru_cache(maxsize=32)
-def consecutive_rotations(first, num_steps, size, base=10000.0):
+def consecutive_rotations(
+    first: int, num_steps: int, size: int, base: float = 10000.0
+) -> tuple[Float64[np.ndarray, "num_steps half"], Float64[np.ndarray, "num_steps half"]]:
     """`rotations` of the positions first, first + 1, ...; all blocks of a model share them."""
     return rotations(np.arange(first, first + num_steps), size, base)
 
 
-def alibi_slopes(num_heads):
+def alibi_slopes(num_heads: int) -> Float64[np.ndarray, " num_heads"]:
     """Slopes of the heads' linear biases (Press et al., 2022).
 
     Of n heads, n a power of two, head h = 1, ..., n has 2^(-8 h / n). Otherwise the first heads

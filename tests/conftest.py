@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import sys
 from pathlib import Path
 
 # Read by NumPy and the frameworks when they load, so before the package, which loads NumPy; what is
@@ -22,6 +23,7 @@ settings.register_profile("fixed", deadline=None, derandomize=True, database=Non
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile("fixed")
 
+MAPS = 30_000  # pieces of memory of a process; Linux allows 65,530
 PER_GROUP = 1  # tests of a topic in a column that `--quick` keeps
 
 
@@ -55,6 +57,19 @@ def _topic_and_column(item):
 def _spread(items):
     """Return the first of some tests and others at equal distances."""
     return items[:: -(-len(items) // PER_GROUP)]
+
+
+@pytest.fixture(autouse=True)
+def room_for_compiled_functions():
+    """Let JAX forget its compiled functions before the process has too many pieces of memory.
+
+    XLA maps several for each function, hundreds of tests compile thousands, and the function after
+    the last that Linux allows ends the process with a segmentation fault.
+    """
+    yield
+    jax = sys.modules.get("jax")
+    if jax and Path("/proc/self/maps").read_bytes().count(b"\n") > MAPS:
+        jax.clear_caches()
 
 
 def _backend(name):

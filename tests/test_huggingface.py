@@ -32,12 +32,6 @@ FAMILIES = {
 TOKENS = np.random.default_rng(0).integers(0, 13, (2, 12))
 
 
-@pytest.fixture(scope="module")
-def be(any_backend):
-    """Each backend whose column has the row."""
-    return any_backend
-
-
 def in_float64(model, *inputs, **options):
     """Run transformers' model without the casts to float32 that it has inside.
 
@@ -78,15 +72,15 @@ def peer(request, tmp_path_factory):
     return model, folder
 
 
-def test_logits_and_gradients(be, peer):
+def test_logits_and_gradients(any_backend, peer):
     import torch
 
     theirs, folder = peer
     wanted = in_float64(theirs, torch.from_numpy(TOKENS)).logits
     pretrained = huggingface.read(folder)
-    ours = pretrained.build(be, "float64")
+    ours = pretrained.build(any_backend, "float64")
     np.testing.assert_allclose(ours(TOKENS), wanted.detach(), rtol=1e-9, atol=1e-11)
-    if be.name == "reference":
+    if any_backend.name == "reference":
         return  # its gradients are compared with the columns' elsewhere
     cotangent = np.random.default_rng(1).standard_normal(wanted.shape)
     theirs.zero_grad()
@@ -101,12 +95,12 @@ def test_logits_and_gradients(be, peer):
         np.testing.assert_allclose(gradient, by_name[name], rtol=1e-8, atol=1e-10, err_msg=name)
 
 
-def test_decoding_with_a_cache(be, peer):
+def test_decoding_with_a_cache(any_backend, peer):
     """A prompt of three, then token by token: past Mistral's window of four."""
     import torch
 
     theirs, folder = peer
-    ours = huggingface.read(folder).build(be, "float64")
+    ours = huggingface.read(folder).build(any_backend, "float64")
     state, past = ours.call("init_state", 2), None
     for start, end in zip([0, *range(3, 12)], range(3, 13), strict=True):
         piece = TOKENS[:, start:end]

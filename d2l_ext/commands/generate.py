@@ -71,8 +71,6 @@ def generate(
     ids = np.array(vocab[tokens])
     if draft is None:
         sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
-        if temperature == 0:
-            sampling = {}
         texts = go_on(model, np.tile(ids, (num, 1)), max_steps, **sampling).tokens
     else:
         if top_k is not None or top_p is not None or num > 1:

@@ -13,7 +13,7 @@ from flax import nnx
 from jax import numpy as jnp
 
 from d2l_ext import checks
-from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer
+from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer, decoder_of
 from d2l_ext.jax.layers import Dropout, spec
 from d2l_ext.jax.seq2seq import masked_loss
 
@@ -281,11 +281,6 @@ class JaxTrainer(Trainer):
 def _start(structure, params, inputs):
     model = structure.merge(params)
     return model.decoder.init_state(model.encoder(*inputs), *inputs[1:])
-
-
-def decoder_of(module):
-    """Return the part of a module that decodes; a language model is all decoder."""
-    return getattr(module, "decoder", module)
 
 
 @functools.partial(jax.jit, static_argnames=("structure", "k"), donate_argnames="state")

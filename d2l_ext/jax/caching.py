@@ -23,7 +23,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
 from d2l_ext import checks
-from d2l_ext.caches import room
+from d2l_ext.caches import limit, room
 from d2l_ext.jax.layers import Array
 from d2l_ext.jax.positional import Offset
 
@@ -155,11 +155,6 @@ def reserved(
 def shape(cache: tuple[Array, Array] | Array) -> tuple[int, int, int, int]:
     """Return the size (batch, num_kv_heads, n, d) of a cache's keys."""
     return cache[0].shape if isinstance(cache, tuple) else cache.shape[1:]
-
-
-def limit(size: int, window: int | None = None, num_sinks: int = 0) -> int:
-    """Return how many slots so many steps need."""
-    return size if window is None else min(size, num_sinks + window)
 
 
 def check_room(

@@ -19,7 +19,7 @@ import numpy
 from jaxtyping import Bool, Float, Int
 from mxnet import np as mnp
 
-from d2l_ext.caches import room
+from d2l_ext.caches import limit, room
 from d2l_ext.mxnet.layers import Array
 
 
@@ -131,11 +131,10 @@ def reserved(
     it never exceeds num_sinks + window.
     """
     batch, heads, have, d = cache[0].shape
-    limit = size if window is None else min(size, num_sinks + window)
-    grown = room([have], limit, least)
+    grown = room([have], limit(size, window, num_sinks), least)
     if grown is None:
         return cache
-    grown = grown if window is None else min(grown, num_sinks + window)
+    grown = limit(grown, window, num_sinks)
     if isinstance(cache, tuple):
         steps = numpy.arange(position)
         positions = steps[visible(position, steps, window, num_sinks)]

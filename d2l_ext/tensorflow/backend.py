@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from d2l_ext import checks
-from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer
+from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer, decoder_of
 from d2l_ext.nested import leaves, nest
 from d2l_ext.tensorflow.layers import Dropout, spec
 from d2l_ext.tensorflow.seq2seq import masked_loss
@@ -135,11 +135,6 @@ class TensorFlowModel(Model):
 def compiled(function):
     """Compile a function to a graph; after a few calls of different sizes, for any size."""
     return tf.function(function, autograph=False, reduce_retracing=True)
-
-
-def decoder_of(module):
-    """Return the part of a module that decodes; a language model is all decoder."""
-    return getattr(module, "decoder", module)
 
 
 def assign(variables, values):

@@ -21,7 +21,7 @@ import tensorflow as tf
 from jaxtyping import Bool, Float, Int
 
 from d2l_ext import checks
-from d2l_ext.caches import room
+from d2l_ext.caches import limit, room
 from d2l_ext.tensorflow.layers import Array
 
 NEVER = tf.int32.max
@@ -143,11 +143,6 @@ def reserved(
     positions = steps[visible(position, steps, window, num_sinks)]
     empty = tf.zeros((2, batch, heads, grown, d), cache[0].dtype)
     return _put(empty, cache, slots(positions, window, num_sinks))
-
-
-def limit(size: int, window: int | None = None, num_sinks: int = 0) -> int:
-    """Return how many slots so many steps need."""
-    return size if window is None else min(size, num_sinks + window)
 
 
 def check_room(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 
-from d2l_ext.caches import room
+from d2l_ext.caches import limit, room
 from d2l_ext.torch.layers import Array
 
 
@@ -120,11 +120,10 @@ def reserved(
     it never exceeds num_sinks + window.
     """
     batch, heads, have, d = cache[0].shape
-    limit = size if window is None else min(size, num_sinks + window)
-    grown = room([have], limit, least)
+    grown = room([have], limit(size, window, num_sinks), least)
     if grown is None:
         return cache
-    grown = grown if window is None else min(grown, num_sinks + window)
+    grown = limit(grown, window, num_sinks)
     if isinstance(cache, tuple):
         steps = torch.arange(position, device=cache[0].device)
         positions = steps[visible(position, steps, window, num_sinks)]

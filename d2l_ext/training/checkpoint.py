@@ -29,11 +29,17 @@ from safetensors.numpy import save as format_tensors
 from d2l_ext.config import build, describe
 from d2l_ext.data.vocabulary import Vocab
 from d2l_ext.files import replacing
-from d2l_ext.interface import Arrays, Backend, Model, State, Trainer
+from d2l_ext.interface import Arrays, Backend, Model, Module, State, Trainer
 
 FORMAT, VERSION = "d2l_ext checkpoint", "1"
 MOMENTS = ("m", "v")
 _NO_DIGEST = "0" * 64
+
+
+def example_inputs(module: Module) -> tuple[np.ndarray, ...]:
+    """Return inputs of a translator or a language model, from which sizes of weights follow."""
+    tokens = np.zeros((1, 2), np.int64)
+    return (tokens, tokens, np.array([2])) if "encoder" in module.config else (tokens,)
 
 
 class CheckpointError(ValueError):
@@ -79,12 +85,10 @@ class Checkpoint:
         Raises:
             CheckpointError: there is no such class, or the parameters do not fit it.
         """
-        tokens = np.zeros((1, 2), np.int64)
-        is_pair = "encoder" in self.model["config"]
-        example = (tokens, tokens, np.array([2])) if is_pair else (tokens,)
         try:
             module = build(backend.api, self.model)
-            model = backend.model(module, *example, seed=self.seed, dtype=dtype or self.dtype)
+            inputs = example_inputs(module)
+            model = backend.model(module, *inputs, seed=self.seed, dtype=dtype or self.dtype)
             model.load_parameters(self.parameters)
         except Exception as error:  # what a framework raises where sizes do not fit is its own
             raise CheckpointError(f"the checkpoint's model: {error}") from error

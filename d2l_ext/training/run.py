@@ -111,7 +111,7 @@ class Run:
         self.backend = d2l_ext.backend(settings.backend)
         module = self.task.module(self.backend.api)
         self.model = self.backend.model(
-            module, *self.task.example, seed=settings.seed, dtype=settings.dtype
+            module, *checkpoint.example_inputs(module), seed=settings.seed, dtype=settings.dtype
         )
         self.trainer = self.backend.trainer(
             self.model, settings.lr, settings.max_norm or None, pad=self.task.train.pad

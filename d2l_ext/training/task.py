@@ -17,7 +17,6 @@ from d2l_ext.data import (
     split_by_source,
 )
 from d2l_ext.interface import Model, Module, Trainer
-from d2l_ext.nested import Nested
 from d2l_ext.training.evaluation import evaluate, mean_loss
 from d2l_ext.training.settings import Settings
 
@@ -38,11 +37,6 @@ class Task(ABC):
 
     def __init__(self, settings: Settings):
         self.settings = settings
-
-    @property
-    @abstractmethod
-    def example(self) -> Nested:
-        """Inputs of the model, from which sizes of weights follow."""
 
     @abstractmethod
     def module(self, api: ModuleType) -> Module:
@@ -98,12 +92,6 @@ class TranslationTask(Task):
             tgt_vocab=self.tgt_vocab,
         )
 
-    @property
-    def example(self) -> Nested:
-        """Inputs of the model."""
-        tokens = np.zeros((1, 2), np.int64)
-        return tokens, tokens, np.array([2])
-
     def module(self, api: ModuleType) -> Module:
         """Build the model."""
         return build_module(api, self.settings, len(self.train.src_vocab), len(self.tgt_vocab))
@@ -155,11 +143,6 @@ class TextTask(Task):
             settings.min_freq if settings.level == "word" else 0,
         )
         self.tgt_vocab = self.train.vocab
-
-    @property
-    def example(self) -> Nested:
-        """Inputs of the model."""
-        return (np.zeros((1, 2), np.int64),)
 
     def module(self, api: ModuleType) -> Module:
         """Build the model."""

@@ -11,6 +11,7 @@ from d2l_ext.data import LanguageData, TranslationData, load_pairs, load_text
 
 RATE = 0.1  # of dropout, in the half of the plans that has it
 STEPS = 100
+TRAINING: dict[str, Any] = {"lr": 0.01, "max_norm": 1.0, "draws": 3}
 
 RECURRENT = {"embed_size": 12, "num_hiddens": 16, "num_layers": 2}
 TRANSFORMER = {"num_hiddens": 16, "ffn_num_hiddens": 24, "num_heads": 4, "num_blks": 2}
@@ -64,13 +65,11 @@ def plans(seed: int = 0) -> dict[str, Plan]:
                 data=data,
                 target=describe(pair),
                 epochs=STEPS // data.num_batches,
-                lr=0.01,
-                max_norm=1.0,
                 seed=seed,
                 sentences=sentences,
                 references=references,
                 beam=None if rate else 3,
-                draws=3,
+                **TRAINING,
             )
     return found | _language_models(seed)
 
@@ -86,12 +85,10 @@ def _language_models(seed: int) -> dict[str, Plan]:
                 data=data,
                 target=describe(module),
                 epochs=STEPS // data.num_batches,
-                lr=0.01,
-                max_norm=1.0,
                 seed=seed,
                 prompts=np.array([data.encode(prompt) for prompt in PROMPTS]),
                 num_tokens=20,
-                draws=3,
+                **TRAINING,
             )
     return found
 
