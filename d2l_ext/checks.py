@@ -116,9 +116,14 @@ def masks(shape: tuple[int, ...], valid_lens: Spec | None = None, mask: Spec | N
         _mask(mask, shape)
 
 
-def tokens(name: str, x: Spec, vocab_size: int | None = None) -> None:
-    """Check token ids (batch, num_steps), each below the vocabulary's size."""
-    rank(name, x, ("batch", "num_steps"))
+def tokens(
+    name: str,
+    x: Spec,
+    vocab_size: int | None = None,
+    axes: tuple[str, ...] = ("batch", "num_steps"),
+) -> None:
+    """Check token ids, (batch, num_steps) by default, each below the vocabulary's size."""
+    rank(name, x, axes)
     if not x.dtype.startswith(("int", "uint")):
         raise ValueError(f"{name}: got dtype {x.dtype}, must be an integer dtype")
     if x.values is None or vocab_size is None or 0 in x.shape:
@@ -159,12 +164,18 @@ def recurrent_inputs(
 
 
 def loss_inputs(Y_hat: Spec, Y: Spec) -> None:
-    """Check logits (batch, num_steps, vocab_size) and labels (batch, num_steps)."""
-    rank("Y_hat", Y_hat, ("batch", "num_steps", "vocab_size"))
+    """Check logits (batch, num_steps, vocab_size) and labels (batch, num_steps).
+
+    Where each example has one label, both are without num_steps.
+    """
+    axes = ("batch", "num_steps", "vocab_size")
+    if len(Y_hat.shape) == 2:
+        axes = ("batch", "vocab_size")
+    rank("Y_hat", Y_hat, axes)
     floating("Y_hat", Y_hat)
-    tokens("Y", Y, Y_hat.shape[2])
-    if Y.shape != Y_hat.shape[:2]:
-        raise ValueError(f"Y: got shape {_show(Y.shape)}, must be {_show(Y_hat.shape[:2])}")
+    tokens("Y", Y, Y_hat.shape[-1], axes[:-1])
+    if Y.shape != Y_hat.shape[:-1]:
+        raise ValueError(f"Y: got shape {_show(Y.shape)}, must be {_show(Y_hat.shape[:-1])}")
 
 
 def positions(X: Spec, offset: int | None, num_hiddens: int, dropout: float, max_len: int) -> None:
@@ -233,6 +244,55 @@ def encoder_inputs(X: Spec, valid_lens: Spec | None, vocab_size: int) -> None:
     tokens("X", X, vocab_size)
     if valid_lens is not None:
         lengths("valid_lens", valid_lens, X.shape[1], X.shape[:1])
+
+
+def bert_inputs(
+    ids: Spec, segments: Spec | None, valid_lens: Spec | None, vocab_size: int, max_len: int
+) -> None:
+    """Check ids (batch, num_steps), which segment each belongs to, and lengths (batch,)."""
+    tokens("tokens", ids, vocab_size)
+    if ids.shape[1] > max_len:
+        raise ValueError(f"tokens: got {ids.shape[1]} steps, must be at most max_len={max_len}")
+    if segments is not None:
+        tokens("segments", segments, 2)
+        if segments.shape != ids.shape:
+            raise ValueError(
+                f"segments: got shape {_show(segments.shape)}, must be that of tokens,"
+                f" {_show(ids.shape)}"
+            )
+    if valid_lens is not None:
+        lengths("valid_lens", valid_lens, ids.shape[1], ids.shape[:1])
+
+
+def predictions(X: Spec, positions: Spec) -> None:
+    """Check vectors (batch, num_steps, size) and positions among the steps (batch, num_preds)."""
+    rank("X", X, ("batch", "num_steps", "size"))
+    floating("X", X)
+    tokens("pred_positions", positions, X.shape[1])
+    if positions.shape[0] != X.shape[0]:
+        raise ValueError(
+            f"pred_positions: got batch size {positions.shape[0]}, must be that of X, {X.shape[0]}"
+        )
+
+
+def patches(
+    img_size: int | tuple[int, int], patch_size: int | tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Check that patches fill an image; return both sizes as pairs, (height, width)."""
+    image, patch = (
+        (size, size) if isinstance(size, int) else tuple(size) for size in (img_size, patch_size)
+    )
+    for whole, part in zip(image, patch, strict=True):
+        multiple("img_size", whole, part)
+    return image, patch
+
+
+def images(X: Spec, img_size: tuple[int, int]) -> None:
+    """Check images (batch, channels, height, width)."""
+    rank("X", X, ("batch", "channels", "height", "width"))
+    floating("X", X)
+    for axis, size in zip((2, 3), img_size, strict=True):
+        _size("X", X, axis, size)
 
 
 def encoder_decoder_inputs(enc_X: Spec, dec_X: Spec, teacher_forcing: Spec | None) -> None:

@@ -27,7 +27,9 @@ def initial_parameters(
 
     Matrices are Xavier-uniform, U(-a, a) with a = sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio,
     2010); embeddings are N(0, 1), and N(0, 1 / size) where they are an output layer too, so that
-    logits are not larger than 1 at first; biases are zero; scales of layer norms are one.
+    logits are not larger than 1 at first; biases and the token of a class are zero; scales of layer
+    norms are one. Of a convolution (num_outputs, num_inputs, height, width), each pixel counts as
+    an input.
 
     Args:
         shapes: ``{canonical name: shape}``.
@@ -43,14 +45,14 @@ def initial_parameters(
 
 def _initial(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     owner, _, leaf = name.rpartition(".")
-    if leaf.startswith("bias"):
+    if leaf.startswith("bias") or leaf == "cls_token":
         return np.zeros(shape, np.float32)
     if len(shape) == 1:
         return np.ones(shape, np.float32)
     rng = generator(seed, "parameter", name)
-    if owner.rpartition(".")[2].endswith("embedding"):
+    if leaf.endswith("embedding") or owner.rpartition(".")[2].endswith("embedding"):
         return rng.standard_normal(shape).astype(np.float32)
-    bound = math.sqrt(6 / (shape[0] + shape[1]))
+    bound = math.sqrt(6 / (shape[0] + math.prod(shape[1:])))
     return rng.uniform(-bound, bound, shape).astype(np.float32)
 
 

@@ -14,6 +14,7 @@ from d2l_ext.mxnet.bahdanau import (
     LuongDecoder,
     Seq2SeqAttentionDecoder,
 )
+from d2l_ext.mxnet.bert import BERTEncoder, BERTMaskLM, MaskLM
 from d2l_ext.mxnet.blockwise import blockwise_attention, online_softmax
 from d2l_ext.mxnet.feedforward import FeedForward
 from d2l_ext.mxnet.gpt import GPT, GPTBlock, GroupedQueryAttention
@@ -52,6 +53,7 @@ from d2l_ext.mxnet.transformer import (
     TransformerEncoder,
     TransformerEncoderBlock,
 )
+from d2l_ext.mxnet.vision import PatchEmbedding, ViT, ViTBlock, ViTMLP
 
 __all__ = [
     "GPT",
@@ -60,6 +62,8 @@ __all__ = [
     "AddNorm",
     "AdditiveAttention",
     "AttentionDecoder",
+    "BERTEncoder",
+    "BERTMaskLM",
     "BidirectionalEncoder",
     "BilinearAttention",
     "CosineAttention",
@@ -78,8 +82,10 @@ __all__ = [
     "LearnedPositionalEncoding",
     "LinearAttention",
     "LuongDecoder",
+    "MaskLM",
     "MixtureOfExperts",
     "MultiHeadAttention",
+    "PatchEmbedding",
     "PositionWiseFFN",
     "PositionalEncoding",
     "RMSNorm",
@@ -90,6 +96,9 @@ __all__ = [
     "TransformerDecoderBlock",
     "TransformerEncoder",
     "TransformerEncoderBlock",
+    "ViT",
+    "ViTBlock",
+    "ViTMLP",
     "alibi",
     "attention",
     "blockwise_attention",

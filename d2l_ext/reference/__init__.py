@@ -6,6 +6,7 @@ from d2l_ext.reference.bahdanau import (
     LuongDecoder,
     Seq2SeqAttentionDecoder,
 )
+from d2l_ext.reference.bert import BERTEncoder, BERTMaskLM, MaskLM
 from d2l_ext.reference.blockwise import blockwise_attention, online_softmax
 from d2l_ext.reference.feedforward import FeedForward
 from d2l_ext.reference.gpt import GPT, GPTBlock, GroupedQueryAttention
@@ -44,6 +45,7 @@ from d2l_ext.reference.transformer import (
     TransformerEncoder,
     TransformerEncoderBlock,
 )
+from d2l_ext.reference.vision import PatchEmbedding, ViT, ViTBlock, ViTMLP
 
 __all__ = [
     "GPT",
@@ -52,6 +54,8 @@ __all__ = [
     "AddNorm",
     "AdditiveAttention",
     "AttentionDecoder",
+    "BERTEncoder",
+    "BERTMaskLM",
     "BidirectionalEncoder",
     "BilinearAttention",
     "CosineAttention",
@@ -70,8 +74,10 @@ __all__ = [
     "LearnedPositionalEncoding",
     "LinearAttention",
     "LuongDecoder",
+    "MaskLM",
     "MixtureOfExperts",
     "MultiHeadAttention",
+    "PatchEmbedding",
     "PositionWiseFFN",
     "PositionalEncoding",
     "RMSNorm",
@@ -82,6 +88,9 @@ __all__ = [
     "TransformerDecoderBlock",
     "TransformerEncoder",
     "TransformerEncoderBlock",
+    "ViT",
+    "ViTBlock",
+    "ViTMLP",
     "alibi",
     "attention",
     "blockwise_attention",

@@ -7,6 +7,7 @@ from d2l_ext.tensorflow.bahdanau import (
     LuongDecoder,
     Seq2SeqAttentionDecoder,
 )
+from d2l_ext.tensorflow.bert import BERTEncoder, BERTMaskLM, MaskLM
 from d2l_ext.tensorflow.blockwise import blockwise_attention, online_softmax
 from d2l_ext.tensorflow.feedforward import FeedForward
 from d2l_ext.tensorflow.gpt import GPT, GPTBlock, GroupedQueryAttention
@@ -45,6 +46,7 @@ from d2l_ext.tensorflow.transformer import (
     TransformerEncoder,
     TransformerEncoderBlock,
 )
+from d2l_ext.tensorflow.vision import PatchEmbedding, ViT, ViTBlock, ViTMLP
 
 __all__ = [
     "GPT",
@@ -53,6 +55,8 @@ __all__ = [
     "AddNorm",
     "AdditiveAttention",
     "AttentionDecoder",
+    "BERTEncoder",
+    "BERTMaskLM",
     "BidirectionalEncoder",
     "BilinearAttention",
     "CosineAttention",
@@ -71,8 +75,10 @@ __all__ = [
     "LearnedPositionalEncoding",
     "LinearAttention",
     "LuongDecoder",
+    "MaskLM",
     "MixtureOfExperts",
     "MultiHeadAttention",
+    "PatchEmbedding",
     "PositionWiseFFN",
     "PositionalEncoding",
     "RMSNorm",
@@ -83,6 +89,9 @@ __all__ = [
     "TransformerDecoderBlock",
     "TransformerEncoder",
     "TransformerEncoderBlock",
+    "ViT",
+    "ViTBlock",
+    "ViTMLP",
     "alibi",
     "attention",
     "blockwise_attention",

@@ -304,14 +304,14 @@ class LSTMDecoder(Decoder):
 
 
 def masked_loss(
-    Y_hat: Float[Array, "batch num_steps vocab_size"],
-    Y: Int[Array, "batch num_steps"],
+    Y_hat: Float[Array, "*batch vocab_size"],
+    Y: Int[Array, "*batch"],
     pad: int | None = None,
 ) -> Float[Array, ""]:
     """Cross-entropy, averaged over the real tokens: sum(-log p) / number of tokens not ``pad``.
 
     Args:
-        Y_hat: logits.
+        Y_hat: logits, (batch, num_steps, vocab_size) or (batch, vocab_size).
         Y: labels.
         pad: the id that does not count; None counts every label.
 

@@ -90,14 +90,15 @@ class TransformerEncoderBlock(Layer):
         use_bias: bool = False,
         norm: str = "post",
         activation: str = "relu",
+        eps: float = 1e-5,
     ):
         super().__init__()
         checks.choice("norm", norm, ("post", "pre"))
         self.norm = norm
         self.attention = MultiHeadAttention(num_hiddens, num_heads, dropout, use_bias)
-        self.addnorm1 = AddNorm(num_hiddens, dropout)
+        self.addnorm1 = AddNorm(num_hiddens, dropout, eps)
         self.ffn = PositionWiseFFN(ffn_num_hiddens, num_hiddens, activation)
-        self.addnorm2 = AddNorm(num_hiddens, dropout)
+        self.addnorm2 = AddNorm(num_hiddens, dropout, eps)
 
     @property
     def attention_weights(self) -> Float[Array, "batch_heads num_steps num_steps"] | None:

@@ -6,6 +6,7 @@ from d2l_ext.torch.bahdanau import (
     LuongDecoder,
     Seq2SeqAttentionDecoder,
 )
+from d2l_ext.torch.bert import BERTEncoder, BERTMaskLM, MaskLM
 from d2l_ext.torch.blockwise import blockwise_attention, online_softmax
 from d2l_ext.torch.feedforward import FeedForward
 from d2l_ext.torch.gpt import GPT, GPTBlock, GroupedQueryAttention
@@ -44,6 +45,7 @@ from d2l_ext.torch.transformer import (
     TransformerEncoder,
     TransformerEncoderBlock,
 )
+from d2l_ext.torch.vision import PatchEmbedding, ViT, ViTBlock, ViTMLP
 
 __all__ = [
     "GPT",
@@ -52,6 +54,8 @@ __all__ = [
     "AddNorm",
     "AdditiveAttention",
     "AttentionDecoder",
+    "BERTEncoder",
+    "BERTMaskLM",
     "BidirectionalEncoder",
     "BilinearAttention",
     "CosineAttention",
@@ -70,8 +74,10 @@ __all__ = [
     "LearnedPositionalEncoding",
     "LinearAttention",
     "LuongDecoder",
+    "MaskLM",
     "MixtureOfExperts",
     "MultiHeadAttention",
+    "PatchEmbedding",
     "PositionWiseFFN",
     "PositionalEncoding",
     "RMSNorm",
@@ -82,6 +88,9 @@ __all__ = [
     "TransformerDecoderBlock",
     "TransformerEncoder",
     "TransformerEncoderBlock",
+    "ViT",
+    "ViTBlock",
+    "ViTMLP",
     "alibi",
     "attention",
     "blockwise_attention",

@@ -281,14 +281,14 @@ class LSTMDecoder(Decoder):
 
 
 def masked_loss(
-    Y_hat: Float[Array, "batch num_steps vocab_size"],
-    Y: Int[Array, "batch num_steps"],
+    Y_hat: Float[Array, "*batch vocab_size"],
+    Y: Int[Array, "*batch"],
     pad: int | None = None,
 ) -> Float[Array, ""]:
     """Cross-entropy, averaged over the real tokens: sum(-log p) / number of tokens not ``pad``.
 
     Args:
-        Y_hat: logits.
+        Y_hat: logits, (batch, num_steps, vocab_size) or (batch, vocab_size).
         Y: labels.
         pad: the id that does not count; None counts every label.
 
@@ -299,6 +299,6 @@ def masked_loss(
         ValueError: shapes that do not fit, or a label outside the vocabulary.
     """
     checks.loss_inputs(spec(Y_hat), spec(Y))
-    losses = F.cross_entropy(Y_hat.flatten(0, 1), Y.flatten().long(), reduction="none")
+    losses = F.cross_entropy(Y_hat.flatten(0, -2), Y.flatten().long(), reduction="none")
     real = torch.ones_like(losses) if pad is None else (Y != pad).flatten().to(losses.dtype)
     return (losses * real).sum() / real.sum().clamp(min=1)

@@ -27,8 +27,9 @@ class Case:
         target: as in `Job`.
         draw_inputs: ``draw_inputs(rng)`` returns the inputs.
         training: whether dropout acts.
-        translates: whether it is an `EncoderDecoder` or a language model, which also does optimiser
-            steps and decodes token by token.
+        trains: whether it also does optimiser steps.
+        translates: whether it is an `EncoderDecoder` or a language model, which does them too, and
+            decodes token by token.
         max_norm: of the optimiser steps.
         pad: of their loss.
         saturates: whether inputs are so large that a softmax or gates saturate. Gradients are then
@@ -41,6 +42,7 @@ class Case:
     target: dict[str, Any]
     draw_inputs: Callable[[Generator], tuple[Nested, ...]]
     training: bool = False
+    trains: bool = False
     translates: bool = False
     max_norm: float | None = None
     pad: int | None = PAD
@@ -73,8 +75,9 @@ class Case:
             job.cotangent = (_cotangent(rng, outputs[0]), *(None for _ in outputs[1:]))
         elif model is not None or any(x.dtype.kind == "f" for x in flat(job.inputs).values()):
             job.cotangent = nest(lambda y: _cotangent(rng, y), outputs)
-        if self.translates:
+        if self.trains or self.translates:
             job.steps = self._steps(rng, outputs.shape, layers, seed)
+        if self.translates:
             job.decode = _decode(rng, job, outputs.shape[-1])
         return job
 
@@ -86,7 +89,7 @@ class Case:
         seed: int,
     ) -> dict[str, Any]:
         labels = rng.integers(0, shape[-1], shape[:-1])
-        labels[0, -2:] = PAD
+        labels[(0,) * (labels.ndim - 1)][-2:] = PAD  # of the first row, if there are rows
         return {
             "labels": labels,
             "pad": self.pad,

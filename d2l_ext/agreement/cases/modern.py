@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 
 from d2l_ext.agreement.cases.case import Case, normal
-from d2l_ext.agreement.cases.drawing import RATE, function, ids, module
+from d2l_ext.agreement.cases.drawing import RATE, function, ids, lengths, module
 
 
 def modern() -> Iterator[Case]:
@@ -19,6 +19,8 @@ def modern() -> Iterator[Case]:
     yield from blockwise()
     yield from linear()
     yield from gpt()
+    yield from bert()
+    yield from vision()
 
 
 def normalization() -> Iterator[Case]:
@@ -188,3 +190,75 @@ OUTPUTS: dict[str, dict[str, Any]] = {
     "ALiBi, GEGLU": GPTS["ALiBi, GEGLU"] | {"norm": "layer", "tie_weights": False},
     "dropout, own output layer": {"tie_weights": False, "norm": "layer", "activation": "gelu"},
 }
+
+
+def bert() -> Iterator[Case]:
+    """The encoder that reads both ways, and the prediction of hidden words."""
+    for how, options in BERTS.items():
+        yield Case(
+            f"bert/BERTEncoder/{how}",
+            module("BERTEncoder", 11, 12, 7, 3, num_blks=2, max_len=9, **options),
+            _segments_and_lengths if "lengths" in how else lambda rng: (ids(rng, 11, 2, 5),),
+            training=options["dropout"] > 0,
+        )
+        yield Case(
+            f"bert/BERTMaskLM/{how}",
+            module("BERTMaskLM", 11, 12, 7, 3, num_blks=1, max_len=9, **options),
+            lambda rng: (*_segments_and_lengths(rng), rng.integers(0, 5, (2, 4))),
+            training=options["dropout"] > 0,
+            trains=True,
+            max_norm=0.5,
+        )
+    for activation, eps in (("relu", 1e-5), ("gelu", 1e-2)):
+        yield Case(
+            f"bert/MaskLM/{activation}",
+            module("MaskLM", 9, 7, activation, eps),
+            lambda rng: (normal(rng, 2, 5, 6), rng.integers(0, 5, (2, 4))),
+        )
+
+
+def _segments_and_lengths(rng: Generator) -> tuple[Any, ...]:
+    return ids(rng, 11, 2, 5), ids(rng, 2, 2, 5), lengths(rng, 2, 5)
+
+
+BERTS: dict[str, dict[str, Any]] = {
+    "lengths": {"dropout": 0.0},
+    "lengths, dropout": {"dropout": RATE},
+    "normalised embedding": {
+        "dropout": RATE,
+        "activation": "gelu",
+        "norm_embedding": True,
+        "eps": 1e-3,
+    },
+}
+
+
+def vision() -> Iterator[Case]:
+    """Images as sequences of patches."""
+    for how, image, patch in (("square", 6, 2), ("oblong", (6, 8), (3, 2))):
+        size = (image, image) if isinstance(image, int) else image
+        yield Case(
+            f"vision/PatchEmbedding/{how}",
+            module("PatchEmbedding", image, patch, 5),
+            lambda rng, size=size: (normal(rng, 2, 3, *size),),
+        )
+    for how, rate in (("all", 0.0), ("dropout", RATE)):
+        yield Case(
+            f"vision/ViTMLP/{how}",
+            module("ViTMLP", 7, 5, rate),
+            lambda rng: (normal(rng, 2, 3, 4),),
+            training=rate > 0,
+        )
+        yield Case(
+            f"vision/ViTBlock/{how}",
+            module("ViTBlock", 12, 12, 7, 3, rate, eps=1e-3),
+            lambda rng: (normal(rng, 2, 5, 12), lengths(rng, 2, 5)),
+            training=rate > 0,
+        )
+        yield Case(
+            f"vision/ViT/{how}",
+            module("ViT", (6, 4), (3, 2), 12, 7, 3, 2, rate, rate, rate > 0, 5),
+            lambda rng: (normal(rng, 4, 3, 6, 4),),
+            training=rate > 0,
+            trains=True,
+        )

@@ -1,0 +1,134 @@
+"""The vision Transformer: an image as a sequence of patches (Dosovitskiy et al., 2021)."""
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import nn
+from torch.nn import functional as F
+
+from d2l_ext import checks
+from d2l_ext.config import Configured
+from d2l_ext.torch.layers import Array, Dropout, spec
+from d2l_ext.torch.multihead import MultiHeadAttention
+
+
+class PatchEmbedding(Configured, nn.Module):
+    """Patches of an image as vectors. Sizes are a number or a pair, (height, width)."""
+
+    def __init__(
+        self,
+        img_size: int | tuple[int, int] = 96,
+        patch_size: int | tuple[int, int] = 16,
+        num_hiddens: int = 512,
+    ):
+        super().__init__()
+        self.img_size, patches = checks.patches(img_size, patch_size)
+        self.num_patches = (self.img_size[0] // patches[0]) * (self.img_size[1] // patches[1])
+        self.conv = nn.LazyConv2d(num_hiddens, patches, stride=patches)
+
+    def forward(
+        self, X: Float[Array, "batch channels height width"]
+    ) -> Float[Array, "batch num_patches num_hiddens"]:
+        """Map (batch, channels, height, width) to (batch, num_patches, num_hiddens)."""
+        checks.images(spec(X), self.img_size)
+        return self.conv(X).flatten(2).transpose(1, 2)
+
+
+class ViTMLP(Configured, nn.Module):
+    """The position-wise network: linear, GELU, linear, with dropout after each."""
+
+    def __init__(self, mlp_num_hiddens: int, mlp_num_outputs: int, dropout: float = 0.5):
+        super().__init__()
+        self.dense1 = nn.LazyLinear(mlp_num_hiddens)
+        self.dropout1 = Dropout(dropout)
+        self.dense2 = nn.LazyLinear(mlp_num_outputs)
+        self.dropout2 = Dropout(dropout)
+
+    def forward(self, X: Float[Array, "*batch size"]) -> Float[Array, "*batch mlp_num_outputs"]:
+        """Map (..., size) to (..., mlp_num_outputs)."""
+        return self.dropout2(self.dense2(self.dropout1(F.gelu(self.dense1(X)))))
+
+
+class ViTBlock(Configured, nn.Module):
+    """Self-attention and a network, each on normalised input and added to it."""
+
+    def __init__(
+        self,
+        num_hiddens: int,
+        norm_shape: int,
+        mlp_num_hiddens: int,
+        num_heads: int,
+        dropout: float,
+        use_bias: bool = False,
+        eps: float = 1e-5,
+    ):
+        super().__init__()
+        self.ln1 = nn.LayerNorm(norm_shape, eps)
+        self.attention = MultiHeadAttention(num_hiddens, num_heads, dropout, use_bias)
+        self.ln2 = nn.LayerNorm(norm_shape, eps)
+        self.mlp = ViTMLP(mlp_num_hiddens, num_hiddens, dropout)
+
+    @property
+    def attention_weights(self) -> Float[Array, "batch_heads num_steps num_steps"] | None:
+        """Weights of the last call, (batch * num_heads, num_steps, num_steps)."""
+        return self.attention.attention_weights
+
+    def forward(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch num_steps num_hiddens"]:
+        """Map (batch, num_steps, num_hiddens) to the same shape."""
+        Y = self.ln1(X)
+        X = X + self.attention(Y, Y, Y, valid_lens)
+        return X + self.mlp(self.ln2(X))
+
+
+class ViT(Configured, nn.Module):
+    """Patches and a token for the class, with learned positions; blocks; a head on that token.
+
+    D2L's arguments without its learning rate; ``eps`` is that of all normalisations.
+    """
+
+    def __init__(
+        self,
+        img_size: int | tuple[int, int],
+        patch_size: int | tuple[int, int],
+        num_hiddens: int,
+        mlp_num_hiddens: int,
+        num_heads: int,
+        num_blks: int,
+        emb_dropout: float,
+        blk_dropout: float,
+        use_bias: bool = False,
+        num_classes: int = 10,
+        eps: float = 1e-5,
+    ):
+        super().__init__()
+        self.patch_embedding = PatchEmbedding(img_size, patch_size, num_hiddens)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, num_hiddens))
+        num_steps = self.patch_embedding.num_patches + 1  # with the class's token
+        self.pos_embedding = nn.Parameter(torch.randn(1, num_steps, num_hiddens))
+        self.dropout = Dropout(emb_dropout)
+        sizes = num_hiddens, num_hiddens, mlp_num_hiddens, num_heads
+        self.blks = nn.ModuleDict(
+            {str(i): ViTBlock(*sizes, blk_dropout, use_bias, eps) for i in range(num_blks)}
+        )
+        self.head = nn.Sequential(
+            nn.LayerNorm(num_hiddens, eps), nn.Linear(num_hiddens, num_classes)
+        )
+
+    @property
+    def attention_weights(self) -> list[Float[Array, "batch_heads num_steps num_steps"] | None]:
+        """One (batch * num_heads, num_steps, num_steps) per block; step 0 is the class's token."""
+        return [blk.attention_weights for blk in self.blks.values()]
+
+    def forward(
+        self, X: Float[Array, "batch channels height width"]
+    ) -> Float[Array, "batch num_classes"]:
+        """Classify images (batch, channels, height, width): logits (batch, num_classes)."""
+        X = self.patch_embedding(X)
+        X = torch.cat([self.cls_token.expand(len(X), -1, -1), X], dim=1)
+        X = self.dropout(X + self.pos_embedding)
+        for blk in self.blks.values():
+            X = blk(X)
+        return self.head(X[:, 0])
