@@ -69,13 +69,17 @@ def parameter(values: np.ndarray) -> nnx.Param:
     return nnx.Param(jnp.asarray(values, jnp.float32))
 
 
-def matrix(rows: int, columns: int) -> nnx.Param:
-    """Return a new matrix, Xavier-uniform (Glorot and Bengio, 2010)."""
-    bound = math.sqrt(6 / (rows + columns))
-    return parameter(bound * (2 * GENERATOR.random((rows, columns), np.float32) - 1))
+def matrix(rows: int, columns: int, *window: int) -> nnx.Param:
+    """Return a new matrix, or one per place of a window, Xavier-uniform (Glorot and Bengio, 2010).
+
+    A convolution sums over its window's places, height times width, as a matrix over its inputs.
+    """
+    shape = rows, columns, *window
+    bound = math.sqrt(6 / ((rows + columns) * math.prod(window)))
+    return parameter(bound * (2 * GENERATOR.random(shape, np.float32) - 1))
 
 
-def create(module: nnx.Module, name: str, rows: int, columns: int) -> None:
+def create(module: nnx.Module, name: str, *shape: int) -> None:
     """Give a module its matrix at its first call, which knows the shape.
 
     The matrix is no part of a trace that may be running, and stays when that ends; therefore it is
@@ -83,7 +87,15 @@ def create(module: nnx.Module, name: str, rows: int, columns: int) -> None:
     """
     if getattr(module, name) is None:
         with jax.core.eval_context():
-            object.__setattr__(module, name, matrix(rows, columns))
+            object.__setattr__(module, name, matrix(*shape))
+
+
+def numbered(modules: nnx.Dict) -> list[nnx.Module]:
+    """List the modules "0", "1", ... by number; NNX orders the names like words: "10" before "2".
+
+    An `nnx.List` would do so by itself, but the paths of its modules are those of named blocks.
+    """
+    return [modules[name] for name in sorted(modules, key=int)]
 
 
 class Linear(nnx.Module):

@@ -188,8 +188,13 @@ class TensorFlowTrainer(Trainer):
         self._evaluate = tf.function(self._compute, autograph=False)
 
     def _check(self, inputs, labels):
-        self.model.module.check(*inputs)
-        checks.tokens("Y", spec(labels), decoder_of(self.model.module).config["vocab_size"])
+        if hasattr(self.model.module, "check"):
+            self.model.module.check(*inputs)
+        config = decoder_of(self.model.module).config
+        if "num_classes" in config:  # one label for each image
+            checks.tokens("Y", spec(labels), config["num_classes"], ("batch",))
+        else:
+            checks.tokens("Y", spec(labels), config["vocab_size"])
 
     def _compute(self, inputs, labels, training=False):
         return masked_loss(self.model.module(*inputs, training=training), labels, self.pad)

@@ -93,13 +93,19 @@ def test_all_stored_budgets_are_what_is_measured(name):
 
 
 def measured_as_stored(name):
-    """Within a third, since the last bits of sums depend on the machine's instructions."""
+    """Within a third in float64, within a factor of three in float32.
+
+    NumPy computes float32 functions such as tanh by the machine's widest instructions: with AVX2
+    and with AVX-512 budgets of additive attention differ by factors from 0.40 to 1.97 (measured).
+    """
     measured, stored = budget.measure(CASES[name]), budget.stored()[name]
     for dtype in budget.DTYPES:
         new, old = budget.Budget(measured[dtype], dtype), budget.Budget(stored[dtype], dtype)
+        factor = {"float64": 4 / 3, "float32": 3}[dtype]
         for quantity, tensors in budget.larger(measured[dtype], stored[dtype]).items():
             for tensor in tensors:
-                assert new.of(quantity, tensor) == pytest.approx(old.of(quantity, tensor), rel=0.34)
+                ratio = new.of(quantity, tensor) / old.of(quantity, tensor)
+                assert 1 / factor <= ratio <= factor, (dtype, quantity, tensor, ratio)
 
 
 def test_no_budget_allows_everything():

@@ -1,0 +1,158 @@
+"""BERT: a Transformer encoder that reads in both directions, and learns to fill in hidden words.
+
+The defaults are D2L's. Hugging Face's models normalise the sum of embeddings and use GELU:
+``activation="gelu", norm_embedding=True, eps=1e-12``; `d2l_ext.training.huggingface` reads them.
+"""
+
+from jaxtyping import Float, Int, Shaped
+from mxnet import init
+from mxnet import np as mnp
+from mxnet.gluon import nn
+
+from d2l_ext import checks
+from d2l_ext.config import Configured
+from d2l_ext.mxnet.layers import Array, Dropout, blocks, spec
+from d2l_ext.mxnet.normalization import LayerNorm
+from d2l_ext.mxnet.transformer import ACTIVATIONS, TransformerEncoderBlock
+
+
+class BERTEncoder(Configured, nn.Block):
+    """Token, segment and position embeddings added up, and blocks (Devlin et al., 2019).
+
+    A segment is which of two texts, 0 or 1, a token belongs to. With ``norm_embedding`` the sum is
+    normalised, and dropout acts on it.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_blks: int,
+        dropout: float,
+        max_len: int = 1000,
+        activation: str = "relu",
+        norm_embedding: bool = False,
+        eps: float = 1e-5,
+    ):
+        super().__init__()
+        self.token_embedding = nn.Embedding(vocab_size, num_hiddens)
+        self.segment_embedding = nn.Embedding(2, num_hiddens)
+        sizes = num_hiddens, ffn_num_hiddens, num_heads, dropout
+        options = True, "post", activation, eps
+        self.blks = blocks(
+            (TransformerEncoderBlock(*sizes, *options) for _ in range(num_blks)), name=""
+        )
+        self.pos_embedding = self.params.get(
+            "pos_embedding", shape=(1, max_len, num_hiddens), init=init.Normal(1)
+        )
+        self.ln = LayerNorm(num_hiddens, eps) if norm_embedding else None
+        self.dropout = Dropout(dropout) if norm_embedding else None
+
+    @property
+    def attention_weights(self) -> list[Float[Array, "batch_heads num_steps num_steps"] | None]:
+        """One (batch * num_heads, num_steps, num_steps) per block."""
+        return [blk.attention_weights for blk in self.blks]
+
+    def check(
+        self,
+        tokens: Int[Array, "batch num_steps"],
+        segments: Int[Array, "batch num_steps"] | None = None,
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> None:
+        """Raise a ValueError where the inputs do not fit."""
+        inputs = spec(tokens), spec(segments), spec(valid_lens)
+        checks.bert_inputs(*inputs, self.config["vocab_size"], self.config["max_len"])
+
+    def forward(
+        self,
+        tokens: Int[Array, "batch num_steps"],
+        segments: Int[Array, "batch num_steps"] | None = None,
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch num_steps num_hiddens"]:
+        """Encode ids (batch, num_steps) to (batch, num_steps, num_hiddens).
+
+        Args:
+            segments: 0 or 1 for each token; None: all 0.
+            valid_lens: how many leading tokens are real; None: all.
+        """
+        self.check(tokens, segments, valid_lens)
+        segments = mnp.zeros_like(tokens) if segments is None else segments
+        X = self.token_embedding(tokens) + self.segment_embedding(segments)
+        X = X + self.pos_embedding.data()[:, : tokens.shape[1]]
+        if self.ln is not None:
+            X = self.dropout(self.ln(X))
+        for blk in self.blks:
+            X = blk(X, valid_lens)
+        return X
+
+
+class MaskLM(Configured, nn.Block):
+    """Logits of the tokens at some positions: linear, activation, layer norm, linear."""
+
+    def __init__(
+        self, vocab_size: int, num_hiddens: int, activation: str = "relu", eps: float = 1e-5
+    ):
+        super().__init__()
+        checks.choice("activation", activation, tuple(ACTIVATIONS))
+        layers = [
+            nn.Dense(num_hiddens, flatten=False),
+            nn.Lambda(ACTIVATIONS[activation]),
+            LayerNorm(num_hiddens, eps),
+            nn.Dense(vocab_size, flatten=False, in_units=num_hiddens),
+        ]
+        self.mlp = blocks(layers, name="")
+
+    def forward(
+        self,
+        X: Float[Array, "batch num_steps size"],
+        pred_positions: Int[Array, "batch num_preds"],
+    ) -> Float[Array, "batch num_preds vocab_size"]:
+        """Predict the tokens at ``pred_positions`` from encoded ones, to logits."""
+        checks.predictions(spec(X), spec(pred_positions))
+        batch, num_steps, size = X.shape
+        first = mnp.arange(batch, dtype="int64").reshape(-1, 1) * num_steps  # step of each text
+        steps = first + pred_positions.astype("int64")
+        return self.mlp(mnp.take(X.reshape(-1, size), steps, axis=0))  # of (batch, num_preds, size)
+
+
+class BERTMaskLM(Configured, nn.Block):
+    """An encoder and `MaskLM`: what is trained. D2L's BERTModel without next sentences.
+
+    Whether one text follows another is no longer asked since Liu et al. (2019), who found that it
+    does not help.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        num_hiddens: int,
+        ffn_num_hiddens: int,
+        num_heads: int,
+        num_blks: int,
+        dropout: float,
+        max_len: int = 1000,
+        activation: str = "relu",
+        norm_embedding: bool = False,
+        eps: float = 1e-5,
+    ):
+        super().__init__()
+        sizes = vocab_size, num_hiddens, ffn_num_hiddens, num_heads, num_blks
+        self.encoder = BERTEncoder(*sizes, dropout, max_len, activation, norm_embedding, eps)
+        self.mlm = MaskLM(vocab_size, num_hiddens, activation, eps)
+
+    @property
+    def attention_weights(self) -> list[Float[Array, "batch_heads num_steps num_steps"] | None]:
+        """One (batch * num_heads, num_steps, num_steps) per block."""
+        return self.encoder.attention_weights
+
+    def forward(
+        self,
+        tokens: Int[Array, "batch num_steps"],
+        segments: Int[Array, "batch num_steps"] | None,
+        valid_lens: Shaped[Array, " batch"] | None,
+        pred_positions: Int[Array, "batch num_preds"],
+    ) -> Float[Array, "batch num_preds vocab_size"]:
+        """Return logits of the tokens at ``pred_positions``; the rest is as in `BERTEncoder`."""
+        return self.mlm(self.encoder(tokens, segments, valid_lens), pred_positions)
