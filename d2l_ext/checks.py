@@ -279,12 +279,14 @@ def patches(
     img_size: int | tuple[int, int], patch_size: int | tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Check that patches fill an image; return both sizes as pairs, (height, width)."""
-    image, patch = (
-        (size, size) if isinstance(size, int) else tuple(size) for size in (img_size, patch_size)
-    )
+    image, patch = _pair(img_size), _pair(patch_size)
     for whole, part in zip(image, patch, strict=True):
         multiple("img_size", whole, part)
     return image, patch
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
 
 
 def images(X: Spec, img_size: tuple[int, int]) -> None:

@@ -57,10 +57,13 @@ def build(api: ModuleType, description: dict[str, Any]) -> Any:
     cls = getattr(api, name) if name in api.__all__ else None
     if not isinstance(cls, type):
         raise ValueError(f"class: got {name!r}, which is no class of {api.__name__}")
-    arguments = {
-        key: build(api, value) if isinstance(value, dict) and "class" in value else value
-        for key, value in description["config"].items()
-    }
+
+    def argument(value: Any) -> Any:
+        if isinstance(value, dict) and "class" in value:
+            return build(api, value)
+        return tuple(value) if isinstance(value, list) else value  # JSON has no tuples
+
+    arguments = {key: argument(value) for key, value in description["config"].items()}
     try:
         return cls(**arguments)
     except TypeError as error:

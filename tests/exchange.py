@@ -20,7 +20,7 @@ from d2l_ext.agreement.judging.drift import first_difference, margin_change
 from d2l_ext.data import BucketedData
 from d2l_ext.training import checkpoint, run
 from d2l_ext.training.settings import read_settings
-from d2l_ext.training.task import Task
+from d2l_ext.training.tasks import Task
 from d2l_ext.training.translation import translations
 
 METHODS = {"greedy": {}, "beam 4": {"method": "beam", "beam": 4}}

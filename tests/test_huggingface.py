@@ -1,4 +1,4 @@
-"""Language models that others wrote: transformers' own code and files, in every column."""
+"""Models that others wrote: transformers' own code and files, in every column."""
 
 import copy
 import dataclasses
@@ -28,6 +28,21 @@ FAMILIES = {
     "Mistral": ("Mistral", SMALL | dict(sliding_window=4)),
     "Mixtral": ("Mixtral", SMALL | dict(num_local_experts=3, sliding_window=None)),
     "GPT2": ("GPT2", GPT2_SMALL),
+}
+BERT_SMALL = dict(
+    vocab_size=13,
+    hidden_size=24,
+    intermediate_size=10,
+    num_attention_heads=6,
+    num_hidden_layers=2,
+    max_position_embeddings=16,
+    pad_token_id=None,  # its embedding has no gradient there
+)
+VIT_SMALL = BERT_SMALL | dict(image_size=6, patch_size=2, num_channels=3, num_labels=5)
+BOTH_WAYS = {
+    "BertModel": ("Bert", BERT_SMALL),
+    "BertForMaskedLM": ("Bert", BERT_SMALL),
+    "ViTForImageClassification": ("ViT", VIT_SMALL),
 }
 TOKENS = np.random.default_rng(0).integers(0, 13, (2, 12))
 
@@ -142,6 +157,76 @@ def test_one_file_and_several_are_the_same(peer, tmp_path):
         np.testing.assert_array_equal(found[name], value)
 
 
+@pytest.fixture(scope="module", params=BOTH_WAYS)
+def reader(request, tmp_path_factory):
+    """As `peer`, a model that is no language model."""
+    transformers, torch = pytest.importorskip("transformers"), pytest.importorskip("torch")
+    family, sizes = BOTH_WAYS[request.param]
+    config = getattr(transformers, f"{family}Config")(**sizes, attn_implementation="eager")
+    torch.manual_seed(0)
+    model = getattr(transformers, request.param)(config).double().eval()
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.5)
+    folder = tmp_path_factory.mktemp("reader")
+    model.save_pretrained(folder)
+    return model, folder
+
+
+def asked(model, tokens, segments, lens):
+    """What the two are asked: inputs of ours, and theirs as options."""
+    import torch
+
+    if "ViT" in type(model).__name__:
+        images = np.random.default_rng(2).standard_normal((3, 3, 6, 6))
+        return (images,), {"pixel_values": torch.from_numpy(images)}
+    seen = np.arange(tokens.shape[1]) < lens[:, None]
+    options = {"input_ids": tokens, "token_type_ids": segments, "attention_mask": seen.astype(int)}
+    return (tokens, segments, lens), {k: torch.from_numpy(x) for k, x in options.items()}
+
+
+def test_readers_outputs_and_gradients(any_backend, reader):
+    """BERT with lengths and both segments, its hidden words, and ViT."""
+    import torch
+
+    theirs, folder = reader
+    segments, lens = (TOKENS > 6).astype(np.int64), np.array([12, 7])
+    inputs, options = asked(theirs, TOKENS, segments, lens)
+    found = in_float64(theirs, **options)
+    pretrained = huggingface.read(folder)
+    ours = pretrained.build(any_backend, "float64")
+    if "Masked" in type(theirs).__name__:
+        places = np.array([[1, 5, 5], [6, 0, 2]])
+        inputs, wanted = (*inputs, places), found.logits[np.arange(2)[:, None], places]
+    elif "ViT" in type(theirs).__name__:
+        wanted = found.logits
+    else:  # what stands after the end is nobody's business
+        wanted = found.last_hidden_state * options["attention_mask"][..., None]
+    cotangent = np.random.default_rng(1).standard_normal(wanted.shape)
+    if "attention_mask" in options and len(inputs) == 3:
+        cotangent = cotangent * options["attention_mask"].numpy()[..., None]
+    outputs, gradients, _ = ours.vjp(inputs, cotangent)
+    if len(inputs) == 3:
+        outputs = outputs * options["attention_mask"].numpy()[..., None]
+    np.testing.assert_allclose(outputs, wanted.detach(), rtol=1e-9, atol=1e-11)
+    theirs.zero_grad()
+    wanted.backward(torch.from_numpy(cotangent))
+    by_name = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None}
+    back = huggingface.tensors(dataclasses.replace(pretrained, parameters=gradients))
+    if "cls.predictions.decoder.weight" in back:  # one parameter there
+        embedding = "bert.embeddings.word_embeddings.weight"
+        back[embedding] = back[embedding] + back.pop("cls.predictions.decoder.weight")
+    for name, gradient in back.items():
+        np.testing.assert_allclose(gradient, by_name[name], rtol=1e-8, atol=1e-10, err_msg=name)
+
+
+def test_readers_are_written_bit_for_bit(reader, tmp_path):
+    _, folder = reader
+    huggingface.write(tmp_path, huggingface.read(folder))
+    for name in ("model.safetensors", "config.json"):
+        theirs, ours = ((where / name).read_bytes() for where in (folder, tmp_path))
+        assert json.loads(ours) == json.loads(theirs) if name == "config.json" else ours == theirs
+
+
 @pytest.fixture
 def written(tmp_path):
     """A function that writes a small Llama's files, with some options of its own."""
@@ -161,7 +246,7 @@ def written(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(model_type="bert"), "model_type: got 'bert', must be one of gpt2, llama, mistral"),
+        (dict(model_type="t5"), "model_type: got 't5', must be one of gpt2, llama, mistral"),
         (dict(hidden_act="gelu"), "hidden_act: got 'gelu', `GPT` has 'silu' only"),
         (dict(rope_scaling={"rope_type": "yarn"}), "rope_scaling: got {'rope_type': 'yarn'}"),
         (dict(head_dim=8), "head_dim: got 8, `GPT` has None, 4 only"),

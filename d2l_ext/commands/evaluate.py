@@ -23,7 +23,7 @@ from d2l_ext.training.checkpoint import Checkpoint
 from d2l_ext.training.evaluation import Evaluation
 from d2l_ext.training.evaluation import evaluate as measure
 from d2l_ext.training.settings import Settings
-from d2l_ext.training.task import digest, parts
+from d2l_ext.training.tasks import digest, parts
 
 PARTS = ("train", "val", "test")  # in the order of `parts`
 

@@ -57,7 +57,9 @@ def _whole_numbers(
 )
 @_settings_options
 def train(out: Path | None, config: Path | None, resume: Path | None, **given: Any) -> None:
-    """Train a translation model, or a language model (--model gpt).
+    """Train a translation model, or with --model gpt, bert or vit another one.
+
+    gpt goes on with texts, bert fills in hidden words and vit classifies images.
 
     The folder gets the settings (config.toml), the latest and the best checkpoint, a log as JSON
     lines and a picture of the losses. A run that was killed, at whatever moment, is resumed with
@@ -91,22 +93,23 @@ def _how_to_go_on(folder: Path | None) -> Iterator[str]:
 
 
 TRANSLATORS = ("seq2seq", "bahdanau", "luong", "transformer")
+BLOCKS = ("transformer", "gpt", "bert", "vit")
 # Settings that some models do not use; a file of settings may have them all the same.
 _MODELS_WITH = {
     "embed_size": ("seq2seq", "bahdanau", "luong"),
-    "num_heads": ("transformer", "gpt"),
-    "ffn_num_hiddens": ("transformer", "gpt"),
+    "num_heads": BLOCKS,
+    "ffn_num_hiddens": BLOCKS,
+    "num_steps": ("gpt", "bert"),
+    "patch_size": ("vit",),
+    "min_freq": (*TRANSLATORS, "gpt", "bert"),
     "attention": ("luong",),
     "buckets": TRANSLATORS,
     "max_pairs": TRANSLATORS,
-    "test_fraction": TRANSLATORS,
+    "test_fraction": (*TRANSLATORS, "vit"),
     "teacher_forcing_ratio": TRANSLATORS,
     "bleu_sentences": TRANSLATORS,
 } | dict.fromkeys(
-    (
-        *("num_kv_heads", "position", "norm", "activation", "window", "num_experts"),
-        *("level", "num_steps"),
-    ),
+    ("num_kv_heads", "position", "norm", "activation", "window", "num_experts", "level"),
     ("gpt",),
 )
 

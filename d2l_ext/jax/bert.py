@@ -134,7 +134,8 @@ class MaskLM(Module):
     ) -> Float[Array, "batch num_preds vocab_size"]:
         """Predict the tokens at ``pred_positions`` from encoded ones, to logits."""
         self.check(X, pred_positions)
-        X = X[jnp.arange(len(X))[:, None], pred_positions]  # (batch, num_preds, size)
+        rows = jnp.arange(len(X))[:, None]
+        X = X[rows, pred_positions.astype(rows.dtype)]  # (batch, num_preds, size)
         X = self.mlp["2"](self.activation(self.mlp["0"](X)))
         return self.mlp["3"](X)
 

@@ -89,7 +89,7 @@ class MaskLM(Module):
         self, vocab_size: int, num_hiddens: int, activation: str = "relu", eps: float = 1e-5
     ):
         checks.choice("activation", activation, tuple(ACTIVATIONS))
-        self.activation = ACTIVATIONS[activation]
+        self._activation = ACTIVATIONS[activation]
         # Named as in D2L's sequence, in which the activation is number 1.
         self.mlp = {
             "0": Linear(num_hiddens),
@@ -105,7 +105,7 @@ class MaskLM(Module):
         """Predict the tokens at ``pred_positions`` from encoded ones, to logits."""
         checks.predictions(spec(X), spec(pred_positions))
         X = X[np.arange(len(X))[:, None], pred_positions]  # (batch, num_preds, size)
-        X = self.mlp["2"](self.activation(self.mlp["0"](X)))
+        X = self.mlp["2"](self._activation(self.mlp["0"](X)))
         return self.mlp["3"](X)
 
 

@@ -17,7 +17,7 @@ class PatchConvolution(Layer):
     """A convolution whose stride is its width: every patch, as a vector, times one matrix.
 
     The weight is a convolution's, (num_hiddens, channels, height, width), made at the first call.
-    Keras's own convolution wants channels last on the CPU.
+    Keras's own has its axes in another order, with the channels last.
     """
 
     def __init__(self, num_hiddens: int, patch_size: tuple[int, int]):
@@ -43,7 +43,8 @@ class PatchConvolution(Layer):
         X = tf.reshape(X, (batch, channels, rows, p, columns, q))
         X = tf.transpose(X, (0, 2, 4, 1, 3, 5))  # (batch, rows, columns, channels, p, q)
         X = tf.reshape(X, (batch, rows * columns, channels * p * q))
-        return linear(X, tf.reshape(self.weight, (self.num_hiddens, -1)), self.bias)
+        matrix = tf.reshape(self.weight, (self.num_hiddens, -1))
+        return linear(X, matrix, tf.convert_to_tensor(self.bias))
 
 
 class PatchEmbedding(Layer):

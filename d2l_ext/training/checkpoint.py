@@ -26,20 +26,40 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as format_tensors
 
+from d2l_ext import checks
 from d2l_ext.config import build, describe
 from d2l_ext.data.vocabulary import Vocab
 from d2l_ext.files import replacing
-from d2l_ext.interface import Arrays, Backend, Model, Module, State, Trainer
+from d2l_ext.interface import Arrays, Backend, Model, State, Trainer
 
 FORMAT, VERSION = "d2l_ext checkpoint", "1"
 MOMENTS = ("m", "v")
 _NO_DIGEST = "0" * 64
 
 
-def example_inputs(module: Module) -> tuple[np.ndarray, ...]:
-    """Return inputs of a translator or a language model, from which sizes of weights follow."""
-    tokens = np.zeros((1, 2), np.int64)
-    return (tokens, tokens, np.array([2])) if "encoder" in module.config else (tokens,)
+def example_inputs(
+    description: Mapping[str, Any], parameters: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, ...]:
+    """Return inputs of a model, from which sizes of weights follow.
+
+    Args:
+        description: of a translator, a language model, BERT or ViT, as `describe` returns it.
+        parameters: its canonical parameters.
+    """
+    tokens, lens = np.zeros((1, 2), np.int64), np.array([2])
+    match description["class"]:
+        case "EncoderDecoder" | "BERTEncoder":
+            return tokens, tokens, lens
+        case "BERTMaskLM":
+            return tokens, tokens, lens, np.zeros((1, 1), np.int64)
+        case "ViT":
+            size, _ = checks.patches(
+                *(description["config"][k] for k in ("img_size", "patch_size"))
+            )
+            channels = parameters["patch_embedding.conv.weight"].shape[1]
+            return (np.zeros((1, channels, *size), np.float32),)
+        case _:
+            return (tokens,)
 
 
 class CheckpointError(ValueError):
@@ -87,7 +107,7 @@ class Checkpoint:
         """
         try:
             module = build(backend.api, self.model)
-            inputs = example_inputs(module)
+            inputs = example_inputs(self.model, self.parameters)
             model = backend.model(module, *inputs, seed=self.seed, dtype=dtype or self.dtype)
             model.load_parameters(self.parameters)
         except Exception as error:  # what a framework raises where sizes do not fit is its own

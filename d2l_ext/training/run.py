@@ -29,7 +29,7 @@ from d2l_ext.interface import Trainer
 from d2l_ext.training import checkpoint
 from d2l_ext.training.loop import History, fit
 from d2l_ext.training.settings import Settings, read_settings
-from d2l_ext.training.task import task
+from d2l_ext.training.tasks import task
 
 CONFIG, LAST, BEST, LOG, PICTURE = (
     "config.toml",
@@ -109,9 +109,12 @@ class Run:
         self.folder, self.settings, self._report = folder, settings, report
         self.task = task(settings)
         self.backend = d2l_ext.backend(settings.backend)
-        module = self.task.module(self.backend.api)
+        batch = next(iter(self.task.train.batches(settings.seed, 0)))
         self.model = self.backend.model(
-            module, *checkpoint.example_inputs(module), seed=settings.seed, dtype=settings.dtype
+            self.task.module(self.backend.api),
+            *(x[:1] for x in batch[:-1]),  # sizes of weights follow from one row
+            seed=settings.seed,
+            dtype=settings.dtype,
         )
         self.trainer = self.backend.trainer(
             self.model, settings.lr, settings.max_norm or None, pad=self.task.train.pad

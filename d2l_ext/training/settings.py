@@ -12,7 +12,7 @@ from d2l_ext import checks
 from d2l_ext.files import replacing
 from d2l_ext.interface import COLUMNS
 
-MODELS = ("seq2seq", "bahdanau", "luong", "transformer", "gpt")
+MODELS = ("seq2seq", "bahdanau", "luong", "transformer", "gpt", "bert", "vit")
 SCHEDULES = ("constant", "inverse_sqrt", "cosine")
 LEVELS = ("character", "word")
 POSITIONS = ("rotary", "alibi", "learned")
@@ -37,14 +37,15 @@ class Settings:
     model: str = _setting("bahdanau", ", ".join(MODELS))
     data: str = _setting(
         "bundled",
-        "bundled, fra-eng or a file with a pair per line; of gpt bundled, time-machine or a text",
+        "bundled, fra-eng or a file with a pair per line; of gpt and bert bundled, time-machine or"
+        " a text; of vit bundled (scikit-learn's digits) or an .npz file with images and labels",
     )
     dtype: str = _setting("float32", "float32 or float64")
     seed: int = _setting(0, "seed of everything random")
     embed_size: int = _setting(128, "size of embeddings; a Transformer's is num_hiddens")
     num_hiddens: int = _setting(256, "size of hidden states")
-    num_layers: int = _setting(2, "recurrent layers, or blocks of a Transformer or gpt")
-    num_heads: int = _setting(4, "heads of the attention of a Transformer or gpt")
+    num_layers: int = _setting(2, "recurrent layers, or blocks of the other models")
+    num_heads: int = _setting(4, "heads of the attention of transformer, gpt, bert and vit")
     ffn_num_hiddens: int = _setting(512, "hidden units of the position-wise network of these")
     num_kv_heads: int = _setting(2, "key heads of gpt")
     position: str = _setting("rotary", "how gpt knows positions: " + ", ".join(POSITIONS))
@@ -53,7 +54,8 @@ class Settings:
     window: int = _setting(0, "how many steps gpt looks back; 0 is all")
     num_experts: int = _setting(0, "experts of gpt's network, of which two are asked; 0 is none")
     level: str = _setting("character", "tokens of gpt: " + ", ".join(LEVELS))
-    num_steps: int = _setting(64, "tokens of gpt's training texts")
+    num_steps: int = _setting(64, "tokens of a training text of gpt, or of a line of bert")
+    patch_size: int = _setting(2, "height and width of vit's patches")
     attention: str = _setting("bilinear", "Luong's score: " + ", ".join(ATTENTIONS))
     dropout: float = _setting(0.1, "dropout rate")
     buckets: tuple[int, ...] = _setting(
@@ -62,10 +64,10 @@ class Settings:
     )
     min_freq: int = _setting(2, "a rarer word is <unk>")
     max_pairs: int = _setting(0, "only the first pairs of the data; 0 is all")
-    val_fraction: float = _setting(0.05, "share of source sentences for validation")
-    test_fraction: float = _setting(0.05, "share of source sentences for the test")
+    val_fraction: float = _setting(0.05, "share of sentences, text or images for validation")
+    test_fraction: float = _setting(0.05, "share of sentences or images for the test")
     epochs: int = _setting(10, "times through the data")
-    batch_size: int = _setting(64, "sentence pairs of a step")
+    batch_size: int = _setting(64, "sentence pairs, texts or images of a step")
     lr: float = _setting(0.002, "largest learning rate")
     schedule: str = _setting("constant", "of the learning rate: " + ", ".join(SCHEDULES))
     warmup: int = _setting(0, "steps in which the learning rate rises from 0")
@@ -106,7 +108,7 @@ class Settings:
             )
         if self.schedule == "inverse_sqrt" and self.warmup == 0:
             raise ValueError("warmup: got 0, but the schedule inverse_sqrt needs some")
-        if self.model == "transformer":
+        if self.model in ("transformer", "bert", "vit"):
             checks.multiple("num_hiddens", self.num_hiddens, self.num_heads)
         if self.model == "gpt":
             checks.heads(self.num_hiddens, self.num_heads, self.num_kv_heads, self.position)
@@ -148,6 +150,7 @@ _POSITIVE = (
     "num_heads",
     "num_kv_heads",
     "num_steps",
+    "patch_size",
     "ffn_num_hiddens",
     "epochs",
     "batch_size",

@@ -1,67 +1,15 @@
-"""What is trained on what: a corpus in parts, a model of a size, and how well it does."""
+"""Translation: sentence pairs in three parts, an encoder and a decoder, and BLEU."""
 
 import hashlib
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from d2l_ext.data import (
-    BucketedData,
-    LanguageData,
-    Vocab,
-    load_pairs,
-    load_text,
-    split_by_source,
-)
+from d2l_ext.data import BucketedData, Vocab, load_pairs, split_by_source
 from d2l_ext.interface import Model, Module, Trainer
 from d2l_ext.training.evaluation import evaluate, mean_loss
 from d2l_ext.training.settings import Settings
-
-
-class Task(ABC):
-    """The data of a run and what belongs to them.
-
-    Attributes:
-        digest: SHA-256 of the corpus, to notice that a file has changed.
-        train: the training part, which has batches.
-        src_vocab, tgt_vocab: the vocabularies; a language model has the second alone.
-    """
-
-    digest: str
-    train: Any
-    src_vocab: Vocab | None
-    tgt_vocab: Vocab
-
-    def __init__(self, settings: Settings):
-        self.settings = settings
-
-    @abstractmethod
-    def module(self, api: ModuleType) -> Module:
-        """Build the model from a column's classes."""
-
-    @abstractmethod
-    def summary(self) -> list[str]:
-        """Say what the data are, in lines."""
-
-    @abstractmethod
-    def evaluate(self, model: Model, trainer: Trainer) -> dict[str, Any]:
-        """Measure on the validation part; returns what the log gets, "val_loss" among it."""
-
-    @abstractmethod
-    def score(self, measured: dict[str, Any]) -> float:
-        """Return what the best model has most of."""
-
-    @abstractmethod
-    def show(self, score: float) -> str:
-        """Write a score, with the name of what it measures."""
-
-
-def task(settings: Settings) -> Task:
-    """Return the task of a run."""
-    return (TextTask if settings.model == "gpt" else TranslationTask)(settings)
+from d2l_ext.training.tasks.base import Task
 
 
 class TranslationTask(Task):
@@ -71,6 +19,9 @@ class TranslationTask(Task):
         train, val: `BucketedData`.
         test_pairs: a list of (source, target).
     """
+
+    train: BucketedData
+    tgt_vocab: Vocab
 
     def __init__(self, settings: Settings):
         super().__init__(settings)
@@ -119,67 +70,6 @@ class TranslationTask(Task):
     def show(self, score: float) -> str:
         """BLEU, with a digit."""
         return f"BLEU {score:.1f}"
-
-
-class TextTask(Task):
-    """A text, the end of which is for validation.
-
-    Attributes:
-        train: `LanguageData`.
-    """
-
-    src_vocab = None
-
-    def __init__(self, settings: Settings):
-        super().__init__(settings)
-        text = load_text(settings.data)
-        self.digest = hashlib.sha256(text.encode()).hexdigest()
-        self.train = LanguageData(
-            text,
-            settings.num_steps,
-            settings.batch_size,
-            settings.level,
-            settings.val_fraction,
-            settings.min_freq if settings.level == "word" else 0,
-        )
-        self.tgt_vocab = self.train.vocab
-
-    def module(self, api: ModuleType) -> Module:
-        """Build the model."""
-        s = self.settings
-        return api.GPT(
-            len(self.tgt_vocab),
-            *(s.num_hiddens, s.ffn_num_hiddens, s.num_heads, s.num_kv_heads, s.num_layers),
-            dropout=s.dropout,
-            position=s.position,
-            norm=s.norm,
-            activation=s.activation,
-            window=s.window or None,
-            num_experts=s.num_experts,
-            max_len=max(1024, s.num_steps),
-        )
-
-    def summary(self) -> list[str]:
-        """Say what the data are."""
-        data = self.train
-        return [
-            f"{self.settings.data}: {len(data.train_tokens):,} {data.level}s for training,"
-            f" {len(data.val_tokens):,} for validation",
-            f"vocabulary of {len(self.tgt_vocab)} {data.level}s",
-        ]
-
-    def evaluate(self, model: Model, trainer: Trainer) -> dict[str, Any]:
-        """Measure loss and perplexity, exp(loss)."""
-        val_loss = mean_loss(trainer, self.train.batches(0, 0, train=False), None)
-        return {"val_loss": val_loss, "perplexity": float(np.exp(val_loss))}
-
-    def score(self, measured: dict[str, Any]) -> float:
-        """The negative loss."""
-        return -measured["val_loss"]
-
-    def show(self, score: float) -> str:
-        """Perplexity, of which less is better."""
-        return f"perplexity {np.exp(-score):.2f}"
 
 
 def digest(pairs: Sequence[tuple[str, str]]) -> str:
