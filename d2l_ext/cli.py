@@ -18,10 +18,11 @@ from d2l_ext.commands.errors import UserError
 COMMANDS = {
     "compare": ("d2l_ext.commands.compare", "Train in several frameworks and compare everything."),
     "doctor": ("d2l_ext.commands.doctor", "Check which frameworks work, and how to mend the rest."),
+    "embed": ("d2l_ext.commands.embed", "Turn texts into vectors, with BERT."),
     "evaluate": ("d2l_ext.commands.evaluate", "Measure a model's BLEU on a corpus."),
     "generate": ("d2l_ext.commands.generate", "Go on with a text, with a language model."),
     "inspect": ("d2l_ext.commands.inspect", "Show what is in a checkpoint."),
-    "plot": ("d2l_ext.commands.plot", "Draw where a model looked when it translated."),
+    "plot": ("d2l_ext.commands.plot", "Draw where a model looked."),
     "train": ("d2l_ext.commands.train", "Train a model, or resume its training."),
     "translate": ("d2l_ext.commands.translate", "Translate a sentence, a file or standard input."),
 }

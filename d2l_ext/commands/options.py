@@ -17,22 +17,19 @@ from d2l_ext.training.translation import Translation
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of all commands that use a checkpoint."""
-    for option in (
-        click.argument("checkpoint", type=click.Path(path_type=Path)),
-        click.option(
-            "--backend",
-            type=click.Choice(interface.BACKENDS),
-            help="Framework.  [default: the one that trained, if it is installed]",
-        ),
-        click.option(
-            "--dtype",
-            type=click.Choice(["float32", "float64"]),
-            help="[default: as in the checkpoint]",
-        ),
-    ):
-        command = option(command)
-    return command
+    """Add the argument and the options of all commands that use a checkpoint."""
+    command = backend_options("the one that trained, if it is installed")(command)
+    return click.argument("checkpoint", type=click.Path(path_type=Path))(command)
+
+
+def backend_options(default: str) -> Callable[..., Any]:
+    """Add the framework, whose default is described, and the dtype."""
+    names = click.Choice(interface.BACKENDS)
+    backend = click.option("--backend", type=names, help=f"Framework.  [default: {default}]")
+    dtype = click.option(
+        "--dtype", type=click.Choice(["float32", "float64"]), help="[default: as in the checkpoint]"
+    )
+    return lambda command: backend(dtype(command))
 
 
 def decoding_options(command: Callable[..., Any]) -> Callable[..., Any]:

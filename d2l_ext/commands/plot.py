@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+from jaxtyping import Float
 
-from d2l_ext import plotting
+from d2l_ext import interface, plotting
 from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import (
     decoding_options,
@@ -15,6 +17,7 @@ from d2l_ext.commands.options import (
     one_sentence,
     plain,
 )
+from d2l_ext.training import embedding
 from d2l_ext.training.translation import translations
 
 
@@ -28,8 +31,10 @@ from d2l_ext.training.translation import translations
     show_default=True,
     help="Picture to write; its ending is the format.",
 )
-@click.option("--heads", is_flag=True, help="A map for each head of each block of a Transformer.")
-@click.option("--steps", is_flag=True, help="A panel for each token of the translation.")
+@click.option("--heads", is_flag=True, help="A map for each head of each block.")
+@click.option("--steps", is_flag=True, help="A panel for each token that looks.")
+@click.option("--block", type=click.IntRange(1), help="One of the blocks.  [default: the last]")
+@click.option("--head", type=click.IntRange(1), help="One of its heads.  [default: their mean]")
 @decoding_options
 def plot(
     checkpoint: Path,
@@ -39,27 +44,49 @@ def plot(
     output: Path,
     heads: bool,
     steps: bool,
+    block: int | None,
+    head: int | None,
     **decoding: Any,
 ) -> None:
-    """Draw where a model looked when it translated SENTENCE."""
-    if heads and steps:
-        raise click.UsageError("--heads and --steps cannot be given together")
+    """Draw where a model looked when it translated SENTENCE, or when it read it, if it is BERT.
+
+    CHECKPOINT may also be a folder with a BERT of Hugging Face's, or all-MiniLM-L6-v2.
+    """
+    if heads + steps + (block is not None or head is not None) > 1:
+        raise click.UsageError("--heads, --steps and --block or --head exclude each other")
     sentence = one_sentence(sentence)
-    method = method_of(**decoding)
-    _, model, data = load(checkpoint, backend, dtype)
-    (found,) = translations(model, data, [sentence], keep_weights=True, **method)
-    weights = found.attention_weights
-    if weights is None:
-        raise UserError(f"{checkpoint}: the model has no attention to draw")
-    if weights.ndim == 2:
-        weights = weights[None, None]
-    target = [*found.tokens, "<eos>"][: weights.shape[2]]
+    if embedding.is_encoder(checkpoint):
+        name = backend or next(iter(interface.installed()), "reference")
+        encoder = embedding.load(checkpoint, interface.backend(name), dtype)
+        source, weights = encoder.weights(sentence)
+        target, text = source, " ".join(source)
+    else:
+        method = method_of(**decoding)
+        _, model, data = load(checkpoint, backend, dtype)
+        (found,) = translations(model, data, [sentence], keep_weights=True, **method)
+        source, weights, text = found.source, found.attention_weights, plain(found)
+        if weights is None:
+            raise UserError(f"{checkpoint}: the model has no attention to draw")
+        if weights.ndim == 2:
+            weights = weights[None, None]
+        target = [*found.tokens, "<eos>"][: weights.shape[2]]
     blocks = [f"block {i + 1}" for i in range(weights.shape[0])]
     columns = [f"head {i + 1}" for i in range(weights.shape[1])]
     if steps:
-        plotting.attention_steps(weights, found.source, target, path=output)
+        plotting.attention_steps(weights, source, target, path=output)
     elif heads:
-        plotting.attention_grid(weights, found.source, target, blocks, columns, path=output)
-    else:  # what all heads of the last block look at, on the average
-        plotting.attention_map(weights[-1].mean(axis=0), found.source, target, path=output)
-    click.echo(f"{plain(found)}\n{output}")
+        plotting.attention_grid(weights, source, target, blocks, columns, path=output)
+    else:
+        plotting.attention_map(_chosen(weights, block, head), source, target, path=output)
+    click.echo(f"{text}\n{output}")
+
+
+def _chosen(
+    weights: Float[np.ndarray, "blocks heads target source"], block: int | None, head: int | None
+) -> Float[np.ndarray, "target source"]:
+    """Return the map of a block's head, or the mean of all heads."""
+    for name, number, size in zip(("block", "head"), (block, head), weights.shape, strict=False):
+        if number is not None and number > size:
+            raise UserError(f"--{name}: got {number}, must be at most {size}")
+    maps = weights[-1 if block is None else block - 1]
+    return maps.mean(axis=0) if head is None else maps[head - 1]
