@@ -121,8 +121,9 @@ def tokens(
     x: Spec,
     vocab_size: int | None = None,
     axes: tuple[str, ...] = ("batch", "num_steps"),
+    what: str = "token",
 ) -> None:
-    """Check token ids, (batch, num_steps) by default, each below the vocabulary's size."""
+    """Check ids, by default of tokens (batch, num_steps), each below the vocabulary's size."""
     rank(name, x, axes)
     if not x.dtype.startswith(("int", "uint")):
         raise ValueError(f"{name}: got dtype {x.dtype}, must be an integer dtype")
@@ -131,7 +132,9 @@ def tokens(
     ids = x.values()
     for extreme in (ids.min(), ids.max()):
         if not 0 <= extreme < vocab_size:
-            raise ValueError(f"{name}: got token {extreme}, must be between 0 and {vocab_size - 1}")
+            raise ValueError(
+                f"{name}: got {what} {extreme}, must be between 0 and {vocab_size - 1}"
+            )
 
 
 def recurrent_inputs(
@@ -173,7 +176,7 @@ def loss_inputs(Y_hat: Spec, Y: Spec) -> None:
         axes = ("batch", "vocab_size")
     rank("Y_hat", Y_hat, axes)
     floating("Y_hat", Y_hat)
-    tokens("Y", Y, Y_hat.shape[-1], axes[:-1])
+    tokens("Y", Y, Y_hat.shape[-1], axes[:-1], "token" if len(axes) == 3 else "class")
     if Y.shape != Y_hat.shape[:-1]:
         raise ValueError(f"Y: got shape {_show(Y.shape)}, must be {_show(Y_hat.shape[:-1])}")
 
@@ -268,10 +271,16 @@ def predictions(X: Spec, positions: Spec) -> None:
     """Check vectors (batch, num_steps, size) and positions among the steps (batch, num_preds)."""
     rank("X", X, ("batch", "num_steps", "size"))
     floating("X", X)
-    tokens("pred_positions", positions, X.shape[1])
-    if positions.shape[0] != X.shape[0]:
+    places(positions, *X.shape[:2])
+
+
+def places(positions: Spec, batch: int, num_steps: int) -> None:
+    """Check positions (batch, num_preds) among the steps of a batch."""
+    tokens("pred_positions", positions, num_steps, ("batch", "num_preds"), "position")
+    if positions.shape[0] != batch:
         raise ValueError(
-            f"pred_positions: got batch size {positions.shape[0]}, must be that of X, {X.shape[0]}"
+            f"pred_positions: got batch size {positions.shape[0]}, must be that of the tokens,"
+            f" {batch}"
         )
 
 

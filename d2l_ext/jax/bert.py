@@ -178,8 +178,7 @@ class BERTMaskLM(Module):
     ) -> None:
         """Raise a ValueError where the inputs do not fit."""
         self.encoder.check(tokens, segments, valid_lens)
-        X = checks.Spec((*tokens.shape, self.config["num_hiddens"]), "float32")
-        checks.predictions(X, spec(pred_positions))
+        checks.places(spec(pred_positions), *spec(tokens).shape)
 
     def __call__(
         self,

@@ -124,6 +124,10 @@ class ViT(Configured, nn.Block):
         """One (batch * num_heads, num_steps, num_steps) per block; step 0 is the class's token."""
         return [blk.attention_weights for blk in self.blks]
 
+    def check(self, X: Float[Array, "batch channels height width"]) -> None:
+        """Raise a ValueError where the images do not fit."""
+        checks.images(spec(X), self.patch_embedding.img_size)
+
     def forward(
         self, X: Float[Array, "batch channels height width"]
     ) -> Float[Array, "batch num_classes"]:

@@ -138,6 +138,17 @@ class BERTMaskLM(Module):
         """One (batch * num_heads, num_steps, num_steps) per block."""
         return self.encoder.attention_weights
 
+    def check(
+        self,
+        tokens: Int[Array, "batch num_steps"],
+        segments: Int[Array, "batch num_steps"] | None,
+        valid_lens: Shaped[Array, " batch"] | None,
+        pred_positions: Int[Array, "batch num_preds"],
+    ) -> None:
+        """Raise a ValueError where the inputs do not fit."""
+        self.encoder.check(tokens, segments, valid_lens)
+        checks.places(spec(pred_positions), *spec(tokens).shape)
+
     def forward(
         self,
         tokens: Int[Array, "batch num_steps"],

@@ -137,6 +137,10 @@ class ViT(Module):
         """One (batch * num_heads, num_steps, num_steps) per block; step 0 is the class's token."""
         return [blk.attention_weights for blk in self.blks.values()]
 
+    def check(self, X: Float[Array, "batch channels height width"]) -> None:
+        """Raise a ValueError where the images do not fit."""
+        checks.images(spec(X), self.patch_embedding.img_size)
+
     def forward(
         self, X: Float[Array, "batch channels height width"]
     ) -> Float[Array, "batch num_classes"]:
