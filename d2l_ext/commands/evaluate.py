@@ -6,10 +6,12 @@ from typing import Any
 
 import click
 
+from d2l_ext import interface
 from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import (
     as_object,
     decoding_options,
+    installed_backend,
     load,
     method_of,
     model_options,
@@ -20,10 +22,11 @@ from d2l_ext.commands.options import (
 from d2l_ext.data import BucketedData, load_pairs
 from d2l_ext.files import replacing
 from d2l_ext.training.checkpoint import Checkpoint
+from d2l_ext.training.checkpoint import load as read_checkpoint
 from d2l_ext.training.evaluation import Evaluation
 from d2l_ext.training.evaluation import evaluate as measure
-from d2l_ext.training.settings import Settings
-from d2l_ext.training.tasks import digest, parts
+from d2l_ext.training.settings import TRANSLATORS, Settings
+from d2l_ext.training.tasks import digest, parts, task
 
 PARTS = ("train", "val", "test")  # in the order of `parts`
 
@@ -57,13 +60,22 @@ def evaluate(
     as_json: bool,
     **decoding: Any,
 ) -> None:
-    """Translate the test part of a corpus and measure BLEU, with sacrebleu.
+    """Measure a model on what was held out of its training.
 
-    Each distinct source sentence is translated once and compared with all its translations.
+    A translator translates the test part of its corpus, each distinct source sentence once, and is
+    compared with all its translations (BLEU, by sacrebleu). gpt and bert have their loss on the
+    validation part measured, vit the share of the test part that it recognises; of the options,
+    --backend, --dtype and --json are theirs.
     """
     method = method_of(**decoding)
-    saved, model, known = load(checkpoint, backend, dtype)
+    saved = read_checkpoint(checkpoint)
     settings = settings_of(checkpoint, saved)
+    if settings.model not in TRANSLATORS:
+        measured = _measured(checkpoint, saved, settings, backend, dtype)
+        values = (f"{name} {value:.4f}" for name, value in measured.items())
+        click.echo(json.dumps(measured) if as_json else ", ".join(values))
+        return
+    saved, model, known = load(checkpoint, backend, dtype)
     part = part or ("all" if data else "test")
     pairs = load_pairs(data) if data else _pairs_of_the_training(saved, settings)
     if part != "all":
@@ -88,6 +100,18 @@ def evaluate(
     click.echo(
         f"BLEU {result.bleu:.2f} on {len(result.sources)} sentences ({part})\n{result.signature}"
     )
+
+
+def _measured(
+    path: Path, saved: Checkpoint, settings: Settings, backend: str | None, dtype: str | None
+) -> dict[str, Any]:
+    """Measure a model that is no translator."""
+    own = task(settings)
+    if own.digest != saved.info.get("digest"):
+        raise UserError(f"{path}: was trained on other data than {settings.data} is now")
+    model = saved.build(interface.backend(installed_backend(backend, settings)), dtype)
+    trainer = model.backend.trainer(model, settings.lr, pad=own.train.pad)
+    return own.test(model, trainer)
 
 
 def _pairs_of_the_training(saved: Checkpoint, settings: Settings) -> list[tuple[str, str]]:

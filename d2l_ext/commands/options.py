@@ -12,7 +12,7 @@ from d2l_ext.data import BucketedData, detokenize, preprocess, tokenize
 from d2l_ext.interface import Model
 from d2l_ext.training import checkpoint
 from d2l_ext.training.checkpoint import Checkpoint
-from d2l_ext.training.settings import Settings, read_settings
+from d2l_ext.training.settings import TRANSLATORS, Settings, read_settings
 from d2l_ext.training.translation import Translation
 
 
@@ -97,8 +97,8 @@ def load(
     """Return a checkpoint, its model in a framework, and what `translations` needs of the data."""
     saved = checkpoint.load(path)
     settings = settings_of(path, saved)
-    if settings.model == "gpt":
-        raise checkpoint.CheckpointError(f"{path}: has a language model, but no translator")
+    if settings.model not in TRANSLATORS:
+        raise checkpoint.CheckpointError(f"{path}: has no translator, but a {settings.model}")
     if saved.src_vocab is None or saved.tgt_vocab is None:
         raise _incomplete(path)
     data = BucketedData.without_pairs(saved.src_vocab, saved.tgt_vocab, settings.buckets)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from d2l_ext.training import run
-from d2l_ext.training.settings import Settings, read_settings
+from d2l_ext.training.settings import TRANSLATORS, Settings, read_settings
 
 
 def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,7 +92,6 @@ def _how_to_go_on(folder: Path | None) -> Iterator[str]:
         yield f"go on with:  d2l-ext train --resume {folder}"
 
 
-TRANSLATORS = ("seq2seq", "bahdanau", "luong", "transformer")
 BLOCKS = ("transformer", "gpt", "bert", "vit")
 # Settings that some models do not use; a file of settings may have them all the same.
 _MODELS_WITH = {

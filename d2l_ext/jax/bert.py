@@ -108,7 +108,7 @@ class MaskLM(Module):
         self, vocab_size: int, num_hiddens: int, activation: str = "relu", eps: float = 1e-5
     ):
         checks.choice("activation", activation, tuple(ACTIVATIONS))
-        self.activation = ACTIVATIONS[activation]
+        self._activation = ACTIVATIONS[activation]
         # Named as in D2L's sequence, in which the activation is number 1.
         self.mlp = nnx.Dict(
             {
@@ -136,7 +136,7 @@ class MaskLM(Module):
         self.check(X, pred_positions)
         rows = jnp.arange(len(X))[:, None]
         X = X[rows, pred_positions.astype(rows.dtype)]  # (batch, num_preds, size)
-        X = self.mlp["2"](self.activation(self.mlp["0"](X)))
+        X = self.mlp["2"](self._activation(self.mlp["0"](X)))
         return self.mlp["3"](X)
 
 

@@ -104,13 +104,21 @@ class MaskLM(Configured, nn.Block):
         ]
         self.mlp = blocks(layers, name="")
 
+    def check(
+        self,
+        X: Float[Array, "batch num_steps size"],
+        pred_positions: Int[Array, "batch num_preds"],
+    ) -> None:
+        """Raise a ValueError where the inputs do not fit."""
+        checks.predictions(spec(X), spec(pred_positions))
+
     def forward(
         self,
         X: Float[Array, "batch num_steps size"],
         pred_positions: Int[Array, "batch num_preds"],
     ) -> Float[Array, "batch num_preds vocab_size"]:
         """Predict the tokens at ``pred_positions`` from encoded ones, to logits."""
-        checks.predictions(spec(X), spec(pred_positions))
+        self.check(X, pred_positions)
         batch, num_steps, size = X.shape
         first = mnp.arange(batch, dtype="int64").reshape(-1, 1) * num_steps  # step of each text
         steps = first + pred_positions.astype("int64")

@@ -97,13 +97,21 @@ class MaskLM(Module):
             "3": Linear(vocab_size),
         }
 
+    def check(
+        self,
+        X: Float[Array, "batch num_steps size"],
+        pred_positions: Int[Array, "batch num_preds"],
+    ) -> None:
+        """Raise a ValueError where the inputs do not fit."""
+        checks.predictions(spec(X), spec(pred_positions))
+
     def forward(
         self,
         X: Float[Array, "batch num_steps size"],
         pred_positions: Int[Array, "batch num_preds"],
     ) -> Float[Array, "batch num_preds vocab_size"]:
         """Predict the tokens at ``pred_positions`` from encoded ones, to logits."""
-        checks.predictions(spec(X), spec(pred_positions))
+        self.check(X, pred_positions)
         X = X[np.arange(len(X))[:, None], pred_positions]  # (batch, num_preds, size)
         X = self.mlp["2"](self._activation(self.mlp["0"](X)))
         return self.mlp["3"](X)

@@ -99,7 +99,7 @@ class MaskLM(Layer):
     ):
         super().__init__()
         checks.choice("activation", activation, tuple(ACTIVATIONS))
-        self.activation = ACTIVATIONS[activation]
+        self._activation = ACTIVATIONS[activation]
         # Named as in D2L's sequence, in which the activation is number 1.
         self.mlp = {
             "0": dense(num_hiddens),
@@ -107,15 +107,23 @@ class MaskLM(Layer):
             "3": dense(vocab_size),
         }
 
+    def check(
+        self,
+        X: Float[Array, "batch num_steps size"],
+        pred_positions: Int[Array, "batch num_preds"],
+    ) -> None:
+        """Raise a ValueError where the inputs do not fit."""
+        checks.predictions(spec(X), spec(pred_positions))
+
     def call(
         self,
         X: Float[Array, "batch num_steps size"],
         pred_positions: Int[Array, "batch num_preds"],
     ) -> Float[Array, "batch num_preds vocab_size"]:
         """Predict the tokens at ``pred_positions`` from encoded ones, to logits."""
-        checks.predictions(spec(X), spec(pred_positions))
+        self.check(X, pred_positions)
         X = tf.gather(X, pred_positions, batch_dims=1)  # (batch, num_preds, size)
-        X = self.mlp["2"](self.activation(self.mlp["0"](X)))
+        X = self.mlp["2"](self._activation(self.mlp["0"](X)))
         return self.mlp["3"](X)
 
 

@@ -111,6 +111,14 @@ class ViTBlock(Layer):
         """Weights of the last call, (batch * num_heads, num_steps, num_steps)."""
         return self.attention.attention_weights
 
+    def check(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> None:
+        """Raise a ValueError where the inputs do not fit."""
+        self.attention.check(X, X, X, valid_lens)
+
     def call(
         self,
         X: Float[Array, "batch num_steps num_hiddens"],
@@ -118,6 +126,7 @@ class ViTBlock(Layer):
         training: bool = False,
     ) -> Float[Array, "batch num_steps num_hiddens"]:
         """Map (batch, num_steps, num_hiddens) to the same shape."""
+        self.check(X, valid_lens)
         Y = self.ln1(X)
         X = X + self.attention(Y, Y, Y, valid_lens, training=training)
         return X + self.mlp(self.ln2(X), training=training)

@@ -103,13 +103,21 @@ class MaskLM(Configured, nn.Module):
             nn.LazyLinear(vocab_size),
         )
 
+    def check(
+        self,
+        X: Float[Array, "batch num_steps size"],
+        pred_positions: Int[Array, "batch num_preds"],
+    ) -> None:
+        """Raise a ValueError where the inputs do not fit."""
+        checks.predictions(spec(X), spec(pred_positions))
+
     def forward(
         self,
         X: Float[Array, "batch num_steps size"],
         pred_positions: Int[Array, "batch num_preds"],
     ) -> Float[Array, "batch num_preds vocab_size"]:
         """Predict the tokens at ``pred_positions`` from encoded ones, to logits."""
-        checks.predictions(spec(X), spec(pred_positions))
+        self.check(X, pred_positions)
         rows = torch.arange(len(X), device=X.device)[:, None]
         return self.mlp(X[rows, pred_positions.long()])  # of (batch, num_preds, size)
 

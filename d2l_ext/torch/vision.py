@@ -72,12 +72,21 @@ class ViTBlock(Configured, nn.Module):
         """Weights of the last call, (batch * num_heads, num_steps, num_steps)."""
         return self.attention.attention_weights
 
+    def check(
+        self,
+        X: Float[Array, "batch num_steps num_hiddens"],
+        valid_lens: Shaped[Array, " batch"] | None = None,
+    ) -> None:
+        """Raise a ValueError where the inputs do not fit."""
+        self.attention.check(X, X, X, valid_lens)
+
     def forward(
         self,
         X: Float[Array, "batch num_steps num_hiddens"],
         valid_lens: Shaped[Array, " batch"] | None = None,
     ) -> Float[Array, "batch num_steps num_hiddens"]:
         """Map (batch, num_steps, num_hiddens) to the same shape."""
+        self.check(X, valid_lens)
         Y = self.ln1(X)
         X = X + self.attention(Y, Y, Y, valid_lens)
         return X + self.mlp(self.ln2(X))

@@ -12,7 +12,8 @@ from d2l_ext import checks
 from d2l_ext.files import replacing
 from d2l_ext.interface import COLUMNS
 
-MODELS = ("seq2seq", "bahdanau", "luong", "transformer", "gpt", "bert", "vit")
+TRANSLATORS = ("seq2seq", "bahdanau", "luong", "transformer")
+MODELS = (*TRANSLATORS, "gpt", "bert", "vit")
 SCHEDULES = ("constant", "inverse_sqrt", "cosine")
 LEVELS = ("character", "word")
 POSITIONS = ("rotary", "alibi", "learned")

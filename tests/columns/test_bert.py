@@ -27,6 +27,10 @@ def texts(seed=0):
     return rng.integers(0, VOCAB, (BATCH, STEPS)), rng.integers(0, 2, (BATCH, STEPS))
 
 
+TOKENS, SEGMENTS = texts()
+INPUTS = TOKENS, SEGMENTS, LENS, POSITIONS
+
+
 def ready(be, module, *inputs):
     """A model whose parameters are all random: biases and scales count too."""
     model = be.model(module, *inputs, dtype="float64")
@@ -51,9 +55,9 @@ def made(be, name):
 
 # D2L's class, the arguments of both, inputs.
 CLASSES = {
-    "BERTEncoder": ("BERTEncoder", BERT, (*texts(), LENS)),
+    "BERTEncoder": ("BERTEncoder", BERT, INPUTS[:3]),
     "MaskLM": ("MaskLM", (VOCAB, 9), (draw(0, BATCH, STEPS, SIZE), POSITIONS)),
-    "BERTMaskLM": ("BERTModel", BERT, (*texts(), LENS, POSITIONS)),
+    "BERTMaskLM": ("BERTModel", BERT, INPUTS),
 }
 
 
@@ -95,20 +99,19 @@ def test_d2ls_classes_with_the_same_weights_compute_the_same(any_backend, d2l_to
 @given(seed=st.integers(1, 999))
 @settings(max_examples=4)
 def test_what_follows_a_text_never_matters(any_backend, seed):
-    model, (tokens, segments) = made(any_backend, "BERTEncoder"), texts()
-    real = np.arange(STEPS) < LENS[:, None]
-    before = model(tokens, segments, LENS)
-    others = [np.where(real, x, y) for x, y in zip((tokens, segments), texts(seed), strict=True)]
+    model, real = made(any_backend, "BERTEncoder"), np.arange(STEPS) < LENS[:, None]
+    before = model(TOKENS, SEGMENTS, LENS)
+    others = [np.where(real, x, y) for x, y in zip(INPUTS[:2], texts(seed), strict=True)]
     after = model(*others, LENS)
     np.testing.assert_array_equal(after[real], before[real])
-    changed = (others[0] != tokens).any(-1)
+    changed = (others[0] != TOKENS).any(-1)
     assert (np.abs(after - before).max((1, 2)) > 1e-4)[changed].all()
 
 
 def test_a_text_alone_is_as_it_is_among_longer_ones(any_backend):
-    model, (tokens, segments) = made(any_backend, "BERTEncoder"), texts()
-    padded = model(tokens, segments, LENS)
-    alone = model(tokens[1:2, : LENS[1]], segments[1:2, : LENS[1]])
+    model = made(any_backend, "BERTEncoder")
+    padded = model(TOKENS, SEGMENTS, LENS)
+    alone = model(TOKENS[1:2, : LENS[1]], SEGMENTS[1:2, : LENS[1]])
     np.testing.assert_allclose(alone[0], padded[1, : LENS[1]], rtol=1e-10, atol=1e-12)
 
 
@@ -125,22 +128,21 @@ def test_texts_do_not_see_each_other(any_backend, seed, rows):
 @given(seed=st.integers(1, 999))
 @settings(max_examples=3)
 def test_segments_matter_by_their_embedding_alone(any_backend, seed):
-    model, (tokens, segments) = made(any_backend, "BERTEncoder"), texts()
-    others = texts(seed)[1]
+    model, others = made(any_backend, "BERTEncoder"), texts(seed)[1]
+    change = model(TOKENS, others, LENS) - model(TOKENS, SEGMENTS, LENS)
     real = np.arange(STEPS) < LENS[:, None]
-    two = model(tokens, segments, LENS), model(tokens, others, LENS)
-    differ = ((segments != others) & real).any(-1)
-    found = np.where(real[..., None], np.abs(two[0] - two[1]), 0).max((1, 2))
+    differ = ((others != SEGMENTS) & real).any(-1)
+    found = np.where(real[..., None], np.abs(change), 0).max((1, 2))
     np.testing.assert_array_equal(found > 1e-4, differ)
-    p = model.parameters()
-    model.load_parameters(p | {"segment_embedding.weight": np.tile(draw(3, 1, SIZE), (2, 1))})
-    np.testing.assert_array_equal(model(tokens, others, LENS), model(tokens, segments, LENS))
+    equal = {"segment_embedding.weight": np.tile(draw(3, 1, SIZE), (2, 1))}
+    model.load_parameters(model.parameters() | equal)
+    np.testing.assert_array_equal(model(TOKENS, others, LENS), model(TOKENS, SEGMENTS, LENS))
 
 
 def test_what_is_left_out_is_one_segment_and_whole_texts(any_backend):
-    model, (tokens, segments) = made(any_backend, "BERTEncoder"), texts()
-    wanted = model(tokens, np.zeros_like(segments), np.full(BATCH, STEPS))
-    np.testing.assert_allclose(model(tokens), wanted, rtol=1e-10, atol=1e-12)
+    model = made(any_backend, "BERTEncoder")
+    wanted = model(TOKENS, np.zeros_like(SEGMENTS), np.full(BATCH, STEPS))
+    np.testing.assert_allclose(model(TOKENS), wanted, rtol=1e-10, atol=1e-12)
 
 
 @given(order=st.permutations(range(STEPS)))
@@ -150,17 +152,21 @@ def test_only_the_position_embedding_knows_where_a_token_is(any_backend, order):
 
     Without it, the model would not tell "dog bites man" from "man bites dog".
     """
-    model, (tokens, segments) = made(any_backend, "BERTEncoder"), texts()
-    lens = np.full(BATCH, STEPS)
-    before = model(tokens, segments, lens)[:, order]
-    tokens, segments = tokens[:, order], segments[:, order]
-    moved = np.abs(model(tokens, segments, lens) - before).max() > 1e-4
-    assert moved == (list(order) != sorted(order))
+    model, lens = made(any_backend, "BERTEncoder"), np.full(BATCH, STEPS)
+    before = model(TOKENS, SEGMENTS, lens)[:, order]
+    moved = TOKENS[:, order], SEGMENTS[:, order], lens
+    differs = np.abs(model(*moved) - before).max() > 1e-4
+    assert differs == (list(order) != sorted(order))
     p = model.parameters()
     positions = p["pos_embedding"].copy()
     positions[:, :STEPS] = positions[:, order]
     model.load_parameters(p | {"pos_embedding": positions})
-    np.testing.assert_allclose(model(tokens, segments, lens), before, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(model(*moved), before, rtol=1e-10, atol=1e-12)
+
+
+def below(p, prefix):
+    """Parameters of a part of a model, by the names that they have in it alone."""
+    return {k.removeprefix(prefix): v for k, v in p.items() if k.startswith(prefix)}
 
 
 @given(seed=st.integers(0, 999), positions=PICKED)
@@ -177,72 +183,58 @@ def test_predictions_are_picked_from_those_of_all_steps(any_backend, seed, posit
 
 
 def test_the_whole_is_an_encoder_and_predictions(any_backend):
-    whole, parts = made(any_backend, "BERTMaskLM"), {}
-    for prefix, name, arguments in (
-        ("encoder.", "BERTEncoder", BERT),
-        ("mlm.", "MaskLM", BERT[:2]),
-    ):
-        inputs = CLASSES[name][2]
-        model = any_backend.model(
-            getattr(any_backend.api, name)(*arguments), *inputs, dtype="float64"
-        )
-        items = whole.parameters().items()
-        model.load_parameters({k.removeprefix(prefix): v for k, v in items if k.startswith(prefix)})
-        parts[name] = model
-    logits = whole(*texts(), LENS, POSITIONS)
-    wanted = parts["MaskLM"](parts["BERTEncoder"](*texts(), LENS), POSITIONS)
-    np.testing.assert_allclose(logits, wanted, rtol=1e-11, atol=1e-12)
-    np.testing.assert_allclose(
-        whole.attention_weights, parts["BERTEncoder"].attention_weights, rtol=1e-11
-    )
+    whole, encoder = made(any_backend, "BERTMaskLM"), made(any_backend, "BERTEncoder")
+    encoder.load_parameters(below(whole.parameters(), "encoder."))
+    X = encoder(*INPUTS[:3])
+    mlm = any_backend.model(any_backend.api.MaskLM(VOCAB, SIZE), X, POSITIONS, dtype="float64")
+    mlm.load_parameters(below(whole.parameters(), "mlm."))
+    np.testing.assert_allclose(whole(*INPUTS), mlm(X, POSITIONS), rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(whole.attention_weights, encoder.attention_weights, rtol=1e-11)
 
 
 def test_weights_of_every_block(any_backend):
     model = made(any_backend, "BERTEncoder")
-    model(*texts(), LENS)
+    model(*INPUTS[:3])
     weights = model.attention_weights
     assert weights.shape == (BLOCKS, BATCH * HEADS, STEPS, STEPS)
     of_texts = weights.reshape(BLOCKS, BATCH, HEADS, STEPS, STEPS)
     for i, length in enumerate(LENS):
         np.testing.assert_allclose(of_texts[:, i, ..., :length].sum(-1), 1, rtol=1e-13)
-        assert (of_texts[:, i, ..., :length] > 0).all() and (
-            of_texts[:, i, ..., length:] == 0
-        ).all()
+        assert (of_texts[:, i, ..., :length] > 0).all()
+        assert (of_texts[:, i, ..., length:] == 0).all()
 
 
 def without_blocks(be, **options):
     """An encoder that is its embeddings, with the common start."""
-    return be.model(
-        be.api.BERTEncoder(*BERT[:4], 0, *BERT[5:], **options), *texts(), dtype="float64"
-    )
+    module = be.api.BERTEncoder(*BERT[:4], 0, *BERT[5:], **options)
+    return be.model(module, TOKENS, SEGMENTS, dtype="float64")
 
 
-def embedded(p, tokens, segments):
-    X = p["token_embedding.weight"][tokens] + p["segment_embedding.weight"][segments]
+def embedded(p):
+    X = p["token_embedding.weight"][TOKENS] + p["segment_embedding.weight"][SEGMENTS]
     return X + p["pos_embedding"][:, :STEPS]
 
 
 def test_three_embeddings_are_added_up(any_backend):
     model = without_blocks(any_backend)
-    output = model(*texts(), training=True)
-    np.testing.assert_allclose(output, embedded(model.parameters(), *texts()), rtol=1e-14)
-    assert model.dropout_layers(*texts()) == {}
+    output = model(TOKENS, SEGMENTS, training=True)
+    np.testing.assert_allclose(output, embedded(model.parameters()), rtol=1e-12, atol=1e-13)
+    assert model.dropout_layers(TOKENS, SEGMENTS) == {}
 
 
 def test_a_normalised_embedding_has_mean_zero_and_variance_one(any_backend):
-    """At the common start; then with a scale, and in training with dropout behind it."""
-    eps = 0.25
-    model, inputs = without_blocks(any_backend, norm_embedding=True, eps=eps), texts()
-    X, output = embedded(model.parameters(), *inputs), model(*inputs)
-    np.testing.assert_allclose(output.mean(-1), 0, atol=1e-14)
-    variance = X.var(-1)
-    np.testing.assert_allclose(output.var(-1), variance / (variance + eps), rtol=1e-12)
+    """But for epsilon, at the common start; then with a scale, and with dropout behind it."""
+    inputs, eps = (TOKENS, SEGMENTS), 0.25
+    model = without_blocks(any_backend, norm_embedding=True, eps=eps)
+    output, variance = model(*inputs), embedded(model.parameters()).var(-1)
+    np.testing.assert_allclose(output.mean(-1), 0, atol=1e-13)
+    np.testing.assert_allclose(output.var(-1), variance / (variance + eps), rtol=1e-11)
     scale, shift = draw(4, 2, SIZE)
     model.load_parameters(model.parameters() | {"ln.weight": scale, "ln.bias": shift})
     mask = model.masks(inputs)["dropout"]
-    assert mask.shape == output.shape
     wanted = mask * (output * scale + shift)
-    np.testing.assert_allclose(model(*inputs, training=True), wanted, rtol=1e-11, atol=1e-13)
+    assert mask.shape == output.shape
+    np.testing.assert_allclose(model(*inputs, training=True), wanted, rtol=1e-10, atol=1e-12)
 
 
 class ComputedError(Exception):
@@ -263,34 +255,35 @@ def uncomputable(any_backend, monkeypatch):
     return be
 
 
-TOKENS, SEGMENTS = texts()
-BAD = [
-    ({0: TOKENS + 1}, "tokens: got token 11, must be between 0 and 10"),
-    ({0: TOKENS - 1}, "tokens: got token -1, must be between 0 and 10"),
-    ({0: TOKENS * 1.0}, "tokens: got dtype float64, must be an integer dtype"),
-    ({0: TOKENS[0]}, "tokens: got shape (6,), must be (batch, num_steps)"),
-    ({0: np.tile(TOKENS, 2)}, "tokens: got 12 steps, must be at most max_len=8"),
-    ({1: SEGMENTS[:, 1:]}, "segments: got shape (3, 5), must be that of tokens, (3, 6)"),
-    ({1: SEGMENTS + 1}, "segments: got token 2, must be between 0 and 1"),
-    ({2: LENS + 1}, "valid_lens: got 7, must be between 0 and 6"),
-    ({2: LENS[:2]}, "valid_lens: got shape (2,), must be (3,)"),
-    ({3: POSITIONS + 1}, "pred_positions: got 6, must be between 0 and 5"),
-    ({3: POSITIONS - 1}, "pred_positions: got -1, must be between 0 and 5"),
-    ({3: POSITIONS[:2]}, "pred_positions: got batch size 2, must be that of the tokens, 3"),
-    ({3: POSITIONS[0]}, "pred_positions: got shape (4,), must be (batch, num_preds)"),
-    ({3: POSITIONS * 1.0}, "pred_positions: got dtype float64, must be an integer dtype"),
-]
+# Which of the inputs is bad, and how.
+BAD = {
+    "tokens: got token 11, must be between 0 and 10": (0, TOKENS + 1),
+    "tokens: got token -1, must be between 0 and 10": (0, TOKENS - 1),
+    "tokens: got dtype float64, must be an integer dtype": (0, TOKENS * 1.0),
+    "tokens: got shape (6,), must be (batch, num_steps)": (0, TOKENS[0]),
+    "tokens: got 12 steps, must be at most max_len=8": (0, np.tile(TOKENS, 2)),
+    "segments: got shape (3, 5), must be that of tokens, (3, 6)": (1, SEGMENTS[:, 1:]),
+    "segments: got token 2, must be between 0 and 1": (1, SEGMENTS + 1),
+    "valid_lens: got 7, must be between 0 and 6": (2, LENS + 1),
+    "valid_lens: got shape (2,), must be (3,)": (2, LENS[:2]),
+    "pred_positions: got position 6, must be between 0 and 5": (3, POSITIONS + 1),
+    "pred_positions: got position -1, must be between 0 and 5": (3, POSITIONS - 1),
+    "pred_positions: got batch size 2, must be that of the tokens, 3": (3, POSITIONS[:2]),
+    "pred_positions: got shape (4,), must be (batch, num_preds)": (3, POSITIONS[0]),
+    "pred_positions: got dtype float64, must be an integer dtype": (3, POSITIONS * 1.0),
+}
 
 
-@pytest.mark.parametrize(("changes", "message"), BAD, ids=[message for _, message in BAD])
+@pytest.mark.parametrize("message", BAD)
 def test_bad_inputs_are_the_same_error_everywhere_before_anything_is_computed(
-    uncomputable, changes, message
+    uncomputable, message
 ):
-    inputs = [changes.get(i, x) for i, x in enumerate((TOKENS, SEGMENTS, LENS, POSITIONS))]
-    for name, given_ in (("BERTMaskLM", inputs), ("BERTEncoder", inputs[:3])):
-        if max(changes) < len(given_):
+    which, bad = BAD[message]
+    inputs = *INPUTS[:which], bad, *INPUTS[which + 1 :]
+    for name, count in (("BERTMaskLM", 4), ("BERTEncoder", 3)):
+        if which < count:
             with pytest.raises(ValueError) as error:
-                made(uncomputable, name)(*given_)
+                made(uncomputable, name)(*inputs[:count])
             assert str(error.value) == message
 
 
@@ -299,22 +292,20 @@ def test_good_inputs_are_computed(uncomputable):
     if uncomputable.name == "jax":
         pytest.skip("compiled before, JAX does not call the class again")
     with pytest.raises(ComputedError):
-        made(uncomputable, "BERTMaskLM")(*texts(), LENS, POSITIONS)
+        made(uncomputable, "BERTMaskLM")(*INPUTS)
 
 
 @pytest.mark.parametrize(
-    ("X", "positions", "message"),
+    ("X", "message"),
     [
-        (TOKENS, POSITIONS, "X: got shape (3, 6), must be (batch, num_steps, size)"),
-        (np.ones((3, 6, 12), int), POSITIONS, "X: got dtype int64, must be a floating dtype"),
-        (draw(0, 3, 6, 12), POSITIONS + 1, "pred_positions: got 6, must be between 0 and 5"),
+        (TOKENS, "X: got shape (3, 6), must be (batch, num_steps, size)"),
+        (np.ones((3, 6, 12), int), "X: got dtype int64, must be a floating dtype"),
+        (draw(0, 3, 5, 12), "pred_positions: got position 5, must be between 0 and 4"),
     ],
 )
-def test_predictions_of_what_is_not_there_are_the_same_error_everywhere(
-    any_backend, X, positions, message
-):
+def test_predictions_of_what_is_not_there_are_the_same_error_everywhere(any_backend, X, message):
     with pytest.raises(ValueError) as error:
-        made(any_backend, "MaskLM")(X, positions)
+        made(any_backend, "MaskLM")(X, POSITIONS)
     assert str(error.value) == message
 
 

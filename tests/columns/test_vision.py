@@ -109,10 +109,8 @@ def test_torchs_layers_with_the_same_weights_compute_the_same(any_backend, sizes
     cotangent = draw(2, BATCH, CLASSES)
     wanted.backward(torch.from_numpy(cotangent))
     logits, _, (of_images,) = model.vjp((X,), cotangent)
-    # MXNet's error function is off by 1.5e-7 in float64, which the harness lists as a finding.
-    tolerance = 1e-6 if any_backend.name == "mxnet" else 1e-10
-    np.testing.assert_allclose(logits, wanted.detach(), rtol=tolerance, atol=tolerance)
-    np.testing.assert_allclose(of_images, peer.grad, rtol=10 * tolerance, atol=tolerance)
+    np.testing.assert_allclose(logits, wanted.detach(), rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(of_images, peer.grad, rtol=1e-9, atol=1e-11)
 
 
 def test_a_block_equals_torchs_own_with_padding_too(any_backend):
@@ -123,8 +121,7 @@ def test_a_block_equals_torchs_own_with_padding_too(any_backend):
     padding = torch.arange(5) >= torch.from_numpy(lens)[:, None]
     peer = layer(model.parameters(), layer_norm_eps=1e-2)
     wanted = peer(torch.from_numpy(X), src_key_padding_mask=padding).detach()
-    tolerance = 1e-6 if any_backend.name == "mxnet" else 1e-10
-    np.testing.assert_allclose(model(X, lens), wanted, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(model(X, lens), wanted, rtol=1e-10, atol=1e-11)
 
 
 def reordered(X, order):

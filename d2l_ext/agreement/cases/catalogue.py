@@ -74,6 +74,8 @@ SAMPLE = (
     "dropout, GPT-2",
     "dropout, Mistral",
     "Mixtral",
+    "normalised embedding",
+    "oblong",
 )
 NOT_IN_SAMPLE = (
     "unscaled",

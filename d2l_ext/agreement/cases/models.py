@@ -5,9 +5,17 @@ from typing import Any
 import numpy as np
 
 from d2l_ext import reference
-from d2l_ext.agreement.cases.plans import Plan, TextPlan, TranslationPlan
+from d2l_ext.agreement.cases.plans import Plan, ReaderPlan, TextPlan, TranslationPlan
 from d2l_ext.config import describe
-from d2l_ext.data import LanguageData, TranslationData, load_pairs, load_text
+from d2l_ext.data import (
+    ImageData,
+    LanguageData,
+    MaskedData,
+    TranslationData,
+    load_images,
+    load_pairs,
+    load_text,
+)
 
 RATE = 0.1  # of dropout, in the half of the plans that has it
 STEPS = 100
@@ -47,6 +55,8 @@ LANGUAGE_MODELS: dict[str, dict[str, Any]] = {
     "gpt/ALiBi, GEGLU": {"position": "alibi", "activation": "geglu"},
     "gpt/Mixtral": {"num_experts": 3, "tie_weights": False},
 }
+READER = {"num_hiddens": 16, "num_hiddens_within": 24, "num_heads": 4}
+HUGGING_FACE: dict[str, Any] = {"activation": "gelu", "norm_embedding": True, "eps": 1e-12}
 PROMPTS = ("He is", "I am ", "The c")
 
 
@@ -71,7 +81,7 @@ def plans(seed: int = 0) -> dict[str, Plan]:
                 beam=None if rate else 3,
                 **TRAINING,
             )
-    return found | _language_models(seed)
+    return found | _language_models(seed) | _readers(seed)
 
 
 def _language_models(seed: int) -> dict[str, Plan]:
@@ -88,6 +98,27 @@ def _language_models(seed: int) -> dict[str, Plan]:
                 seed=seed,
                 prompts=np.array([data.encode(prompt) for prompt in PROMPTS]),
                 num_tokens=20,
+                **TRAINING,
+            )
+    return found
+
+
+def _readers(seed: int) -> dict[str, Plan]:
+    text, (images, labels) = load_text("bundled")[:1600], load_images("bundled")
+    words = MaskedData(text, num_steps=12, batch_size=16, val_fraction=0.2)
+    digits = ImageData(images[:200], labels[:200], batch_size=16, test_fraction=0.35)
+    sizes = READER["num_hiddens"], READER["num_hiddens_within"], READER["num_heads"], 2
+    found: dict[str, Plan] = {}
+    for rate in (0, RATE):
+        bert = reference.BERTMaskLM(len(words.vocab), *sizes, rate, max_len=12, **HUGGING_FACE)
+        vit = reference.ViT(8, 4, *sizes, rate, rate, num_classes=digits.num_classes)
+        for name, data, module in (("bert/BERT", words, bert), ("vision/ViT", digits, vit)):
+            found[f"{name}, dropout" if rate else name] = ReaderPlan(
+                data=data,
+                target=describe(module),
+                epochs=STEPS // data.num_batches,
+                seed=seed,
+                questions=next(iter(data.batches(0, 0, train=False)))[:-1],
                 **TRAINING,
             )
     return found

@@ -131,6 +131,21 @@ class TextPlan(Plan):
         return {"greedy": Translations.of(ask("generate", self.prompts, self.num_tokens))}
 
 
+@dataclasses.dataclass(kw_only=True)
+class ReaderPlan(Plan):
+    """BERT or ViT, trained on a `MaskedData` or an `ImageData`.
+
+    Attributes:
+        questions: inputs that are answered afterwards.
+    """
+
+    questions: tuple[np.ndarray, ...]
+
+    def decode(self, ask: Ask, keep_weights: bool) -> dict[str, Any]:
+        """Name the most likely words or classes."""
+        return {"greedy": Translations.of(ask("answer", self.questions))}
+
+
 def moved(parameters: Arrays, seed: int, draw: int) -> Arrays:
     """Return parameters moved by a rounding unit, each number up or down; zeros stay."""
 

@@ -88,6 +88,14 @@ class Service:
         """Go on with texts greedily; return what `Decoded` has."""
         return vars(generate(self.model, prompts, max_steps))
 
+    def answer(self, questions):
+        """Return the most likely classes, and by how much they are; as `Decoded` has tokens."""
+        logits = self.model(*questions)
+        logits = logits.reshape(len(logits), -1, logits.shape[-1])  # (rows, answers, classes)
+        best = np.sort(logits, axis=-1)
+        margins = best[..., -1] - best[..., -2]
+        return {"tokens": logits.argmax(axis=-1).tolist(), "margins": list(margins)}
+
 
 def main(name, requests, answers):
     """Answer requests until there are no more."""

@@ -39,6 +39,10 @@ class Task(ABC):
     def evaluate(self, model: Model, trainer: Trainer) -> dict[str, Any]:
         """Measure on the validation part; returns what the log gets, "val_loss" among it."""
 
+    def test(self, model: Model, trainer: Trainer) -> dict[str, Any]:
+        """Measure on what was held out of training: the test part if there is one."""
+        return self.evaluate(model, trainer)
+
     @abstractmethod
     def score(self, measured: dict[str, Any]) -> float:
         """Return what the best model has most of."""

@@ -56,6 +56,10 @@ class ImageTask(Task):
         val_loss = mean_loss(trainer, self.train.batches(0, 0, train=False), None)
         return {"val_loss": val_loss, "accuracy": accuracy(model, *self.train.val)}
 
+    def test(self, model: Model, trainer: Trainer) -> dict[str, Any]:
+        """Measure the share of images of the test part that are recognised."""
+        return {"accuracy": accuracy(model, *self.train.test)}
+
     def score(self, measured: dict[str, Any]) -> float:
         """The share that is recognised."""
         return measured["accuracy"]
