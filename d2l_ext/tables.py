@@ -4,7 +4,6 @@ import functools
 
 import numpy as np
 from jaxtyping import Float64, Int
-from numpy.typing import ArrayLike
 
 
 def sinusoids(max_len: int, num_hiddens: int) -> Float64[np.ndarray, "max_len num_hiddens"]:
@@ -29,7 +28,7 @@ def sinusoids(max_len: int, num_hiddens: int) -> Float64[np.ndarray, "max_len nu
 
 
 def rotations(
-    positions: Int[ArrayLike, "*shape"], size: int, base: float = 10000.0
+    positions: Int[np.ndarray, "*shape"], size: int, base: float = 10000.0
 ) -> tuple[Float64[np.ndarray, "*shape half"], Float64[np.ndarray, "*shape half"]]:
     """Cosines and sines of rotary positions (Su et al., 2021): angle i / base^(2j / size).
 
