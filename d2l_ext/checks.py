@@ -288,14 +288,17 @@ def patches(
     img_size: int | tuple[int, int], patch_size: int | tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Check that patches fill an image; return both sizes as pairs, (height, width)."""
-    image, patch = _pair(img_size), _pair(patch_size)
+    image, patch = _pair("img_size", img_size), _pair("patch_size", patch_size)
     for whole, part in zip(image, patch, strict=True):
         multiple("img_size", whole, part)
     return image, patch
 
 
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
+def _pair(name: str, size: int | tuple[int, int]) -> tuple[int, int]:
+    pair = (size, size) if isinstance(size, int | np.integer) else tuple(size)
+    if len(pair) != 2:
+        raise ValueError(f"{name}: got {_show(pair)}, must be a number or a pair")
+    return int(pair[0]), int(pair[1])
 
 
 def images(X: Spec, img_size: tuple[int, int]) -> None:

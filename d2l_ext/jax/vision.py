@@ -176,6 +176,7 @@ class ViT(Module):
         self, X: Float[Array, "batch channels height width"], training: bool = False
     ) -> Float[Array, "batch num_classes"]:
         """Classify images (batch, channels, height, width): logits (batch, num_classes)."""
+        self.check(X)
         X = self.patch_embedding(X)
         first = jnp.broadcast_to(self.cls_token[...], (len(X), *self.cls_token.shape[1:]))
         X = jnp.concatenate([first, X], axis=1)  # (batch, num_patches + 1, num_hiddens)

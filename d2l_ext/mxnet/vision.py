@@ -141,6 +141,7 @@ class ViT(Configured, nn.Block):
         self, X: Float[Array, "batch channels height width"]
     ) -> Float[Array, "batch num_classes"]:
         """Classify images (batch, channels, height, width): logits (batch, num_classes)."""
+        self.check(X)
         X = self.patch_embedding(X)
         first = mnp.broadcast_to(self.cls_token.data(), (X.shape[0], 1, X.shape[2]))
         X = mnp.concatenate([first, X], axis=1)  # (batch, num_patches + 1, num_hiddens)

@@ -154,6 +154,7 @@ class ViT(Module):
         self, X: Float[Array, "batch channels height width"]
     ) -> Float[Array, "batch num_classes"]:
         """Classify images (batch, channels, height, width): logits (batch, num_classes)."""
+        self.check(X)
         X = self.patch_embedding(X)
         first = np.broadcast_to(self.cls_token, (X.shape[0], *self.cls_token.shape[1:]))
         X = np.concatenate([first, X], axis=1)  # (batch, num_patches + 1, num_hiddens)

@@ -177,6 +177,7 @@ class BERTMaskLM(Layer):
         training: bool = False,
     ) -> Float[Array, "batch num_preds vocab_size"]:
         """Return logits of the tokens at ``pred_positions``; the rest is as in `BERTEncoder`."""
+        self.check(tokens, segments, valid_lens, pred_positions)
         return self.mlm(
             self.encoder(tokens, segments, valid_lens, training=training), pred_positions
         )

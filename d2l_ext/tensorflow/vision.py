@@ -180,6 +180,7 @@ class ViT(Layer):
         self, X: Float[Array, "batch channels height width"], training: bool = False
     ) -> Float[Array, "batch num_classes"]:
         """Classify images (batch, channels, height, width): logits (batch, num_classes)."""
+        self.check(X)
         X = self.patch_embedding(X)
         first = tf.repeat(self.cls_token, keras.ops.shape(X)[0], axis=0)
         X = tf.concat([first, X], axis=1)  # (batch, num_patches + 1, num_hiddens)

@@ -171,4 +171,5 @@ class BERTMaskLM(Configured, nn.Module):
         pred_positions: Int[Array, "batch num_preds"],
     ) -> Float[Array, "batch num_preds vocab_size"]:
         """Return logits of the tokens at ``pred_positions``; the rest is as in `BERTEncoder`."""
+        self.check(tokens, segments, valid_lens, pred_positions)
         return self.mlm(self.encoder(tokens, segments, valid_lens), pred_positions)

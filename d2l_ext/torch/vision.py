@@ -139,6 +139,7 @@ class ViT(Configured, nn.Module):
         self, X: Float[Array, "batch channels height width"]
     ) -> Float[Array, "batch num_classes"]:
         """Classify images (batch, channels, height, width): logits (batch, num_classes)."""
+        self.check(X)
         X = self.patch_embedding(X)
         X = torch.cat([self.cls_token.expand(len(X), -1, -1), X], dim=1)
         X = self.dropout(X + self.pos_embedding)

@@ -183,12 +183,16 @@ def test_predictions_are_picked_from_those_of_all_steps(any_backend, seed, posit
 
 
 def test_the_whole_is_an_encoder_and_predictions(any_backend):
-    whole, encoder = made(any_backend, "BERTMaskLM"), made(any_backend, "BERTEncoder")
-    encoder.load_parameters(below(whole.parameters(), "encoder."))
+    """With the same options, none of which is the default."""
+    api, options = any_backend.api, ("gelu", True, 0.1)
+    whole = ready(any_backend, api.BERTMaskLM(*BERT, *options), *INPUTS)
+    logits, p = whole(*INPUTS), whole.parameters()
+    encoder = any_backend.model(api.BERTEncoder(*BERT, *options), *INPUTS[:3], dtype="float64")
+    encoder.load_parameters(below(p, "encoder."))
     X = encoder(*INPUTS[:3])
-    mlm = any_backend.model(any_backend.api.MaskLM(VOCAB, SIZE), X, POSITIONS, dtype="float64")
-    mlm.load_parameters(below(whole.parameters(), "mlm."))
-    np.testing.assert_allclose(whole(*INPUTS), mlm(X, POSITIONS), rtol=1e-10, atol=1e-11)
+    mlm = any_backend.model(api.MaskLM(VOCAB, SIZE, "gelu", 0.1), X, POSITIONS, dtype="float64")
+    mlm.load_parameters(below(p, "mlm."))
+    np.testing.assert_allclose(logits, mlm(X, POSITIONS), rtol=1e-10, atol=1e-11)
     np.testing.assert_allclose(whole.attention_weights, encoder.attention_weights, rtol=1e-11)
 
 
