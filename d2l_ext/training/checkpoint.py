@@ -17,7 +17,7 @@ import dataclasses
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,6 @@ MOMENTS = ("m", "v")
 _NO_DIGEST = "0" * 64
 LARGEST = 1e15  # what no parameter or moment of a model that works comes near
 LONGEST = 1_000_000  # what a length may be, of which a small model has no tensor
-MARKS = {
-    "EncoderDecoder": {
-        "src_vocab": ("<pad>", "<eos>"),
-        "tgt_vocab": ("<pad>", "<bos>", "<eos>"),
-    },
-    "BERTMaskLM": {"tgt_vocab": ("<pad>", "<cls>", "<sep>", "<mask>")},
-}
 
 
 def example_inputs(
@@ -122,6 +115,13 @@ class Checkpoint:
         except Exception as error:  # what a framework raises where sizes do not fit is its own
             raise CheckpointError(f"the checkpoint's model: {error}") from error
         return model
+
+
+def check_marks(path: str | Path, side: str, vocab: Vocab, marks: Iterable[str]) -> None:
+    """Raise a CheckpointError where a vocabulary lacks a mark that texts are framed with."""
+    for mark in marks:
+        if mark not in vocab:
+            raise CheckpointError(f"{path}: {side}: lacks {mark}")
 
 
 def save(
@@ -250,7 +250,6 @@ def _checkpoint(tensors: Arrays, content: dict[str, Any]) -> Checkpoint:
     _check_description(model)
     _check_numbers(tensors)
     _check_sizes(model, tensors)
-    _check_marks(model, vocabularies)
     for name, least in (("num_steps", 0), ("seed", None)):
         _check_whole(name, content[name], least)
     _check_vocab(model, "encoder", vocabularies["src_vocab"], "src_vocab")
@@ -305,15 +304,6 @@ def _check_sizes(model: Mapping[str, Any], tensors: Arrays) -> None:
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int) and not -1 <= number <= most:
                 raise CheckpointError(f"{name}: got {number}, which its tensors are too small for")
-
-
-def _check_marks(model: Mapping[str, Any], vocabularies: Mapping[str, Vocab | None]) -> None:
-    """Check that the vocabularies have the marks that the model's texts are framed with."""
-    for side, marks in MARKS.get(model["class"], {}).items():
-        vocab = vocabularies[side]
-        for mark in () if vocab is None else marks:
-            if mark not in vocab:
-                raise CheckpointError(f"{side}: lacks {mark}")
 
 
 def _check_whole(name: str, value: Any, least: int | None) -> None:
