@@ -68,8 +68,8 @@ def train(out: Path | None, config: Path | None, resume: Path | None, **given: A
     never been stopped; --resume with --epochs lengthens it, also when it had ended.
 
     In float64, frameworks that train with the same settings stay together. In float32 rounding
-    grows: losses agree for some hundred steps, later the quality does. One checkpoint gives the same
-    tokens in every framework.
+    grows: losses agree for some hundred steps, later the quality does. One checkpoint gives the
+    same tokens in every framework.
     """
     given = {name: value for name, value in given.items() if value is not None}
     if resume is not None and (out or config or given.keys() - {"epochs"}):
