@@ -60,7 +60,7 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:  # the reader of the output has gone: click knows what to do
             raise
-        except (*OF_THE_USER, OSError, FloatingPointError) as error:
+        except (*OF_THE_USER, OSError, FloatingPointError, MemoryError) as error:
             if ctx.params["debug"]:
                 raise
             failure = UserError if isinstance(error, OF_THE_USER) else click.ClickException
@@ -69,6 +69,8 @@ class Commands(click.Group):
 
 def _one_line(error: BaseException) -> str:
     text = "; ".join([str(error), *getattr(error, "__notes__", ())])
+    if isinstance(error, MemoryError):
+        text = f"not enough memory; {text or 'smaller sizes need less'}"
     return " ".join(text.split()) or type(error).__name__
 
 

@@ -172,6 +172,8 @@ def attention_steps(
     _check_tokens(weights, source, target)
     blocks, heads, steps, keys = weights.shape
     names = [f"{b + 1}.{h + 1}" for b in range(blocks) for h in range(heads)]
+    if len(names) == 1:
+        names = [""]  # there is nothing to tell apart
     columns = min(steps, 4)
     rows = -(-steps // columns)
     size = columns * (0.3 * keys + 0.3) + 1.4, rows * (0.24 * len(names) + 0.5) + 1.4
@@ -186,7 +188,8 @@ def attention_steps(
         lowest = step + columns >= steps
         _label(ax, source, names, bottom=lowest, left=step % columns == 0)
         ax.set_title(target[step], fontsize=10, parse_math=False)
-    picture.supylabel("block.head", fontsize=10)
+    if blocks * heads > 1:
+        picture.supylabel("block.head", fontsize=10)
     picture.colorbar(axes[0, 0].images[0], ax=axes, label="weight")
     if title is not None:
         picture.suptitle(title, parse_math=False)

@@ -39,6 +39,9 @@ PARTS = ("train", "val", "test")  # in the order of `parts`
     type=click.Choice([*PARTS, "all"]),
     help="Part of the corpus.  [default: test, or all of another corpus]",
 )
+@click.option(
+    "--long", is_flag=True, help="Also sentences longer than the model was trained on, cut."
+)
 @click.option("--limit", type=click.IntRange(1), help="Only so many source sentences.")
 @click.option(
     "--show", type=click.IntRange(0), default=5, show_default=True, help="Translations to show."
@@ -54,6 +57,7 @@ def evaluate(
     dtype: str | None,
     data: str | None,
     part: str | None,
+    long: bool,
     limit: int | None,
     show: int,
     output: Path | None,
@@ -80,7 +84,14 @@ def evaluate(
     pairs = load_pairs(data) if data else _pairs_of_the_training(saved, settings)
     if part != "all":
         pairs = parts(pairs, settings)[PARTS.index(part)]
-    pairs = [p for p in pairs if num_tokens(p[0]) <= known.num_steps]
+    fitting = [p for p in pairs if num_tokens(p[0]) <= known.num_steps]
+    if left_out := 0 if long else len(pairs) - len(fitting):
+        click.echo(
+            f"left out: {left_out} of {len(pairs)} pairs, whose source has more than"
+            f" {known.num_steps} tokens (--long takes them, cut)",
+            err=True,
+        )
+    pairs = pairs if long else fitting
     if not pairs:
         raise UserError(
             f"{data or settings.data}: the part {part!r} has no sentence of at most"
@@ -90,13 +101,13 @@ def evaluate(
     if output is not None:
         _write_translations(output, result, known)
     if as_json:
-        summary = {"bleu": result.bleu, "signature": result.signature}
+        summary = {"bleu": result.bleu, "signature": result.signature, "left_out": left_out}
         click.echo(json.dumps(summary | {"sentences": len(result.sources), "part": part}))
         return
     for source, references, found in list(
         zip(result.sources, result.references, result.found, strict=True)
     )[:show]:
-        click.echo(f"{source}\n  {plain(found)}\n  ({' | '.join(references)})")
+        click.echo(f"{source}\n  {plain(found)}\n  ({' | '.join(dict.fromkeys(references))})")
     click.echo(
         f"BLEU {result.bleu:.2f} on {len(result.sources)} sentences ({part})\n{result.signature}"
     )

@@ -101,6 +101,8 @@ def load(
         raise checkpoint.CheckpointError(f"{path}: has no translator, but a {settings.model}")
     if saved.src_vocab is None or saved.tgt_vocab is None:
         raise _incomplete(path)
+    checkpoint.check_marks(path, "src_vocab", saved.src_vocab, ("<pad>", "<eos>"))
+    checkpoint.check_marks(path, "tgt_vocab", saved.tgt_vocab, ("<pad>", "<bos>", "<eos>"))
     data = BucketedData.without_pairs(saved.src_vocab, saved.tgt_vocab, settings.buckets)
     return saved, saved.build(interface.backend(installed_backend(backend, settings)), dtype), data
 

@@ -53,7 +53,7 @@ def plot(
     CHECKPOINT may also be a folder with a BERT of Hugging Face's, or all-MiniLM-L6-v2.
     """
     if heads + steps + (block is not None or head is not None) > 1:
-        raise click.UsageError("--heads, --steps and --block or --head exclude each other")
+        raise click.UsageError("--heads, --steps, and --block or --head, cannot be given together")
     sentence = one_sentence(sentence)
     if embedding.is_encoder(checkpoint):
         name = backend or next(iter(interface.installed()), "reference")

@@ -20,6 +20,7 @@ from d2l_ext.commands.options import (
     unknown_words,
 )
 from d2l_ext.data import BucketedData
+from d2l_ext.files import replacing
 from d2l_ext.training.translation import Translation, translations
 
 
@@ -29,6 +30,9 @@ from d2l_ext.training.translation import Translation, translations
 @click.option(
     "--input", "file", type=click.Path(path_type=Path), help="File with a sentence per line."
 )
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="File to write to, when all is translated."
+)
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object per sentence.")
 @decoding_options
 def translate(
@@ -37,6 +41,7 @@ def translate(
     dtype: str | None,
     sentence: str | None,
     file: Path | None,
+    output: Path | None,
     as_json: bool,
     **decoding: Any,
 ) -> None:
@@ -55,13 +60,20 @@ def translate(
     _, model, data = load(checkpoint, backend, dtype)
     full = [line for line in lines if line.strip()]
     found = iter(translations(model, data, full, progress=True, **method))
+    written = []
     for number, line in enumerate(lines, start=1):
         translation = next(found) if line.strip() else None
         if as_json:
-            click.echo(json.dumps(as_object(line, translation, data), ensure_ascii=False))
+            written.append(json.dumps(as_object(line, translation, data), ensure_ascii=False))
         else:
             _warn(name, number, line, translation, data)
-            click.echo("" if translation is None else plain(translation))
+            written.append("" if translation is None else plain(translation))
+    if output is None:
+        click.echo("".join(f"{line}\n" for line in written), nl=False)
+        return
+    with replacing(output) as stream:
+        stream.writelines(f"{line}\n".encode() for line in written)
+    click.echo(f"{output}: {len(full)} sentences")
 
 
 def _read_lines(file: Path | None) -> list[str]:

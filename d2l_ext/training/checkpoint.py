@@ -17,7 +17,7 @@ import dataclasses
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ from d2l_ext.interface import Arrays, Backend, Model, State, Trainer
 FORMAT, VERSION = "d2l_ext checkpoint", "1"
 MOMENTS = ("m", "v")
 _NO_DIGEST = "0" * 64
+LARGEST = 1e15  # what no parameter or moment of a model that works comes near
+LONGEST = 1_000_000  # what a length may be, of which a small model has no tensor
 
 
 def example_inputs(
@@ -113,6 +115,13 @@ class Checkpoint:
         except Exception as error:  # what a framework raises where sizes do not fit is its own
             raise CheckpointError(f"the checkpoint's model: {error}") from error
         return model
+
+
+def check_marks(path: str | Path, side: str, vocab: Vocab, marks: Iterable[str]) -> None:
+    """Raise a CheckpointError where a vocabulary lacks a mark that texts are framed with."""
+    for mark in marks:
+        if mark not in vocab:
+            raise CheckpointError(f"{path}: {side}: lacks {mark}")
 
 
 def save(
@@ -239,6 +248,10 @@ def _checkpoint(tensors: Arrays, content: dict[str, Any]) -> Checkpoint:
         training = {"num_steps": content["num_steps"], "m": m, "v": v}
     model = content["model"]
     _check_description(model)
+    _check_numbers(tensors)
+    _check_sizes(model, tensors)
+    for name, least in (("num_steps", 0), ("seed", None)):
+        _check_whole(name, content[name], least)
     _check_vocab(model, "encoder", vocabularies["src_vocab"], "src_vocab")
     _check_vocab(model, "decoder", vocabularies["tgt_vocab"], "tgt_vocab")
     return Checkpoint(
@@ -268,6 +281,37 @@ def _check_description(model: Any) -> None:
     for value in parts[1].values():
         if isinstance(value, dict):
             _check_description(value)
+
+
+def _check_numbers(tensors: Arrays) -> None:
+    """Check that all tensors have one floating dtype, and values that a model can have."""
+    dtypes = {str(x.dtype) for x in tensors.values()}
+    if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
+        raise CheckpointError(f"has tensors of {', '.join(sorted(dtypes))}, must be all float32")
+    for name, x in tensors.items():
+        largest = np.abs(x).max(initial=0)
+        if not largest <= LARGEST:  # NaN is not
+            raise CheckpointError(f"{name}: has a value of {largest:g}, beyond {LARGEST:g}")
+
+
+def _check_sizes(model: Mapping[str, Any], tensors: Arrays) -> None:
+    """Check sizes by those of the tensors, so that nothing larger than the file is built."""
+    total = max(sum(x.size for x in tensors.values()), LONGEST)
+    for name, value in model["config"].items():
+        if isinstance(value, dict):
+            _check_sizes(value, tensors)
+        most = len(tensors) if name in ("num_layers", "num_blks", "num_experts") else total
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int) and not -1 <= number <= most:
+                raise CheckpointError(f"{name}: got {number}, which its tensors are too small for")
+
+
+def _check_whole(name: str, value: Any, least: int | None) -> None:
+    """Check a whole number; one that has a least value may be missing."""
+    if least is not None and value is None:
+        return
+    if type(value) is not int or (least is not None and value < least):
+        raise CheckpointError(f"{name}: got {value!r}, must be a whole number")
 
 
 def _vocab(side: str, content: Mapping[str, Any]) -> Vocab | None:

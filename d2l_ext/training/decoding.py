@@ -245,6 +245,8 @@ def beam_search(
     if not 0 <= length_penalty < np.inf:
         raise ValueError(f"length_penalty: got {length_penalty}, must be at least 0")
     decoding = model.decoding(src, valid_lens, keep_weights=keep_weights)
+    if beam > (most := decoding.vocab_size**2):  # as many as two tokens can be
+        raise ValueError(f"beam: got {beam}, must be at most {most}")
     k = _at_most(beam + 1, decoding, max_steps)
     search = _Search(len(src), beam, eos, max_steps, length_penalty)
     decoding.reorder(np.repeat(np.arange(len(src)), beam))

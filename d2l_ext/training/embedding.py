@@ -102,6 +102,7 @@ def load(path: str | Path, backend: Backend, dtype: str | None = None) -> TextEn
         raise checkpoint.CheckpointError(
             f"{path}: has a {saved.model['class']}, must have a model of train --model bert"
         )
+    checkpoint.check_marks(path, "tgt_vocab", saved.tgt_vocab, (PAD, CLS, SEP))
     inner = {k: x for k, x in saved.parameters.items() if k.startswith("encoder.")}
     encoder = dataclasses.replace(
         saved,

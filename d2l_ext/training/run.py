@@ -24,10 +24,11 @@ import numpy as np
 
 import d2l_ext
 from d2l_ext import plotting
-from d2l_ext.files import replacing
+from d2l_ext.files import locked, replacing
 from d2l_ext.interface import Trainer
-from d2l_ext.training import checkpoint
+from d2l_ext.training import checkpoint, stopping
 from d2l_ext.training.loop import History, fit
+from d2l_ext.training.memory import check_memory
 from d2l_ext.training.settings import Settings, read_settings
 from d2l_ext.training.tasks import task
 
@@ -38,6 +39,7 @@ CONFIG, LAST, BEST, LOG, PICTURE = (
     "log.jsonl",
     "losses.png",
 )
+EXPLODED = 1e4  # a loss of the size of exp(-10000) for the right token
 
 
 def start(
@@ -59,27 +61,42 @@ def start(
 
     Raises:
         ValueError: there is a run in the folder, or the settings or the data are not right.
+        Stopped: by Ctrl-C or SIGTERM, after a checkpoint was written.
+        FloatingPointError: the loss is not finite, or has exploded.
     """
     folder = Path(folder)
     if (folder / CONFIG).exists():
         raise ValueError(f"{folder}: has a run already; resume it, or choose another folder")
     run = Run(folder, settings, report)
-    settings.write(folder / CONFIG)
-    run.train(progress)
+    with locked(folder):
+        settings.write(folder / CONFIG)
+        run.train(progress)
     return run
 
 
 def resume(
-    folder: str | Path, report: Callable[[str], object] = print, progress: bool | None = None
+    folder: str | Path,
+    report: Callable[[str], object] = print,
+    progress: bool | None = None,
+    epochs: int | None = None,
 ) -> "Run":
-    """Go on with a run that was stopped; as `start`, with the settings in the folder."""
+    """Go on with a run that was stopped; as `start`, with the settings in the folder.
+
+    With ``epochs`` it goes on until there have been so many in all, also if it had ended.
+    """
     folder = Path(folder)
     if not (folder / CONFIG).exists():
         raise ValueError(f"{folder}: has no run to resume (there is no {CONFIG})")
-    run = Run(folder, read_settings(folder / CONFIG), report)
-    if (folder / LAST).exists():
-        run.restore(checkpoint.load(folder / LAST))
-    run.train(progress)
+    with locked(folder):
+        settings = read_settings(folder / CONFIG)
+        if epochs is not None:
+            settings = dataclasses.replace(settings, epochs=epochs)
+        run = Run(folder, settings, report)
+        if (folder / LAST).exists():
+            run.restore(checkpoint.load(folder / LAST))
+        if epochs is not None:
+            run.lengthen()
+        run.train(progress)
     return run
 
 
@@ -104,10 +121,13 @@ class Run:
     """One run: data, model, trainer, and the files in its folder."""
 
     _log: "Log"  # while it trains
+    _request: stopping.Request
 
     def __init__(self, folder: Path, settings: Settings, report: Callable[[str], object]):
         self.folder, self.settings, self._report = folder, settings, report
         self.task = task(settings)
+        vocabs = (self.task.src_vocab, self.task.tgt_vocab)
+        check_memory(settings, sum(len(vocab) for vocab in vocabs if vocab is not None))
         self.backend = d2l_ext.backend(settings.backend)
         batch = next(iter(self.task.train.batches(settings.seed, 0)))
         self.model = self.backend.model(
@@ -145,8 +165,16 @@ class Run:
                 f"{self.folder / LAST}: was written by another version of d2l_ext"
             ) from None
 
+    def lengthen(self) -> None:
+        """Go on although the run had ended, with the new number of epochs in its settings."""
+        done, wanted = self.progress.epoch, self.settings.epochs
+        if wanted < done:
+            raise ValueError(f"epochs: got {wanted}, must be at least the {done} that are done")
+        self.progress.stopped = False
+        self.settings.write(self.folder / CONFIG)
+
     def train(self, progress: bool | None = None) -> None:
-        """Train until the end, or until it is stopped early."""
+        """Train until the end, or until it is stopped, early or by a signal."""
         train, settings = self.task.train, self.settings
         self._report(self._summary())
         if self.progress.stopped:
@@ -154,7 +182,13 @@ class Run:
             return
         num_steps = settings.epochs * train.num_batches
         self._log = Log(self.folder / LOG, self.trainer.num_steps, self.progress.epoch)
-        with self._log:
+        with self._log, stopping.requests() as self._request:
+            self._fit(num_steps, progress)
+        self._report(self._outcome())
+
+    def _fit(self, num_steps: int, progress: bool | None) -> None:
+        train, settings = self.task.train, self.settings
+        try:
             fit(
                 self.trainer,
                 train,
@@ -166,7 +200,9 @@ class Run:
                 schedule=lambda step: settings.learning_rate(step, num_steps),
                 progress=progress,
             )
-        self._report(self._outcome())
+        except FloatingPointError as error:
+            error.add_note(self._last_good())
+            raise
 
     def _summary(self) -> str:
         *lines, last = self.task.summary()
@@ -188,11 +224,23 @@ class Run:
         )
 
     def _after_step(self, step: int, loss: float) -> None:
+        if loss > EXPLODED:
+            raise FloatingPointError(
+                f"the loss has exploded, it is {loss:.3g} at step {step}: try a lower learning rate"
+            )
         self._log.write("step", step=step, loss=loss, lr=self.trainer.lr)
+        if step % self.task.train.num_batches == 0:
+            return  # the end of an epoch has its own checkpoint, after the validation
         every = self.settings.save_every
-        # The end of an epoch has its own checkpoint, after the validation.
-        if every and step % every == 0 and step % self.task.train.num_batches:
+        if self._request.signal is not None or (every and step % every == 0):
             self._save(LAST, self.trainer)
+        self._request.answer(step)
+
+    def _last_good(self) -> str:
+        """Say what is left of a run that has gone wrong."""
+        if (self.folder / LAST).exists():
+            return f"the last good checkpoint is {self.folder / LAST}"
+        return "there is no checkpoint before it"
 
     def _after_epoch(self, epoch: int, history: History) -> bool:
         losses = self._log.losses[-self.task.train.num_batches :]
@@ -225,6 +273,8 @@ class Run:
             f" {measured['val_loss']:.3f}, {self.task.show(score)}{' (best)' if is_best else ''},"
             f" {history.tokens_per_second:,.0f} tokens/s"
         )
+        if epoch < self.settings.epochs and not self.progress.stopped:
+            self._request.answer(self.trainer.num_steps)
         return self.progress.stopped
 
     def _save(self, name: str, trainer: Trainer | None) -> None:

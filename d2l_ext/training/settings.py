@@ -14,6 +14,7 @@ from d2l_ext.interface import COLUMNS
 
 TRANSLATORS = ("seq2seq", "bahdanau", "luong", "transformer")
 MODELS = (*TRANSLATORS, "gpt", "bert", "vit")
+MOST_STEPS = 100_000  # tokens of a sentence or a text
 SCHEDULES = ("constant", "inverse_sqrt", "cosine")
 LEVELS = ("character", "word")
 POSITIONS = ("rotary", "alibi", "learned")
@@ -98,6 +99,9 @@ class Settings:
                 raise ValueError(f"{name}: got {getattr(self, name)}, must be at least 0")
         if not self.buckets or min(self.buckets) < 2:
             raise ValueError(f"buckets: got {list(self.buckets)}, must be lengths of at least 2")
+        for name, longest in (("buckets", max(self.buckets)), ("num_steps", self.num_steps)):
+            if longest > MOST_STEPS:
+                raise ValueError(f"{name}: got {longest}, must be at most {MOST_STEPS}")
         if not self.teacher_forcing_ratio <= 1:
             raise ValueError(
                 f"teacher_forcing_ratio: got {self.teacher_forcing_ratio}, must be at most 1"
