@@ -3,13 +3,14 @@
 A `Mutation` changes one node of one file's syntax tree. Arguments' defaults, error messages and
 checks of arguments are left alone: other tests hold them against the reference's.
 
-``python tests/mutation.py [COLUMN or ID ...]`` runs all of the sample, or a part, and prints what
-became of each.
+``python tests/mutation.py [COLUMN, COLUMN/FILE or ID ...]`` runs all of the sample, or a part, and
+prints what became of each.
 """
 
 import ast
 import dataclasses
 import hashlib
+import itertools
 import subprocess
 import sys
 
@@ -22,6 +23,11 @@ NUMBER = 50  # of each column
 FILES = (
     *("layers", "masking", "scoring", "recurrent", "seq2seq"),
     *("bahdanau", "multihead", "positional", "transformer"),
+)
+NEWER_NUMBER = 20  # of each column, another sample, of the files of later rows
+NEWER = (
+    *("normalization", "rotary", "feedforward", "moe", "caching"),
+    *("gpt", "blockwise", "linear", "bert", "vision"),
 )
 # Beginnings of the names of the cases that run a file's code, the cheapest first.
 CASES = {
@@ -51,6 +57,16 @@ CASES = {
         *("transformer/PositionWise", "transformer/AddNorm", "transformer/TransformerEncoderBlock"),
         *("transformer/TransformerDecoderBlock", "transformer/TransformerEncoder/", "transformer/"),
     ),
+    "normalization": ("normalization/",),
+    "rotary": ("rotary/", "gpt/GroupedQueryAttention/", "gpt/GPT/"),
+    "feedforward": ("feedforward/",),
+    "moe": ("moe/",),
+    "caching": ("gpt/GroupedQueryAttention/", "gpt/GPT/"),
+    "gpt": ("gpt/GroupedQueryAttention/", "gpt/GPTBlock/", "gpt/GPT/"),
+    "blockwise": ("blockwise/",),
+    "linear": ("linear/",),
+    "bert": ("bert/MaskLM/", "bert/BERTEncoder/", "bert/BERTMaskLM/"),
+    "vision": ("vision/PatchEmbedding/", "vision/ViTMLP/", "vision/ViTBlock/", "vision/ViT/"),
 }
 OTHER = {
     ast.Add: ast.Sub,
@@ -102,15 +118,23 @@ class Mutation:
         return ast.unparse(_Mutator(self.place).visit(parsed(self.column, self.file)))
 
 
-def sample(number):
-    """Return so many mutations of each column, the same ones as long as their code is the same."""
-    found = [mutation for column in d2l_ext.COLUMNS for mutation in _chosen(column, number)]
+def sample():
+    """Return mutations of each column, the same ones as long as their code is the same."""
+    found = [mutation for column in d2l_ext.COLUMNS for mutation in _chosen(column)]
     return sorted(found, key=lambda m: (m.column, m.file))
 
 
-def _chosen(column, number):
-    every = [mutation for file in FILES for mutation in _mutations(column, file)]
-    return sorted(every, key=lambda m: hashlib.sha256(m.id.encode()).hexdigest())[:number]
+def _chosen(column):
+    yield from _shuffled(column, FILES)[:NUMBER]
+    # The first of each file, the second of each and so on: some files are much longer than others.
+    rounds = itertools.zip_longest(*(_shuffled(column, [file]) for file in NEWER))
+    each = filter(None, itertools.chain.from_iterable(rounds))
+    yield from itertools.islice(each, NEWER_NUMBER)
+
+
+def _shuffled(column, files):
+    every = [mutation for file in files for mutation in _mutations(column, file)]
+    return sorted(every, key=lambda m: hashlib.sha256(m.id.encode()).hexdigest())
 
 
 def _mutations(column, file):
@@ -199,13 +223,18 @@ FATAL = {
     "x.shape[1] - 1"
 }
 
-ALL = sample(NUMBER)
+ALL = sample()
 
 
 def cases(mutation):
-    """Return the names of the cases that run a file's code; those of whole models come last."""
+    """Return the names of the cases that run a file's code, the likeliest and cheapest first.
+
+    First those of the class or function that is changed; of these, and of the others, those of
+    whole models last.
+    """
     names = [n for start in CASES[mutation.file] for n in CATALOGUE if n.startswith(start)]
-    return sorted(dict.fromkeys(names), key=lambda n: CATALOGUE[n].translates)
+    changed = "/" + mutation.what.partition(":")[0].partition(".")[0]
+    return sorted(dict.fromkeys(names), key=lambda n: (changed not in n, CATALOGUE[n].translates))
 
 
 def report(mutation):
@@ -226,8 +255,8 @@ def report_elsewhere(mutation):
 
 
 def main(chosen):
-    """Run the mutations of some columns, or those with some ids."""
-    for mutation in (m for m in ALL if m.column in chosen or m.id in chosen):
+    """Run the mutations of some columns or of some of their files, or those with some ids."""
+    for mutation in (m for m in ALL if {m.column, f"{m.column}/{m.file}", m.id} & set(chosen)):
         elsewhere = mutation.id in FATAL and mutation.id not in chosen
         found = report_elsewhere(mutation) if elsewhere else report(mutation)
         what = f"caught {mutation.id} | {found[:150]}" if found else f"SURVIVED {mutation.id}"

@@ -1,4 +1,4 @@
-"""Bugs to plant in the rows from normalisation to experts; `planted` says how."""
+"""Bugs to plant in the rows from normalisation to images; `planted` says how."""
 
 RMS = ("normalization/RMSNorm/",)
 LAYER = ("normalization/LayerNorm/",)
@@ -10,6 +10,12 @@ ONLINE = ("blockwise/online_softmax/",)
 LINEAR = ("linear/LinearAttention/",)
 GROUPED = ("gpt/GroupedQueryAttention/",)
 GPT = ("gpt/GPT/",)
+ENCODER = ("bert/BERTEncoder/",)
+NORMALISED = ("bert/BERTEncoder/normalised embedding",)
+MASK_LM = ("bert/MaskLM/",)
+PATCHES = ("vision/PatchEmbedding/",)
+VIT_BLOCK = ("vision/ViTBlock/",)
+VIT = ("vision/ViT/",)
 
 # Column: rows of (what is wrong, file, old, new, beginnings of the names of cases).
 MODERN = {
@@ -190,6 +196,81 @@ MODERN = {
             "x[..., rows, :, :, :], caches[:1]) + caches[1:]",
             *GPT,
         ),
+        ("segments left out", "bert", " + self.segment_embedding(segments)", "", *ENCODER),
+        (
+            "positions from one",
+            "bert",
+            "[:, : tokens.shape[1]]",
+            "[:, 1 : tokens.shape[1] + 1]",
+            *ENCODER,
+        ),
+        ("padding is read", "bert", "blk(X, valid_lens)", "blk(X, None)", *ENCODER),
+        (
+            "epsilon of the framework",
+            "bert",
+            "nn.LayerNorm(num_hiddens, eps) if",
+            "nn.LayerNorm(num_hiddens) if",
+            *NORMALISED,
+        ),
+        (
+            "embedding without dropout",
+            "bert",
+            "self.dropout(self.ln(X))",
+            "self.ln(X)",
+            *NORMALISED,
+        ),
+        (
+            "tanh for the error function of BERT",
+            "bert",
+            '"gelu": nn.GELU}',
+            '"gelu": lambda: nn.GELU("tanh")}',
+            *MASK_LM,
+        ),
+        (
+            "positions of the first text for all",
+            "bert",
+            "X[rows, pred_positions.long()]",
+            "X[:, pred_positions[0].long()]",
+            *MASK_LM,
+        ),
+        (
+            "patches column by column",
+            "vision",
+            "self.conv(X).flatten(2)",
+            "self.conv(X).mT.flatten(2)",
+            *PATCHES,
+        ),
+        (
+            "reshaped for transposed",
+            "vision",
+            "self.conv(X).flatten(2).transpose(1, 2)",
+            "self.conv(X).reshape(len(X), self.num_patches, -1)",
+            *PATCHES,
+        ),
+        (
+            "post-norm for pre-norm",
+            "vision",
+            """        Y = self.ln1(X)
+        X = X + self.attention(Y, Y, Y, valid_lens)
+""",
+            "        X = self.ln1(X + self.attention(X, X, X, valid_lens))\n",
+            *VIT_BLOCK,
+        ),
+        (
+            "normalised residual",
+            "vision",
+            "X = X + self.attention",
+            "X = Y + self.attention",
+            *VIT_BLOCK,
+        ),
+        (
+            "token of the class at the end",
+            "vision",
+            "[self.cls_token.expand(len(X), -1, -1), X]",
+            "[X, self.cls_token.expand(len(X), -1, -1)]",
+            *VIT,
+        ),
+        ("mean of the steps", "vision", "self.head(X[:, 0])", "self.head(X.mean(dim=1))", *VIT),
     ],
     "mxnet": [
         (
@@ -290,6 +371,52 @@ MODERN = {
             "linear(H, self.embedding.weight.data()) / math.sqrt(H.shape[-1])",
             *GPT,
         ),
+        ("segments left out", "bert", " + self.segment_embedding(segments)", "", *ENCODER),
+        (
+            "positions left out",
+            "bert",
+            "        X = X + self.pos_embedding.data()[:, : tokens.shape[1]]\n",
+            "",
+            *ENCODER,
+        ),
+        (
+            "dropout before the norm",
+            "bert",
+            "self.dropout(self.ln(X))",
+            "self.ln(self.dropout(X))",
+            *NORMALISED,
+        ),
+        (
+            "positions in the first text",
+            "bert",
+            "steps = first + pred",
+            "steps = 0 * first + pred",
+            *MASK_LM,
+        ),
+        (
+            "epsilon of the head",
+            "bert",
+            "            LayerNorm(num_hiddens, eps),",
+            "            LayerNorm(num_hiddens),",
+            *MASK_LM,
+        ),
+        (
+            "patches column by column",
+            "vision",
+            "Y.reshape(*Y.shape[:2], -1)",
+            "Y.swapaxes(2, 3).reshape(*Y.shape[:2], -1)",
+            *PATCHES,
+        ),
+        ("residual left out", "vision", "X = X + self.attention", "X = self.attention", *VIT_BLOCK),
+        ("second norm left out", "vision", "self.mlp(self.ln2(X))", "self.mlp(X)", *VIT_BLOCK),
+        (
+            "positions shifted by one",
+            "vision",
+            "self.dropout(X + self.pos_embedding.data())",
+            "self.dropout(X + mnp.roll(self.pos_embedding.data(), 1, 1))",
+            *VIT,
+        ),
+        ("last step for the class", "vision", "self.head(X[:, 0])", "self.head(X[:, -1])", *VIT),
     ],
     "jax": [
         (
@@ -377,6 +504,58 @@ MODERN = {
             "queries, keys = turn(queries, *rotation), turn(keys, *rotation)[:, ::-1]",
             *GROUPED,
         ),
+        (
+            "segments of the other text",
+            "bert",
+            "self.segment_embedding(segments)",
+            "self.segment_embedding(1 - segments)",
+            *ENCODER,
+        ),
+        ("padding is read", "bert", "blk(X, valid_lens, ", "blk(X, None, ", *ENCODER),
+        (
+            "embedding without dropout",
+            "bert",
+            "self.ln(X), training=training",
+            "self.ln(X)",
+            *NORMALISED,
+        ),
+        (
+            "norm before the activation",
+            "bert",
+            """self.mlp["2"](self._activation(self.mlp["0"](X)))""",
+            """self._activation(self.mlp["2"](self.mlp["0"](X)))""",
+            *MASK_LM,
+        ),
+        (
+            "positions of the first text for all",
+            "bert",
+            "X[rows, pred_positions.astype(rows.dtype)]",
+            "X[rows, pred_positions[:1]]",
+            *MASK_LM,
+        ),
+        (
+            "channels last",
+            "vision",
+            "X.transpose(0, 2, 4, 1, 3, 5)",
+            "X.transpose(0, 2, 4, 3, 5, 1)",
+            *PATCHES,
+        ),
+        ("bias of the patches left out", "vision", " + self.bias[...]", "", *PATCHES),
+        (
+            "tanh for the error function of images",
+            "vision",
+            "gelu(self.dense1(X))",
+            "nnx.gelu(self.dense1(X))",
+            "vision/ViTMLP/",
+        ),
+        (
+            "normalised keys, values as they are",
+            "vision",
+            "self.attention(Y, Y, Y, ",
+            "self.attention(Y, Y, X, ",
+            *VIT_BLOCK,
+        ),
+        ("mean of the patches", "vision", "(X[:, 0])", "(X[:, 1:].mean(axis=1))", *VIT),
     ],
     "tensorflow": [
         (
@@ -457,5 +636,74 @@ MODERN = {
             "/ math.sqrt(d * num_heads)",
             *GROUPED,
         ),
+        (
+            "positions from one",
+            "bert",
+            "[:, : keras.ops.shape(tokens)[1]]",
+            "[:, 1 : keras.ops.shape(tokens)[1] + 1]",
+            *ENCODER,
+        ),
+        ("padding is read", "bert", "blk(X, valid_lens, ", "blk(X, None, ", *ENCODER),
+        (
+            "epsilon of the norm",
+            "bert",
+            "LayerNorm(num_hiddens, eps) if",
+            "LayerNorm(num_hiddens) if",
+            *NORMALISED,
+        ),
+        (
+            "gathers texts",
+            "bert",
+            "tf.gather(X, pred_positions, batch_dims=1)",
+            "tf.gather(X, pred_positions[0], axis=1)",
+            *MASK_LM,
+        ),
+        (
+            "activation left out",
+            "bert",
+            """self._activation(self.mlp["0"](X))""",
+            """self.mlp["0"](X)""",
+            *MASK_LM,
+        ),
+        (
+            "channels last",
+            "vision",
+            "tf.transpose(X, (0, 2, 4, 1, 3, 5))",
+            "tf.transpose(X, (0, 2, 4, 3, 5, 1))",
+            *PATCHES,
+        ),
+        (
+            "patches column by column",
+            "vision",
+            "tf.transpose(X, (0, 2, 4, 1, 3, 5))",
+            "tf.transpose(X, (0, 4, 2, 1, 3, 5))",
+            *PATCHES,
+        ),
+        (
+            "last dropout left out",
+            "vision",
+            "self.dropout2(self.dense2(X), training=training)",
+            "self.dense2(X)",
+            "vision/ViTMLP/",
+        ),
+        (
+            "residual left out",
+            "vision",
+            "X + self.mlp(self.ln2(X), ",
+            "self.mlp(self.ln2(X), ",
+            *VIT_BLOCK,
+        ),
+        (
+            "token of the class without a position",
+            "vision",
+            """        X = tf.concat([first, X], axis=1)  # (batch, num_patches + 1, num_hiddens)
+        X = self.dropout(X + self.pos_embedding, training=training)
+""",
+            """        X = tf.concat([first, X + self.pos_embedding[:, 1:]], axis=1)
+        X = self.dropout(X, training=training)
+""",
+            *VIT,
+        ),
+        ("mean of the steps", "vision", "(X[:, 0])", "(tf.reduce_mean(X, axis=1))", *VIT),
     ],
 }

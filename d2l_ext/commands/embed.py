@@ -7,6 +7,7 @@ import click
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from d2l_ext import interface
 from d2l_ext.commands.errors import UserError
@@ -57,5 +58,5 @@ def similarities(texts: list[str], cosines: np.ndarray) -> Table:
     for number in range(len(texts)):
         table.add_column(str(number + 1), justify="right")
     for number, (text, row) in enumerate(zip(texts, cosines, strict=True)):
-        table.add_row(f"{number + 1} {text}", *(f"{cosine:.3f}" for cosine in row))
+        table.add_row(Text(f"{number + 1} {text}"), *(f"{cosine:.3f}" for cosine in row))
     return table

@@ -89,7 +89,7 @@ def load(path: Path, backend: str | None, dtype: str | None) -> tuple[Model, Voc
     """Return a language model in a framework, its vocabulary and what its tokens are."""
     saved = checkpoint.load(path)
     settings = settings_of(path, saved)
-    if saved.tgt_vocab is None or saved.src_vocab is not None:
-        raise checkpoint.CheckpointError(f"{path}: has no language model, but a translator")
+    if settings.model != "gpt" or saved.tgt_vocab is None:
+        raise checkpoint.CheckpointError(f"{path}: has no language model, but a {settings.model}")
     chosen = interface.backend(installed_backend(backend, settings))
     return saved.build(chosen, dtype), saved.tgt_vocab, settings.level

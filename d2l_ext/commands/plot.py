@@ -55,13 +55,14 @@ def plot(
     if heads + steps + (block is not None or head is not None) > 1:
         raise click.UsageError("--heads, --steps, and --block or --head, cannot be given together")
     sentence = one_sentence(sentence)
+    method = method_of(**decoding)
     if embedding.is_encoder(checkpoint):
+        _refuse_decoding(method)
         name = backend or next(iter(interface.installed()), "reference")
         encoder = embedding.load(checkpoint, interface.backend(name), dtype)
         source, weights = encoder.weights(sentence)
         target, text = source, " ".join(source)
     else:
-        method = method_of(**decoding)
         _, model, data = load(checkpoint, backend, dtype)
         (found,) = translations(model, data, [sentence], keep_weights=True, **method)
         source, weights, text = found.source, found.attention_weights, plain(found)
@@ -79,6 +80,14 @@ def plot(
     else:
         plotting.attention_map(_chosen(weights, block, head), source, target, path=output)
     click.echo(f"{text}\n{output}")
+
+
+def _refuse_decoding(method: dict[str, Any]) -> None:
+    """Refuse what only a translator can do."""
+    if method["method"] != "greedy":
+        raise click.UsageError(f"--{method['method']} goes with a translator")
+    if method["max_steps"] is not None:
+        raise click.UsageError("--max-steps goes with a translator")
 
 
 def _chosen(

@@ -2,6 +2,7 @@
 
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 
 from d2l_ext import checks
+
+DAMAGED = (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def load_images(
@@ -44,15 +47,20 @@ def load_images(
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a file of arrays."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             images, labels = file["images"], file["labels"]
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+    except FileNotFoundError:
+        raise
+    # A damaged file fails in many ways, and a single array is no file that has several.
+    except (*DAMAGED, KeyError, ValueError, TypeError) as error:
         raise ValueError(f"{path}: must be an .npz file with images and labels ({error})") from None
     if images.ndim not in (3, 4) or labels.shape != images.shape[:1] or images.size == 0:
         raise ValueError(
             f"{path}: got images {images.shape} and labels {labels.shape}, must be (num, height,"
             " width) or (num, channels, height, width), and (num,)"
         )
+    if images.dtype.kind not in "biuf":
+        raise ValueError(f"{path}: got images of dtype {images.dtype}, must be numbers")
     if labels.dtype.kind not in "iu" or labels.min() < 0:
         raise ValueError(f"{path}: got labels of dtype {labels.dtype}, must be whole, from 0")
     return images, labels

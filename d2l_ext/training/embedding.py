@@ -24,7 +24,7 @@ class TextEncoder:
 
     Attributes:
         model: a `Model` of a `BERTEncoder`.
-        cut: maps a text to its tokens, marks included.
+        cut: maps a text to its tokens, marks included, no more than the model takes.
         ids: maps tokens to ids.
         pad: the id that fills up.
     """
@@ -33,11 +33,6 @@ class TextEncoder:
     cut: Callable[[str], list[str]]
     ids: Callable[[list[str]], list[int]]
     pad: int
-
-    @property
-    def max_len(self) -> int:
-        """Most tokens of a text; of a longer one the end is not seen."""
-        return self.model.module.config["max_len"]
 
     def embed(
         self, texts: Sequence[str], batch_size: int = 32
@@ -51,7 +46,8 @@ class TextEncoder:
             tokens, segments, lens = self._inputs(texts[start : start + batch_size])
             outputs = self.model(tokens, segments, lens)  # (batch, num_steps, num_hiddens)
             real = np.arange(tokens.shape[1]) < lens[:, None]
-            found.append((outputs * real[..., None]).sum(axis=1) / lens[:, None])
+            sums = (outputs * real[..., None]).sum(axis=1)
+            found.append(sums / lens[:, None].astype(outputs.dtype))
         vectors = np.concatenate(found)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
@@ -60,11 +56,11 @@ class TextEncoder:
     ) -> tuple[list[str], Float[np.ndarray, "blocks heads num_steps num_steps"]]:
         """Return a text's tokens, and how they attend to each other."""
         self.model(*self._inputs([text]))
-        return self.cut(text)[: self.max_len], np.stack(self.model.attention_weights)
+        return self.cut(text), np.stack(self.model.attention_weights)
 
     def _inputs(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return ids, filled up to the longest, segments and lengths."""
-        rows = [self.ids(self.cut(text)[: self.max_len]) for text in texts]
+        rows = [self.ids(self.cut(text)) for text in texts]
         lens = np.array([len(row) for row in rows])
         tokens = np.full((len(rows), lens.max()), self.pad)
         for filled, row in zip(tokens, rows, strict=True):
@@ -110,10 +106,12 @@ def load(path: str | Path, backend: Backend, dtype: str | None = None) -> TextEn
         parameters={name.removeprefix("encoder."): x for name, x in inner.items()},
     )
     vocab: Vocab = saved.tgt_vocab
-    model = encoder.build(backend, dtype)
-    return TextEncoder(
-        model, lambda text: [CLS, *split_text(text, "word"), SEP], vocab.__getitem__, vocab[PAD]
-    )
+    num_words = saved.model["config"]["max_len"] - 2
+
+    def cut(text: str) -> list[str]:
+        return [CLS, *split_text(text, "word")[:num_words], SEP]
+
+    return TextEncoder(encoder.build(backend, dtype), cut, vocab.__getitem__, vocab[PAD])
 
 
 def packaged(name: str) -> Path:
@@ -141,6 +139,7 @@ def _of_folder(folder: Path, backend: Backend, dtype: str) -> TextEncoder:
         raise FileNotFoundError(f"{file}: there is no such file")
     tokenizer = Tokenizer.from_file(str(file))
     tokenizer.no_padding()
+    tokenizer.enable_truncation(pretrained.description["config"]["max_len"])
 
     def cut(text: str) -> list[str]:
         return tokenizer.encode(text).tokens

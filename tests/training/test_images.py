@@ -72,6 +72,12 @@ def test_parts_and_epochs_are_mixed():
     assert len(set(map(tuple, orders))) == len(orders)
 
 
+def test_classes_are_counted_from_zero():
+    """Also those of which there is no image."""
+    labels = np.array([1, 5] * 20)
+    assert ImageData(np.zeros((40, 1, 2, 2)), labels).num_classes == 6
+
+
 def test_batches_must_have_images():
     with pytest.raises(ValueError, match="batch_size: got 0, must be positive"):
         numbered(100, 0)
@@ -161,23 +167,41 @@ def test_nothing_is_unpickled(tmp_path, name):
     assert not trace.exists()
 
 
-def damaged(data, kind):
-    """Return the bytes of a file as something that is none."""
-    middle = len(data) // 3
-    return {
-        "empty": b"",
-        "text": b"images, labels\n1, 2\n",
-        "truncated": data[:-30],
-        "another byte": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
-    }[kind]
+@pytest.fixture(scope="module")
+def compressed(tmp_path_factory):
+    """A compressed file."""
+    path = tmp_path_factory.mktemp("compressed") / "images.npz"
+    np.savez_compressed(path, images=RNG.random((6, 3, 3)), labels=np.arange(6))
+    return path
 
 
-@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "another byte"])
-def test_a_file_that_is_none_says_so(tmp_path, kind):
-    path = tmp_path / "damaged.npz"
-    np.savez_compressed(path, images=RNG.random((40, 8, 8)), labels=np.arange(40))
-    path.write_bytes(damaged(path.read_bytes(), kind))
-    with pytest.raises(ValueError, match=r"damaged\.npz: must be an .npz file"):
+@given(st.data())
+def test_a_damaged_file_is_read_as_it_was_or_not_at_all(compressed, data):
+    """One bit is another, as it is where a disk or a download failed."""
+    content, path = bytearray(compressed.read_bytes()), compressed.with_name("damaged.npz")
+    content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    try:
+        found = load_images(path)
+    except ValueError as error:
+        assert f"{path}: " in str(error)
+    else:  # a date, say
+        np.testing.assert_equal(found, load_images(compressed))
+
+
+@given(st.data())
+def test_a_file_that_has_no_end_says_so(compressed, data):
+    content, path = compressed.read_bytes(), compressed.with_name("short.npz")
+    path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+    with pytest.raises(ValueError, match=r"short\.npz: must be an .npz file"):
+        load_images(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"images, labels\n1, 2\n"])
+def test_a_file_that_is_something_else_says_so(tmp_path, content):
+    path = tmp_path / "other.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"other\.npz: must be an .npz file"):
         load_images(path)
 
 
@@ -230,6 +254,8 @@ def test_loss_and_accuracy_are_of_the_validation_part(image_task):
     assert found["val_loss"] == pytest.approx(data.val[1].mean(), rel=1e-12)
     assert found["accuracy"] == np.mean(data.val[1] == 1) > 0
     assert image_task.score(found) == found["accuracy"]
+    tested = image_task.test(model, Trainer())
+    assert tested == {"accuracy": np.mean(data.test[1] == 1)} != {"accuracy": found["accuracy"]}
     assert image_task.show(0.25) == "25.0% right"
 
 

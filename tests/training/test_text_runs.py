@@ -68,7 +68,7 @@ def test_a_draft_changes_nothing_of_the_most_likely_text(folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("translate", "{best}", "Two."), "has a language model, but no translator"),
+        (("translate", "{best}", "Two."), "has no translator, but a gpt"),
         (("generate", "{best}", "--draft", "{best}", "--num", "2"), "--draft goes without"),
         (("train", "--model", "gpt", "--buckets", "8,12"), "--buckets goes with --model seq2seq"),
         (("train", "--window", "3"), "--window goes with --model gpt, not bahdanau"),
