@@ -75,6 +75,9 @@ def evaluate(
     saved = read_checkpoint(checkpoint)
     settings = settings_of(checkpoint, saved)
     if settings.model not in TRANSLATORS:
+        given = {"data": data, "part": part, "limit": limit, "output": output, "long": long}
+        if of_translators := [name for name, value in given.items() if value]:
+            raise click.UsageError(f"--{of_translators[0]} goes with a translator")
         measured = _measured(checkpoint, saved, settings, backend, dtype)
         values = (f"{name} {value:.4f}" for name, value in measured.items())
         click.echo(json.dumps(measured) if as_json else ", ".join(values))

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from d2l_ext import interface, plotting
+from d2l_ext.attention_page import AttentionPage
 from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import (
     decoding_options,
@@ -29,7 +30,8 @@ from d2l_ext.training.translation import translations
     type=click.Path(path_type=Path),
     default="attention.png",
     show_default=True,
-    help="Picture to write; its ending is the format.",
+    help="Picture to write; its ending is the format: .png, .svg, .pdf, or .html, a page to look"
+    " into, with all blocks and heads.",
 )
 @click.option("--heads", is_flag=True, help="A map for each head of each block.")
 @click.option("--steps", is_flag=True, help="A panel for each token that looks.")
@@ -73,7 +75,9 @@ def plot(
         target = [*found.tokens, "<eos>"][: weights.shape[2]]
     blocks = [f"block {i + 1}" for i in range(weights.shape[0])]
     columns = [f"head {i + 1}" for i in range(weights.shape[1])]
-    if steps:
+    if output.suffix == ".html":
+        AttentionPage(weights, source, target, sentence).save(output)
+    elif steps:
         plotting.attention_steps(weights, source, target, path=output)
     elif heads:
         plotting.attention_grid(weights, source, target, blocks, columns, path=output)

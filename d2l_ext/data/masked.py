@@ -48,7 +48,8 @@ class MaskedData:
         pad: the label that does not count.
 
     Raises:
-        ValueError: sizes that are not positive, or a text too short for both parts.
+        ValueError: sizes that are not positive, a text too short for both parts, or a vocabulary
+            without the marks.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class MaskedData:
             raise ValueError(f"text: got {len(lines)} lines, must have one for each part")
         if vocab is None:
             vocab = Vocab(lines[:num_train], min_freq, [PAD, CLS, SEP, MASK])
+        if missing := [mark for mark in (PAD, CLS, SEP, MASK) if mark not in vocab]:
+            raise ValueError(f"vocab: lacks {', '.join(missing)}")
         self.vocab, self.pad = vocab, vocab[PAD]
         self.num_preds = num_predictions(num_steps - 2)
         self.num_cut = sum(len(line) > num_steps - 2 for line in lines)

@@ -57,7 +57,13 @@ class ImageTask(Task):
         return {"val_loss": val_loss, "accuracy": accuracy(model, *self.train.val)}
 
     def test(self, model: Model, trainer: Trainer) -> dict[str, Any]:
-        """Measure the share of images of the test part that are recognised."""
+        """Measure the share of images of the test part that are recognised.
+
+        Raises:
+            ValueError: the run has kept none for a test.
+        """
+        if not len(self.train.test[1]):
+            raise ValueError("test_fraction: got 0, so that there is no image to test with")
         return {"accuracy": accuracy(model, *self.train.test)}
 
     def score(self, measured: dict[str, Any]) -> float:
