@@ -171,7 +171,7 @@ class _Mutator(ast.NodeTransformer):
             self._children(node)
         if scope:
             self._function.pop()
-        return ast.fix_missing_locations(chosen)
+        return chosen if chosen is node else ast.fix_missing_locations(chosen)
 
     def _children(self, node):
         defaults = node if isinstance(node, (ast.FunctionDef, ast.Lambda)) else None

@@ -131,10 +131,10 @@ def linear() -> Iterator[Case]:
             module("LinearAttention", 6, 2, form, chunk_size=2, use_bias=form == "chunked"),
             lambda rng: (normal(rng, 3, 5, 6),),
         )
-    yield Case(
+    yield Case(  # three chunks, the last one short
         "linear/LinearAttention/state",
-        module("LinearAttention", 8, 2, "chunked", chunk_size=4),
-        lambda rng: (normal(rng, 3, 6, 8), np.abs(normal(rng, 3, 2, 4, 5))),
+        module("LinearAttention", 8, 2, "chunked", chunk_size=2),
+        lambda rng: (normal(rng, 3, 5, 8), np.abs(normal(rng, 3, 2, 4, 5))),
     )
 
 
@@ -188,6 +188,7 @@ GPTS: dict[str, dict[str, Any]] = {
 }
 OUTPUTS: dict[str, dict[str, Any]] = {
     "ALiBi, GEGLU": GPTS["ALiBi, GEGLU"] | {"norm": "layer", "tie_weights": False},
+    "ALiBi, sinks": {"position": "alibi", "window": 2, "num_sinks": 1},
     "dropout, own output layer": {"tie_weights": False, "norm": "layer", "activation": "gelu"},
 }
 
@@ -257,7 +258,7 @@ def vision() -> Iterator[Case]:
         )
         yield Case(
             f"vision/ViT/{how}",
-            module("ViT", (6, 4), (3, 2), 12, 7, 3, 2, rate, rate, rate > 0, 5),
+            module("ViT", (6, 4), (3, 2), 12, 7, 3, 2, rate, rate, rate > 0, 5, 1e-3),
             lambda rng: (normal(rng, 4, 3, 6, 4),),
             training=rate > 0,
             trains=True,
