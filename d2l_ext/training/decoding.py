@@ -18,6 +18,7 @@ from d2l_ext.interface import Decoding, Model
 from d2l_ext.nested import Nested
 from d2l_ext.training.choosing import MOST_LIKELY, Choice, drawn
 
+WIDEST = 10_000  # hypotheses of a beam, far beyond what helps
 # One sentence: tokens without `<eos>`, log-probabilities and margins (steps,), weights or None.
 Chosen: TypeAlias = tuple[list[int], np.ndarray, np.ndarray, np.ndarray | None]
 
@@ -240,13 +241,11 @@ def beam_search(
         kept was better than the best one that was not, and there is one margin more: by how much
         the best score was better than the second.
     """
-    if beam < 1:
-        raise ValueError(f"beam: got {beam}, must be at least 1")
+    if not 1 <= beam <= WIDEST:
+        raise ValueError(f"beam: got {beam}, must be between 1 and {WIDEST}")
     if not 0 <= length_penalty < np.inf:
         raise ValueError(f"length_penalty: got {length_penalty}, must be at least 0")
     decoding = model.decoding(src, valid_lens, keep_weights=keep_weights)
-    if beam > (most := decoding.vocab_size**2):  # as many as two tokens can be
-        raise ValueError(f"beam: got {beam}, must be at most {most}")
     k = _at_most(beam + 1, decoding, max_steps)
     search = _Search(len(src), beam, eos, max_steps, length_penalty)
     decoding.reorder(np.repeat(np.arange(len(src)), beam))

@@ -229,19 +229,18 @@ BERTS: dict[str, dict[str, Any]] = {
         "dropout": RATE,
         "activation": "gelu",
         "norm_embedding": True,
-        "eps": 1e-3,
+        "eps": 1e-1,  # a smaller one lets rounding grow in two steps of Adam
     },
 }
 
 
 def vision() -> Iterator[Case]:
     """Images as sequences of patches."""
-    for how, image, patch in (("square", 6, 2), ("oblong", (6, 8), (3, 2))):
-        size = (image, image) if isinstance(image, int) else image
+    for how, patch in (("square", 2), ("oblong", (3, 2))):
         yield Case(
             f"vision/PatchEmbedding/{how}",
-            module("PatchEmbedding", image, patch, 5),
-            lambda rng, size=size: (normal(rng, 2, 3, *size),),
+            module("PatchEmbedding", (6, 8), patch, 5),
+            lambda rng: (normal(rng, 2, 3, 6, 8),),
         )
     for how, rate in (("all", 0.0), ("dropout", RATE)):
         yield Case(
