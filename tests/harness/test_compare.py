@@ -379,7 +379,7 @@ def test_every_decoder_is_in_a_small_model_with_and_without_dropout():
         "EncoderDecoder",
     }
     assert all(plan.num_steps == 100 for plan in plans.values())
-    names = [*models.MODELS, *models.LANGUAGE_MODELS]
+    names = [*models.MODELS, *models.LANGUAGE_MODELS, *models.READERS]
     assert {f"{name}, dropout" for name in names} <= plans.keys()
     assert len(plans) == 2 * len(names)
 

@@ -55,6 +55,7 @@ LANGUAGE_MODELS: dict[str, dict[str, Any]] = {
     "gpt/ALiBi, GEGLU": {"position": "alibi", "activation": "geglu"},
     "gpt/Mixtral": {"num_experts": 3, "tie_weights": False},
 }
+READERS = ("bert/BERT", "vision/ViT")
 READER = {"num_hiddens": 16, "num_hiddens_within": 24, "num_heads": 4}
 HUGGING_FACE: dict[str, Any] = {"activation": "gelu", "norm_embedding": True, "eps": 1e-12}
 PROMPTS = ("He is", "I am ", "The c")
@@ -105,14 +106,14 @@ def _language_models(seed: int) -> dict[str, Plan]:
 
 def _readers(seed: int) -> dict[str, Plan]:
     text, (images, labels) = load_text("bundled")[:1600], load_images("bundled")
-    words = MaskedData(text, num_steps=12, batch_size=16, val_fraction=0.2)
-    digits = ImageData(images[:200], labels[:200], batch_size=16, test_fraction=0.35)
+    words = MaskedData(text, num_steps=12, batch_size=12, val_fraction=0.2)
+    digits = ImageData(images[:200], labels[:200], batch_size=22, test_fraction=0.4)
     sizes = READER["num_hiddens"], READER["num_hiddens_within"], READER["num_heads"], 2
     found: dict[str, Plan] = {}
     for rate in (0, RATE):
         bert = reference.BERTMaskLM(len(words.vocab), *sizes, rate, max_len=12, **HUGGING_FACE)
         vit = reference.ViT(8, 4, *sizes, rate, rate, num_classes=digits.num_classes)
-        for name, data, module in (("bert/BERT", words, bert), ("vision/ViT", digits, vit)):
+        for name, data, module in zip(READERS, (words, digits), (bert, vit), strict=True):
             found[f"{name}, dropout" if rate else name] = ReaderPlan(
                 data=data,
                 target=describe(module),

@@ -257,8 +257,8 @@ def vision() -> Iterator[Case]:
         )
         yield Case(
             f"vision/ViT/{how}",
-            module("ViT", (6, 4), (3, 2), 12, 7, 3, 2, rate, rate, rate > 0, 5, 1e-3),
-            lambda rng: (normal(rng, 4, 3, 6, 4),),
+            module("ViT", (6, 8), (3, 4), 12, 7, 3, 2, rate, rate, rate > 0, 5, 1e-3),
+            lambda rng: (normal(rng, 4, 3, 6, 8),),
             training=rate > 0,
             trains=True,
         )
