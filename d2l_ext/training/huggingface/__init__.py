@@ -84,8 +84,8 @@ def read(path: str | Path) -> Pretrained:
     for file in _files(path):
         found |= read_tensors(file)
     own = family(config, found)
-    others = {name: x for name, x in found.items() if own.is_other(name) or x.dtype[0] not in "FB"}
-    dtypes = {x.dtype for name, x in found.items() if name not in others}
+    others = {name: x for name, x in found.items() if own.is_other(name) or x.kind[0] not in "FB"}
+    dtypes = {x.kind for name, x in found.items() if name not in others}
     if len(dtypes) != 1:
         raise ValueError(f"{path}: got tensors of dtypes {sorted(dtypes)}, must be one")
     bare = not any(name.startswith(own.prefix) for name in found)

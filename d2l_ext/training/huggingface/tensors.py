@@ -17,19 +17,19 @@ HEADER = struct.Struct("<Q")  # the length of the text before the tensors
 
 
 class Tensor(NamedTuple):
-    """What a file has of a tensor; the dtype is as safetensors calls it."""
+    """What a file has of a tensor; its kind is the dtype, as safetensors calls it."""
 
-    dtype: str
+    kind: str
     shape: tuple[int, ...]
     data: bytes
 
     @property
     def array(self) -> np.ndarray:
         """Its values, of a floating dtype."""
-        if self.dtype == "BF16":
+        if self.kind == "BF16":
             bits = np.frombuffer(self.data, "<u2").astype(np.uint32) << 16
             return bits.view(np.float32).reshape(self.shape)
-        return np.frombuffer(self.data, DTYPES[self.dtype]).reshape(self.shape)
+        return np.frombuffer(self.data, DTYPES[self.kind]).reshape(self.shape)
 
     @classmethod
     def of(cls, x: np.ndarray, dtype: str) -> "Tensor":
@@ -62,7 +62,7 @@ def formatted(tensors: dict[str, Tensor]) -> bytes:
     """Return a safetensors file: its tensors by size of their numbers, then by name."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     data, start = [], 0
-    for name in sorted(tensors, key=lambda name: (-SIZES[tensors[name].dtype], name)):
+    for name in sorted(tensors, key=lambda name: (-SIZES[tensors[name].kind], name)):
         dtype, shape, content = tensors[name]
         end = start + len(content)
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
