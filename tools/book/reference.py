@@ -86,7 +86,7 @@ def _whole(name, text):
 def _module(name):
     """Return what describes a module; what a package takes from its modules is described there."""
     package = hasattr(importlib.import_module(name), "__path__")
-    return _directive("automodule", name, *(() if package else ("members:",)))
+    return _directive("automodule", name, "members:", *(("ignore-module-all:",) * package))
 
 
 def _commands():

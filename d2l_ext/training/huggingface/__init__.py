@@ -3,7 +3,7 @@
 A folder holds ``config.json`` and ``model.safetensors`` (or several files and their index). GPT-2,
 Llama, Mistral and Mixtral are all a `GPT`, BERT is a `BERTEncoder` or, with the part that fills in
 words, a `BERTMaskLM`, and ViT with a classifier is a `ViT`; `families` says which tensor is which
-parameter, `tensors` how a file is laid out.
+parameter, `layout` how a file is laid out.
 
 GPT-2's matrices are stored transposed. Nothing else is changed, and no tensor is computed with, so
 what is read and written again is the same to the bit.
@@ -21,7 +21,7 @@ from d2l_ext.files import replacing
 from d2l_ext.interface import Arrays, Backend, Model
 from d2l_ext.training.checkpoint import example_inputs
 from d2l_ext.training.huggingface.families import FAMILIES, Family, family
-from d2l_ext.training.huggingface.tensors import Tensor, formatted, read_tensors
+from d2l_ext.training.huggingface.layout import Tensor, formatted, read_tensors
 
 __all__ = ["FAMILIES", "Pretrained", "read", "tensors", "write"]
 
