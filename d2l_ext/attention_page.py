@@ -9,20 +9,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from jaxtyping import Float
 
 from d2l_ext.files import replacing
+from d2l_ext.templates import templates
 
 DIGITS = 4  # of a weight
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("d2l_ext", "."),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=jinja2.StrictUndefined,
-)
+TEMPLATES = templates("d2l_ext")
 
 
 @dataclasses.dataclass

@@ -6,8 +6,8 @@ only shapes and dtypes are checked. Every failure is a ValueError that names the
 was and what it may be.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -181,6 +181,14 @@ def loss_inputs(Y_hat: Spec, Y: Spec) -> None:
         raise ValueError(f"Y: got shape {_show(Y.shape)}, must be {_show(Y_hat.shape[:-1])}")
 
 
+def labels(Y: Spec, config: Mapping[str, Any]) -> None:
+    """Check the labels of a model: one for each image, or one for each step."""
+    if "num_classes" in config:
+        tokens("Y", Y, config["num_classes"], ("batch",))
+    else:
+        tokens("Y", Y, config["vocab_size"])
+
+
 def positions(X: Spec, offset: int | None, num_hiddens: int, dropout: float, max_len: int) -> None:
     """Check the input (batch, num_steps, num_hiddens) of a positional encoding.
 
@@ -341,6 +349,12 @@ def positive(name: str, value: float) -> None:
     """Check that a number is positive."""
     if not value > 0:
         raise ValueError(f"{name}: got {value}, must be positive")
+
+
+def share(name: str, value: float) -> None:
+    """Check a share that leaves something on both sides."""
+    if not 0 < value < 1:
+        raise ValueError(f"{name}: got {value}, must be between 0 and 1")
 
 
 def rate(dropout: float) -> None:

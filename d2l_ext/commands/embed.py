@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from d2l_ext import interface
 from d2l_ext.commands.errors import UserError
-from d2l_ext.commands.options import backend_options
+from d2l_ext.commands.options import backend_options, first_backend
 from d2l_ext.files import replacing
 from d2l_ext.training import embedding
 
@@ -40,8 +39,7 @@ def embed(
     lines = list(texts) or [line.strip() for line in sys.stdin]
     if not lines or not all(line.strip() for line in lines):
         raise UserError("TEXTS: got an empty text, must have at least one word")
-    name = backend or next(iter(interface.installed()), "reference")
-    encoder = embedding.load(model, interface.backend(name), dtype)
+    encoder = embedding.load(model, first_backend(backend), dtype)
     vectors = encoder.embed(lines)
     if output is not None:
         with replacing(output) as file:

@@ -12,12 +12,12 @@ from d2l_ext.commands.options import (
     as_object,
     decoding_options,
     installed_backend,
-    load,
     method_of,
     model_options,
     num_tokens,
     plain,
     settings_of,
+    translator,
 )
 from d2l_ext.data import BucketedData, load_pairs
 from d2l_ext.files import replacing
@@ -82,7 +82,7 @@ def evaluate(
         values = (f"{name} {value:.4f}" for name, value in measured.items())
         click.echo(json.dumps(measured) if as_json else ", ".join(values))
         return
-    saved, model, known = load(checkpoint, backend, dtype)
+    model, known = translator(checkpoint, saved, backend, dtype)
     part = part or ("all" if data else "test")
     pairs = load_pairs(data) if data else _pairs_of_the_training(saved, settings)
     if part != "all":

@@ -91,11 +91,10 @@ def method_of(
     return {"method": "greedy", **common}
 
 
-def load(
-    path: Path, backend: str | None, dtype: str | None
-) -> tuple[Checkpoint, Model, BucketedData]:
-    """Return a checkpoint, its model in a framework, and what `translations` needs of the data."""
-    saved = checkpoint.load(path)
+def translator(
+    path: Path, saved: Checkpoint, backend: str | None, dtype: str | None
+) -> tuple[Model, BucketedData]:
+    """Return a checkpoint's model in a framework, and what `translations` needs of the data."""
     settings = settings_of(path, saved)
     if settings.model not in TRANSLATORS:
         raise checkpoint.CheckpointError(f"{path}: has no translator, but a {settings.model}")
@@ -104,7 +103,12 @@ def load(
     checkpoint.check_marks(path, "src_vocab", saved.src_vocab, ("<pad>", "<eos>"))
     checkpoint.check_marks(path, "tgt_vocab", saved.tgt_vocab, ("<pad>", "<bos>", "<eos>"))
     data = BucketedData.without_pairs(saved.src_vocab, saved.tgt_vocab, settings.buckets)
-    return saved, saved.build(interface.backend(installed_backend(backend, settings)), dtype), data
+    return saved.build(interface.backend(installed_backend(backend, settings)), dtype), data
+
+
+def first_backend(backend: str | None) -> interface.Backend:
+    """Return the backend that is asked for, or else the first that is installed."""
+    return interface.backend(backend or next(iter(interface.installed()), "reference"))
 
 
 def installed_backend(backend: str | None, settings: Settings) -> str:

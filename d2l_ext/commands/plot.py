@@ -7,18 +7,20 @@ import click
 import numpy as np
 from jaxtyping import Float
 
-from d2l_ext import interface, plotting
+from d2l_ext import plotting
 from d2l_ext.attention_page import AttentionPage
 from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import (
     decoding_options,
-    load,
+    first_backend,
     method_of,
     model_options,
     one_sentence,
     plain,
+    translator,
 )
 from d2l_ext.training import embedding
+from d2l_ext.training.checkpoint import load as read_checkpoint
 from d2l_ext.training.translation import translations
 
 
@@ -58,14 +60,14 @@ def plot(
         raise click.UsageError("--heads, --steps, and --block or --head, cannot be given together")
     sentence = one_sentence(sentence)
     method = method_of(**decoding)
-    if embedding.is_encoder(checkpoint):
+    saved = None if embedding.is_folder(checkpoint) else read_checkpoint(checkpoint)
+    if saved is None or saved.model["class"] == embedding.TRAINED:
         _refuse_decoding(method)
-        name = backend or next(iter(interface.installed()), "reference")
-        encoder = embedding.load(checkpoint, interface.backend(name), dtype)
+        encoder = embedding.load(checkpoint, first_backend(backend), dtype, saved)
         source, weights = encoder.weights(sentence)
         target, text = source, " ".join(source)
     else:
-        _, model, data = load(checkpoint, backend, dtype)
+        model, data = translator(checkpoint, saved, backend, dtype)
         (found,) = translations(model, data, [sentence], keep_weights=True, **method)
         source, weights, text = found.source, found.attention_weights, plain(found)
         if weights is None:

@@ -11,16 +11,17 @@ from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import (
     as_object,
     decoding_options,
-    load,
     method_of,
     model_options,
     num_tokens,
     one_sentence,
     plain,
+    translator,
     unknown_words,
 )
 from d2l_ext.data import BucketedData
 from d2l_ext.files import replacing
+from d2l_ext.training.checkpoint import load as read_checkpoint
 from d2l_ext.training.translation import Translation, translations
 
 
@@ -57,7 +58,7 @@ def translate(
         lines, name = [one_sentence(sentence)], None
     else:
         lines, name = _read_lines(file), str(file or "standard input")
-    _, model, data = load(checkpoint, backend, dtype)
+    model, data = translator(checkpoint, read_checkpoint(checkpoint), backend, dtype)
     full = [line for line in lines if line.strip()]
     found = iter(translations(model, data, full, progress=True, **method))
     written = []

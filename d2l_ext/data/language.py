@@ -69,8 +69,7 @@ class LanguageData:
     ):
         checks.positive("num_steps", num_steps)
         checks.positive("batch_size", batch_size)
-        if not 0 < val_fraction < 1:
-            raise ValueError(f"val_fraction: got {val_fraction}, must be between 0 and 1")
+        checks.share("val_fraction", val_fraction)
         self.num_steps, self.batch_size, self.level = num_steps, batch_size, level
         tokens = split_text(text, level)
         num_train = len(tokens) - round(val_fraction * len(tokens))

@@ -63,8 +63,7 @@ class MaskedData:
     ):
         checks.positive("num_steps - 2", num_steps - 2)
         checks.positive("batch_size", batch_size)
-        if not 0 < val_fraction < 1:
-            raise ValueError(f"val_fraction: got {val_fraction}, must be between 0 and 1")
+        checks.share("val_fraction", val_fraction)
         self.num_steps, self.batch_size = num_steps, batch_size
         lines = [words for line in text.splitlines() if (words := split_text(line, "word"))]
         num_train = len(lines) - max(1, round(val_fraction * len(lines)))

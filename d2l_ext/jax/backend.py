@@ -254,11 +254,7 @@ class JaxTrainer(Trainer):
 
     def _check(self, inputs, labels):
         self.model.check(inputs)
-        config = decoder_of(self.model.module).config
-        if "num_classes" in config:  # one label for each image
-            checks.tokens("Y", spec(labels), config["num_classes"], ("batch",))
-        else:
-            checks.tokens("Y", spec(labels), config["vocab_size"])
+        checks.labels(spec(labels), decoder_of(self.model.module).config)
 
     def _step(self, inputs, labels, masks, correction1, correction2):
         self._check(inputs, labels)

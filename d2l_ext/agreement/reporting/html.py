@@ -2,19 +2,12 @@
 
 import base64
 
-import jinja2
-
 from d2l_ext.agreement.reporting import tables
+from d2l_ext.templates import templates
 
 SENTENCES = 12  # whose translations are shown
 
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("d2l_ext.agreement.reporting", "."),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=jinja2.StrictUndefined,
-)
+TEMPLATES = templates("d2l_ext.agreement.reporting")
 
 
 def page(report, folder, pictures):

@@ -57,9 +57,9 @@ class Pretrained:
 
     def build(self, backend: Backend, dtype: str = "float32") -> Model:
         """Build the model in a framework and return a `Model` with these parameters."""
-        parameters = self.family.completed(self.parameters)
-        inputs = example_inputs(self.description, parameters)
-        model = backend.model(build(backend.api, self.description), *inputs, dtype=dtype)
+        description, parameters = self.description, self.family.completed(self.parameters)
+        inputs = example_inputs(description, parameters)
+        model = backend.model(build(backend.api, description), *inputs, dtype=dtype)
         model.load_parameters(parameters)
         return model
 

@@ -1,10 +1,13 @@
 """What every task of training has."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from types import ModuleType
 from typing import Any
 
-from d2l_ext.data import Vocab
+import numpy as np
+
+from d2l_ext.data import Vocab, load_text
 from d2l_ext.interface import Model, Module, Trainer
 from d2l_ext.training.settings import Settings
 
@@ -50,3 +53,24 @@ class Task(ABC):
     @abstractmethod
     def show(self, score: float) -> str:
         """Write a score, with the name of what it measures."""
+
+
+class TextsTask(Task):
+    """A task on a text, whose best model has the least loss."""
+
+    src_vocab = None
+    tgt_vocab: Vocab
+
+    def read(self) -> str:
+        """Return the text, and keep its digest."""
+        text = load_text(self.settings.data)
+        self.digest = hashlib.sha256(text.encode()).hexdigest()
+        return text
+
+    def score(self, measured: dict[str, Any]) -> float:
+        """The negative loss."""
+        return -measured["val_loss"]
+
+    def show(self, score: float) -> str:
+        """Perplexity, of which less is better."""
+        return f"perplexity {np.exp(-score):.2f}"

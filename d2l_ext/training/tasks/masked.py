@@ -1,19 +1,18 @@
 """BERT: the lines of a text, their hidden words, and the share that is found."""
 
-import hashlib
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from d2l_ext.data import MaskedData, load_text
+from d2l_ext.data import MaskedData
 from d2l_ext.interface import Model, Module, Trainer
 from d2l_ext.training.evaluation import mean_loss
 from d2l_ext.training.settings import Settings
-from d2l_ext.training.tasks.base import Task
+from d2l_ext.training.tasks.base import TextsTask
 
 
-class MaskedTask(Task):
+class MaskedTask(TextsTask):
     """A text, the last lines of which are for validation.
 
     Attributes:
@@ -21,13 +20,11 @@ class MaskedTask(Task):
     """
 
     train: MaskedData
-    src_vocab = None
 
     def __init__(self, settings: Settings):
         super().__init__(settings)
-        s, text = settings, load_text(settings.data)
-        self.digest = hashlib.sha256(text.encode()).hexdigest()
-        self.train = MaskedData(text, s.num_steps, s.batch_size, s.val_fraction, s.min_freq)
+        s = settings
+        self.train = MaskedData(self.read(), s.num_steps, s.batch_size, s.val_fraction, s.min_freq)
         self.tgt_vocab = self.train.vocab
 
     def module(self, api: ModuleType) -> Module:
@@ -61,11 +58,3 @@ class MaskedTask(Task):
             total += int(real.sum())
         val_loss = mean_loss(trainer, batches, self.train.pad)
         return {"val_loss": val_loss, "accuracy": found / total}
-
-    def score(self, measured: dict[str, Any]) -> float:
-        """The negative loss."""
-        return -measured["val_loss"]
-
-    def show(self, score: float) -> str:
-        """Perplexity of the hidden words, of which less is better."""
-        return f"perplexity {np.exp(-score):.2f}"

@@ -1,19 +1,18 @@
 """A language model: a text, its next tokens, and perplexity."""
 
-import hashlib
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from d2l_ext.data import LanguageData, Vocab, load_text
+from d2l_ext.data import LanguageData
 from d2l_ext.interface import Model, Module, Trainer
 from d2l_ext.training.evaluation import mean_loss
 from d2l_ext.training.settings import Settings
-from d2l_ext.training.tasks.base import Task
+from d2l_ext.training.tasks.base import TextsTask
 
 
-class TextTask(Task):
+class TextTask(TextsTask):
     """A text, the end of which is for validation.
 
     Attributes:
@@ -21,15 +20,11 @@ class TextTask(Task):
     """
 
     train: LanguageData
-    src_vocab = None
-    tgt_vocab: Vocab
 
     def __init__(self, settings: Settings):
         super().__init__(settings)
-        text = load_text(settings.data)
-        self.digest = hashlib.sha256(text.encode()).hexdigest()
         self.train = LanguageData(
-            text,
+            self.read(),
             settings.num_steps,
             settings.batch_size,
             settings.level,
@@ -66,11 +61,3 @@ class TextTask(Task):
         """Measure loss and perplexity, exp(loss)."""
         val_loss = mean_loss(trainer, self.train.batches(0, 0, train=False), None)
         return {"val_loss": val_loss, "perplexity": float(np.exp(val_loss))}
-
-    def score(self, measured: dict[str, Any]) -> float:
-        """The negative loss."""
-        return -measured["val_loss"]
-
-    def show(self, score: float) -> str:
-        """Perplexity, of which less is better."""
-        return f"perplexity {np.exp(-score):.2f}"
