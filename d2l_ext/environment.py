@@ -18,8 +18,16 @@ ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
     "KERAS_BACKEND": "tensorflow",
 }
-# For many small programs, each run a few times: the same operations, machine code made in half the
-# time.
+# For many small programs, each run a few times: the same operations, machine code made in a third of
+# the time, by fewer passes, in one piece and without fusions of many operations.
 QUICK = ENVIRONMENT | {
-    "XLA_FLAGS": ENVIRONMENT["XLA_FLAGS"] + " --xla_backend_optimization_level=0"
+    "XLA_FLAGS": " ".join(
+        (
+            ENVIRONMENT["XLA_FLAGS"],
+            "--xla_backend_optimization_level=0",
+            "--xla_llvm_disable_expensive_passes=true",
+            "--xla_cpu_parallel_codegen_split_count=1",
+            "--xla_cpu_use_fusion_emitters=false",
+        )
+    )
 }
