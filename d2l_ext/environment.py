@@ -18,8 +18,8 @@ ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
     "KERAS_BACKEND": "tensorflow",
 }
-# For many small programs, each run a few times: the same operations, machine code made in a third of
-# the time, by fewer passes, in one piece and without fusions of many operations.
+# For many small programs, each run a few times: the same operations, machine code made in a third
+# of the time, by fewer passes, in one piece and without fusions of many operations.
 QUICK = ENVIRONMENT | {
     "XLA_FLAGS": " ".join(
         (
