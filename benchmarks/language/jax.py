@@ -103,7 +103,7 @@ def generate(size):
 
     def run():
         ids, position, found = prompts, 0, []
-        caches = [[jnp.zeros(shape)] * 2 for _ in range(size.num_blks)]
+        caches = [[jnp.zeros(shape, np.float32)] * 2 for _ in range(size.num_blks)]
         for _ in range(size.num_tokens):
             width = ids.shape[1]
             ids, caches = advance(state, ids, caches, position)
