@@ -7,8 +7,8 @@
 makes an empty environment outside of the repository, installs the wheel with one extra in the
 versions of constraints*.txt, with pip, or with uv where that is installed, and runs what a user
 runs: ``doctor``, ``train``, ``translate`` and ``compare`` of the cases; then the tests, those of
-``make test-quick`` or, with ``--tests all`` and where all are together, those of ``make test``. What
-has been found is kept: it goes on where it was stopped. The end is the table that the README shows.
+``make test-quick`` or, with ``--tests all`` and where all are together, those of ``make test``.
+What has been found is kept: it goes on where it was stopped. The end is the README's table.
 """
 
 import dataclasses

@@ -10,7 +10,7 @@ from jax import numpy as jnp
 def _turn(X, positions):
     """Rotary embedding of (batch, num_steps, num_heads, size)."""
     rates = 10000.0 ** (-jnp.arange(0, X.shape[-1], 2) / X.shape[-1])
-    angles = (positions[:, None] * rates)[:, None]  # (num_steps, 1, size / 2)
+    angles = (positions[:, None] * rates)[:, None].astype(X.dtype)  # (num_steps, 1, size / 2)
     x, y = jnp.split(X, 2, axis=-1)
     cos, sin = jnp.cos(angles), jnp.sin(angles)
     return jnp.concatenate((x * cos - y * sin, x * sin + y * cos), axis=-1)
