@@ -1,5 +1,6 @@
 """What several commands share: options, a checkpoint's model, how a translation is shown."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import click
 
 from d2l_ext import interface
 from d2l_ext.commands.errors import UserError
-from d2l_ext.data import BucketedData, detokenize, preprocess, tokenize
+from d2l_ext.data import BucketedData
+from d2l_ext.data.sentences import cut, join, labels, unknown
 from d2l_ext.interface import Model
 from d2l_ext.training import checkpoint
 from d2l_ext.training.checkpoint import Checkpoint
@@ -139,22 +141,22 @@ def one_sentence(text: str) -> str:
     """Return a sentence given as an argument, with single spaces."""
     if not text.strip():
         raise UserError("SENTENCE: got an empty sentence, must have at least one word")
-    return " ".join(text.split())
+    return single_spaced(text)
 
 
-def plain(translation: Translation) -> str:
+def single_spaced(text: str) -> str:
+    """Turn tabs, line ends and several spaces into one space; French spaces before marks stay."""
+    return re.sub(r"[ \t\r\n\f\v]+", " ", text).strip(" ")
+
+
+def plain(translation: Translation, data: BucketedData) -> str:
     """Return a translation as plain text."""
-    return detokenize(translation.tokens)
+    return join(translation.tokens, data.tgt_vocab)
 
 
-def unknown_words(line: str, data: BucketedData) -> list[str]:
-    """Return the words of a line that are not in the vocabulary."""
-    return [word for word in tokenize(preprocess(line)) if word not in data.src_vocab]
-
-
-def num_tokens(line: str) -> int:
+def num_tokens(line: str, data: BucketedData) -> int:
     """Return how many tokens a line has, with `<eos>`."""
-    return len(tokenize(preprocess(line)))
+    return len(cut(line, data.src_vocab))
 
 
 def as_object(line: str, translation: Translation | None, data: BucketedData) -> dict[str, Any]:
@@ -163,9 +165,9 @@ def as_object(line: str, translation: Translation | None, data: BucketedData) ->
         return {"source": line, "text": "", "tokens": []}
     return {
         "source": line,
-        "text": plain(translation),
-        "tokens": translation.tokens,
+        "text": plain(translation, data),
+        "tokens": labels(translation.tokens, data.tgt_vocab),
         "log_prob": translation.log_prob,
-        "unknown": unknown_words(line, data),
-        "cut": num_tokens(line) > data.num_steps,
+        "unknown": unknown(line, data.src_vocab),
+        "cut": num_tokens(line, data) > data.num_steps,
     }

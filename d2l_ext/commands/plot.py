@@ -19,6 +19,7 @@ from d2l_ext.commands.options import (
     plain,
     translator,
 )
+from d2l_ext.data.sentences import labels
 from d2l_ext.training import embedding
 from d2l_ext.training.checkpoint import load as read_checkpoint
 from d2l_ext.training.translation import translations
@@ -69,12 +70,13 @@ def plot(
     else:
         model, data = translator(checkpoint, saved, backend, dtype)
         (found,) = translations(model, data, [sentence], keep_weights=True, **method)
-        source, weights, text = found.source, found.attention_weights, plain(found)
+        source = labels(found.source, data.src_vocab)
+        weights, text = found.attention_weights, plain(found, data)
         if weights is None:
             raise UserError(f"{checkpoint}: the model has no attention to draw")
         if weights.ndim == 2:
             weights = weights[None, None]
-        target = [*found.tokens, "<eos>"][: weights.shape[2]]
+        target = [*labels(found.tokens, data.tgt_vocab), "<eos>"][: weights.shape[2]]
     blocks = [f"block {i + 1}" for i in range(weights.shape[0])]
     columns = [f"head {i + 1}" for i in range(weights.shape[1])]
     if output.suffix == ".html":

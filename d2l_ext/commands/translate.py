@@ -16,10 +16,11 @@ from d2l_ext.commands.options import (
     num_tokens,
     one_sentence,
     plain,
+    single_spaced,
     translator,
-    unknown_words,
 )
 from d2l_ext.data import BucketedData
+from d2l_ext.data.sentences import unknown
 from d2l_ext.files import replacing
 from d2l_ext.training.checkpoint import load as read_checkpoint
 from d2l_ext.training.translation import Translation, translations
@@ -68,7 +69,7 @@ def translate(
             written.append(json.dumps(as_object(line, translation, data), ensure_ascii=False))
         else:
             _warn(name, number, line, translation, data)
-            written.append("" if translation is None else plain(translation))
+            written.append("" if translation is None else plain(translation, data))
     if output is None:
         click.echo("".join(f"{line}\n" for line in written), nl=False)
         return
@@ -89,7 +90,7 @@ def _read_lines(file: Path | None) -> list[str]:
     decoded = []
     for number, line in enumerate(lines, start=1):
         try:
-            decoded.append(" ".join(line.decode().split()))
+            decoded.append(single_spaced(line.decode()))
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{name}, line {number}: got byte {error.start + 1} that is not UTF-8,"
@@ -104,12 +105,13 @@ def _warn(
     if translation is None:
         return
     where = "" if name is None else f"{name}, line {number}: "
-    unknown = unknown_words(line, data)
-    if unknown:
-        shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+    words = unknown(line, data.src_vocab)
+    if words:
+        shown = ", ".join(words[:5]) + (", ..." if len(words) > 5 else "")
         click.echo(f"{where}unknown words: {shown}", err=True)
-    if num_tokens(line) > data.num_steps:
+    if num_tokens(line, data) > data.num_steps:
         click.echo(
-            f"{where}only the first {data.num_steps} of {num_tokens(line)} tokens are translated",
+            f"{where}only the first {data.num_steps} of {num_tokens(line, data)} tokens are"
+            " translated",
             err=True,
         )

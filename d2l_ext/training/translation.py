@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Int
 
 from d2l_ext import checks
-from d2l_ext.data.text import preprocess, tokenize
+from d2l_ext.data.sentences import cut, join
+from d2l_ext.data.subwords import Subwords
 from d2l_ext.data.vocabulary import Vocab
 from d2l_ext.interface import Model
 from d2l_ext.progress import Bar
@@ -78,8 +79,16 @@ def translate(
     method: str = "greedy",
     **options: Any,
 ) -> list[str]:
-    """Translate sentences; returns a list of strings. Arguments as in `translations`."""
-    return [t.text for t in translations(model, data, sentences, method, **options)]
+    """Translate sentences; arguments as in `translations`.
+
+    Returns:
+        A list of strings: words separated by spaces, as `metrics.bleu` takes them, or plain text
+        where the tokens are subwords.
+    """
+    found = translations(model, data, sentences, method, **options)
+    if isinstance(data.tgt_vocab, Subwords):
+        return [join(t.tokens, data.tgt_vocab) for t in found]
+    return [t.text for t in found]
 
 
 def translations(
@@ -115,7 +124,7 @@ def translations(
         TypeError: an option that the method does not have.
     """
     checks.choice("method", method, tuple(METHODS))
-    sources = [tokenize(preprocess(sentence)) for sentence in sentences]
+    sources = [cut(sentence, data.src_vocab) for sentence in sentences]
     order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
     done = {}
     with Bar(len(order), wanted=progress) as shown:
