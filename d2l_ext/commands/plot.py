@@ -7,7 +7,7 @@ import click
 import numpy as np
 from jaxtyping import Float
 
-from d2l_ext import plotting
+from d2l_ext import fonts, plotting
 from d2l_ext.attention_page import AttentionPage
 from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import (
@@ -79,6 +79,8 @@ def plot(
         target = [*labels(found.tokens, data.tgt_vocab), "<eos>"][: weights.shape[2]]
     blocks = [f"block {i + 1}" for i in range(weights.shape[0])]
     columns = [f"head {i + 1}" for i in range(weights.shape[1])]
+    if output.suffix != ".html":
+        _warn_of_missing(fonts.families([*source, *target])[1])
     if output.suffix == ".html":
         AttentionPage(weights, source, target, sentence).save(output)
     elif steps:
@@ -88,6 +90,15 @@ def plot(
     else:
         plotting.attention_map(_chosen(weights, block, head), source, target, path=output)
     click.echo(f"{text}\n{output}")
+
+
+def _warn_of_missing(characters: set[str]) -> None:
+    if characters:
+        click.echo(
+            f"no font here has {' '.join(sorted(characters))}, so their numbers are shown;"
+            " --output attention.html needs none",
+            err=True,
+        )
 
 
 def _refuse_decoding(method: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import d2l_ext
+from d2l_ext import fonts
 from d2l_ext.data import BucketedData, Subwords
 from d2l_ext.data.sentences import cut, join, labels, unknown
 from d2l_ext.training import checkpoint, run, translate, translations
@@ -188,10 +189,31 @@ def test_commands(trained, tmp_path):
     assert (evaluated["bleu"], evaluated["with_unk"]) == (pytest.approx(100), 0)
     assert "tok:zh" in evaluated["signature"]
     assert "tgt_vocab: 2" in invoke("inspect", best).stdout
-    invoke("plot", best, "We are at home.", "--output", tmp_path / "a.png")
-    assert Image.open(tmp_path / "a.png").size[0] > 200
+    drawn = invoke("plot", best, "We are at home.", "--output", tmp_path / "a.png")
+    missing = fonts.families(json.dumps(PAIRS, ensure_ascii=False))[1]
+    assert ("no font here has" in drawn.stderr) == bool(missing)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size[0] > 200
     invoke("plot", best, "We are at home.", "--output", tmp_path / "a.html")
     assert "▁home" in (tmp_path / "a.html").read_text()
+
+
+def test_the_best_translations(trained, tmp_path):
+    best, lines = trained / run.LAST, tmp_path / "lines.txt"
+    lines.write_text("We are at home.\n\nTom sees the dog.\n")
+    given = ("translate", best, "--input", lines, "--beam", 4)
+    plain = invoke(*given).stdout.splitlines()
+    shown = [line.split("\t") for line in invoke(*given, "--n-best", 3).stdout.splitlines()]
+    assert [row[0] for row in shown] == ["1", "1", "1", "", "3", "3", "3"]
+    assert [shown[0][2], "", shown[4][2]] == plain
+    assert float(shown[0][1]) > float(shown[1][1]) > float(shown[2][1])
+    objects = [
+        json.loads(line) for line in invoke(*given, "--n-best", 3, "--json").stdout.split("\n")[:3]
+    ]
+    assert [f"{a['score']:.4f}" for a in objects[2]["n_best"]] == [row[1] for row in shown[4:]]
+    assert "n_best" not in objects[1]
+    result = invoke(*given, "--n-best", 5, status=2)
+    assert "--n-best 5 goes with --beam 5 or more" in result.stderr
 
 
 def test_a_stopped_run_goes_on_with_the_subwords_of_its_checkpoint(trained, data, tmp_path):
