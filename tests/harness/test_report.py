@@ -69,7 +69,7 @@ def test_the_page_has_everything_and_nothing_from_elsewhere(broken, tmp_path):
     assert "Not everything agrees." in page
     assert "&lt;oh no&gt;" in page and "&lt;mxnet&gt;" in page  # escaped
     for v in broken.failures():
-        assert f"{v.case}[0]" in page
+        assert f"{v.case}, seed 0" in page
     assert not re.search(r'<script|(src|href)="(?!https://github|data:)', page)
     assert "prefers-color-scheme: dark" in page
     assert page.count("<table>") == page.count('<div class="scroll"')
