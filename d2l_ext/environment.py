@@ -1,4 +1,6 @@
-"""Environment variables for processes that compare: quiet, on the CPU, one thread, repeatable.
+"""Environment variables: for processes that compare, and for a number of threads.
+
+Those that compare are quiet, on the CPU, with one thread, and repeatable.
 
 The frameworks, and NumPy, read them when they load. This module imports nothing, so that whoever
 sets them can do so first.
@@ -23,3 +25,14 @@ ENVIRONMENT = {
 QUICK = ENVIRONMENT | {
     "XLA_FLAGS": ENVIRONMENT["XLA_FLAGS"] + " --xla_backend_optimization_level=0"
 }
+
+
+def threads(number: int) -> dict[str, str]:
+    """Return what makes a framework compute with so many threads, each in its own way.
+
+    PyTorch and MXNet read OpenMP's variable, MXNet a limit of its own too, TensorFlow two of its
+    own, and XLA, below JAX, takes so many processors to be there.
+    """
+    openmp = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    own = ("MXNET_OMP_MAX_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
+    return dict.fromkeys((*openmp, *own), str(number))

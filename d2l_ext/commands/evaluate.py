@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from d2l_ext import interface
 from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import (
     as_object,
@@ -15,6 +14,7 @@ from d2l_ext.commands.options import (
     method_of,
     model_options,
     num_tokens,
+    opened,
     plain,
     settings_of,
     translator,
@@ -127,7 +127,7 @@ def _measured(
     own = task(settings)
     if own.digest != saved.info.get("digest"):
         raise UserError(f"{path}: was trained on other data than {settings.data} is now")
-    model = saved.build(interface.backend(installed_backend(backend, settings)), dtype)
+    model = saved.build(opened(installed_backend(backend, settings)), dtype)
     trainer = model.backend.trainer(model, settings.lr, pad=own.train.pad)
     return own.test(model, trainer)
 

@@ -73,14 +73,14 @@ def evaluate(
     # Columns of references; None where a sentence has fewer, which the annotation leaves out.
     columns: Any = [[r[i] if i < len(r) else None for r in references] for i in range(most)]
     texts = [join(t.tokens, data.tgt_vocab) for t in found]
-    cut = {"tokenize": tokenizer([text for row in references for text in row])}
-    metric = BLEU(lowercase=True, **cut)
+    tokenize = tokenizer([text for row in references for text in row])
+    metric = BLEU(lowercase=True, tokenize=tokenize)
     return Evaluation(
         sources,
         references,
         found,
         bleu=metric.corpus_score(texts, columns).score,
-        cased=BLEU(**cut).corpus_score(texts, columns).score,
+        cased=BLEU(tokenize=tokenize).corpus_score(texts, columns).score,
         with_unk=sum(UNK in t.tokens for t in found) / len(found),
         signature=str(metric.get_signature()),
     )

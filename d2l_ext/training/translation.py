@@ -45,6 +45,20 @@ class Vocabularies(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Alternative:
+    """One of the best translations of a beam search.
+
+    Attributes:
+        tokens: its tokens, without `<eos>`.
+        score, log_prob: as in `Hypothesis`.
+    """
+
+    tokens: list[str]
+    score: float
+    log_prob: float
+
+
 @dataclasses.dataclass
 class Translation:
     """A translated sentence.
@@ -56,6 +70,7 @@ class Translation:
         log_prob: log-probability of the translation, with `<eos>`.
         token_log_probs, margins, attention_weights: as in `Decoded`; there is one step more than
             tokens where `<eos>` was reached.
+        alternatives: the best translations that a beam search found, this one first; else empty.
     """
 
     source: list[str]
@@ -65,6 +80,7 @@ class Translation:
     token_log_probs: np.ndarray
     margins: np.ndarray
     attention_weights: np.ndarray | None
+    alternatives: list["Alternative"] = dataclasses.field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -166,6 +182,7 @@ def _translation(
     source: list[str], valid_len: int, decoded: Decoded, row: int, data: Vocabularies
 ) -> Translation:
     weights = decoded.attention_weights
+    hypotheses = [] if decoded.hypotheses is None else decoded.hypotheses[row]
     return Translation(
         source=source[:valid_len],
         tokens=data.tgt_vocab.to_tokens(decoded.tokens[row]),
@@ -174,4 +191,7 @@ def _translation(
         token_log_probs=decoded.token_log_probs[row],
         margins=decoded.margins[row],
         attention_weights=None if weights is None else weights[row][..., :valid_len],
+        alternatives=[
+            Alternative(data.tgt_vocab.to_tokens(h.tokens), h.score, h.log_prob) for h in hypotheses
+        ],
     )
