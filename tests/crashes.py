@@ -34,7 +34,7 @@ SETTINGS = {
     "test_fraction": 0.1,
     "batch_size": 30,  # four steps an epoch
     "buckets": (16,),
-    "epochs": 12,
+    "epochs": 5,
     "save_every": SAVE_EVERY,
     "bleu_sentences": 2,
 }

@@ -4,8 +4,11 @@ import sys
 
 import click
 
-from d2l_ext import interface, reference
+from d2l_ext import interface
+from d2l_ext.agreement.cases.job import Job
 from d2l_ext.agreement.cases.named import named
+from d2l_ext.agreement.judging.solved import SolvedCase
+from d2l_ext.agreement.judging.verdict import verdicts
 from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import machine_options, opened
 from d2l_ext.config import build
@@ -26,8 +29,9 @@ from d2l_ext.reference.backend import BACKEND
 def locate(case: str, backend: str, seed: int, dtype: str) -> None:
     """Find the layer in which a framework leaves the NumPy reference, in a case of compare.
 
-    The module of CASE runs in both, with the same parameters and inputs, without dropout. The exit
-    status is 0 only if no layer differs.
+    What is beyond its budget is listed first. Then the module of CASE runs in both, with the same
+    parameters and inputs, without dropout, layer by layer. The exit status is 0 only if everything
+    agrees.
     """
     try:
         cases = named(case)
@@ -35,14 +39,25 @@ def locate(case: str, backend: str, seed: int, dtype: str) -> None:
         raise UserError(f"CASE: {error}") from None
     if len(cases) > 1:
         raise UserError(f"CASE: got {case!r}, must be one of {', '.join(c.name for c in cases)}")
-    job = cases[0].job(seed)
+    solved, chosen = SolvedCase(cases[0], seed), opened(backend)
+    found = verdicts(solved, chosen, dtype)
+    wrong = [v for v in found if not v.agrees]
+    if not wrong:
+        click.echo(f"{case}: {len(found)} tensors are within their budgets")
+        return
+    for verdict in wrong:
+        click.echo(str(verdict))
+    click.echo(_layers(solved.job, chosen, dtype))
+    sys.exit(1)
+
+
+def _layers(job: Job, backend: interface.Backend, dtype: str) -> str:
+    """Return what `porting.locate` says of a job, the reference being right."""
     if job.is_function:
-        raise UserError(f"{case}: is a function, which has no layers to look into")
+        return "it is a function, which has no layers to look into"
     models = []
-    for chosen, api in ((BACKEND, reference), (opened(backend), interface.backend(backend).api)):
-        model = chosen.model(build(api, job.target), *job.inputs, dtype=dtype)
+    for one in (BACKEND, backend):
+        model = one.model(build(one.api, job.target), *job.inputs, dtype=dtype)
         model.load_parameters(job.parameters)
         models.append(model)
-    found = find(*models, *job.inputs)
-    click.echo(str(found))
-    sys.exit(0 if found.agrees else 1)
+    return str(find(*models, *job.inputs))
