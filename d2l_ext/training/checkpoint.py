@@ -277,6 +277,11 @@ def _moment(moment: str, tensors: Arrays, parameters: Arrays) -> Arrays:
     found = {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)}
     if found.keys() != parameters.keys():
         raise CheckpointError(f"its training state ({moment}) has not the parameters' names")
+    for name, x in found.items():
+        if x.shape != parameters[name].shape:
+            raise CheckpointError(
+                f"{prefix}{name}: got shape {x.shape}, must be {parameters[name].shape}"
+            )
     return found
 
 

@@ -85,14 +85,14 @@ def worst_element(a: ArrayLike, b: ArrayLike) -> str:
     return f"{where}{_written(a[place], a.dtype)}, must be {_written(b[place], a.dtype)}"
 
 
-DIGITS = {4: 9, 8: 17}  # by bytes
+DIGITS = {2: 5, 4: 9}  # by bytes; of larger numbers 17 are enough
 
 
 def _written(value: Any, dtype: np.dtype) -> str:
     """Write a number with the digits that tell it from its neighbours in a precision."""
     if dtype.kind != "f":
         return str(value)
-    return f"{value:.{DIGITS[dtype.itemsize]}g}"
+    return f"{value:.{DIGITS.get(dtype.itemsize, 17)}g}"
 
 
 def errors(
