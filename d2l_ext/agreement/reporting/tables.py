@@ -79,6 +79,7 @@ def failures(report):
         " d2l-ext locate CASE --backend FRAMEWORK names the layer.",
         ["topic", "framework", "cause", "tensors", "classes", "the worst"],
         rows,
+        records=True,
     )
 
 
@@ -110,7 +111,7 @@ def every_failure(report):
             text for term, text in TERMS.items() if any(term in v.what for v in group.verdicts)
         ]
         head = ["case", "precision", "tensor", "error", "the worst element"]
-        yield Table(title, " ".join(terms), head, rows, folded=True)
+        yield Table(title, " ".join(terms), head, rows, folded=True, records=True)
 
 
 def departures(report):
