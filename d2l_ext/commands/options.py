@@ -33,7 +33,8 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.IntRange(1),
         expose_value=False,
         callback=_noted,
-        help="Threads that the framework computes with.  [default: its own choice]",
+        help="Threads that the framework computes with; another number adds up in another order,"
+        " so that a resumed run needs the same.  [default: its own choice]",
     )
     return device(threads(command))
 

@@ -331,7 +331,8 @@ class JaxBackend(Backend):
 
     def _use(self, gpu):
         jax.config.update("jax_default_device", jax.devices("cpu")[0] if gpu is None else gpu)
-        jax.config.update("jax_default_matmul_precision", "highest")  # no TF32
+        if gpu is not None:
+            jax.config.update("jax_default_matmul_precision", "highest")  # no TF32
 
     def forget(self):
         """As `Backend.forget`; after some thousand functions LLVM has no more memory maps."""

@@ -286,7 +286,8 @@ class TensorFlowBackend(Backend):
         self._scope.__exit__(None, None, None)
         self._scope = tf.device("CPU:0" if gpu is None else gpu.name)
         self._scope.__enter__()
-        tf.config.experimental.enable_tensor_float_32_execution(False)
+        if gpu is not None:
+            tf.config.experimental.enable_tensor_float_32_execution(False)
 
     def vjp(self, function, inputs, cotangent):
         """As `Backend.vjp`."""
