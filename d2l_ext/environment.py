@@ -1,4 +1,6 @@
-"""Environment variables for processes that compare: quiet, on the CPU, one thread, repeatable.
+"""Environment variables: for processes that compare, and for a number of threads.
+
+Those that compare are quiet, on the CPU, with one thread, and repeatable.
 
 The frameworks, and NumPy, read them when they load. This module loads neither, so that whoever sets
 them can do so first.
@@ -43,3 +45,14 @@ def _quick_flags() -> str:
 # For many small programs, each run a few times: the same operations, machine code made in less
 # time, with JAX 0.7 to 0.10 in a third of it.
 QUICK = ENVIRONMENT | {"XLA_FLAGS": _quick_flags()}
+
+
+def threads(number: int) -> dict[str, str]:
+    """Return what makes a framework compute with so many threads, each in its own way.
+
+    PyTorch and MXNet read OpenMP's variable, MXNet a limit of its own too, TensorFlow two of its
+    own, and XLA, below JAX, takes so many processors to be there.
+    """
+    openmp = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    own = ("MXNET_OMP_MAX_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
+    return dict.fromkeys((*openmp, *own), str(number))

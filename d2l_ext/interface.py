@@ -124,6 +124,35 @@ class Backend(ABC):
         """Turn framework arrays into NumPy, dtype kept; tuples, lists and None nest."""
         return nest(self._numpy, y)
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that the framework sees: "cpu", then "gpu:0", "gpu:1" and so on."""
+        return ("cpu", *(f"gpu:{number}" for number in range(len(self._gpus()))))
+
+    def use(self, device: str) -> None:
+        """Compute on a device from now on; models that are there already stay where they are.
+
+        Args:
+            device: one of `devices`; "gpu" is the first.
+
+        Raises:
+            ValueError: the framework does not see it; the message says what it sees.
+        """
+        wanted = "gpu:0" if device == "gpu" else device
+        if wanted not in self.devices:
+            raise ValueError(
+                f"device: got {device!r}, but {self.name} {self.version} sees"
+                f" {', '.join(self.devices)} only"
+            )
+        self._use(None if wanted == "cpu" else self._gpus()[int(wanted.removeprefix("gpu:"))])
+
+    def _gpus(self) -> Sequence[Any]:
+        """The GPUs that the framework sees, as it names them."""
+        return ()
+
+    def _use(self, gpu: Any) -> None:  # noqa: B027 - without GPUs there is nothing to choose
+        """Compute on one of `_gpus`, or on the CPU if it is None."""
+
     def forget(self) -> None:  # noqa: B027 - most frameworks have nothing to drop
         """Drop what has been compiled and is in no model: a process can hold only so much of it."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from d2l_ext.commands.options import machine_options, opened
 from d2l_ext.training import run
 from d2l_ext.training.settings import TRANSLATORS, Settings, read_settings
 from d2l_ext.training.stopping import Stopped
@@ -56,6 +57,7 @@ def _whole_numbers(
     type=click.Path(path_type=Path),
     help="Go on with the run in this folder, with its settings.",
 )
+@machine_options
 @_settings_options
 def train(out: Path | None, config: Path | None, resume: Path | None, **given: Any) -> None:
     """Train a translation model, or with --model gpt, bert or vit another one.
@@ -78,10 +80,14 @@ def train(out: Path | None, config: Path | None, resume: Path | None, **given: A
         )
     try:
         if resume is not None:
+            if (resume / run.CONFIG).exists():
+                opened(read_settings(resume / run.CONFIG).backend)
             run.resume(resume, report=click.echo, progress=True, epochs=given.get("epochs"))
             return
         settings = _with_absolute_data(read_settings(config, **given))
         _refuse_what_the_model_has_not(settings.model, given)
+        _refuse_what_the_tokens_have_not(settings, given)
+        opened(settings.backend)
         out = out or Path("runs") / f"{settings.model}-{settings.backend}"
         run.start(out, settings, report=click.echo, progress=True)
     except Stopped as stop:
@@ -109,6 +115,8 @@ _MODELS_WITH = {
     "ffn_num_hiddens": BLOCKS,
     "num_steps": ("gpt", "bert"),
     "patch_size": ("vit",),
+    "tokens": TRANSLATORS,
+    "vocab_size": TRANSLATORS,
     "min_freq": (*TRANSLATORS, "gpt", "bert"),
     "attention": ("luong",),
     "buckets": TRANSLATORS,
@@ -127,6 +135,13 @@ def _refuse_what_the_model_has_not(model: str, given: Iterable[str]) -> None:
         if name in given and model not in models:
             option = "--" + name.replace("_", "-")
             raise click.UsageError(f"{option} goes with --model {' or '.join(models)}, not {model}")
+
+
+def _refuse_what_the_tokens_have_not(settings: Settings, given: Iterable[str]) -> None:
+    if settings.tokens == "subwords" and "min_freq" in given:
+        raise click.UsageError("--min-freq goes with --tokens words: subwords have no <unk>")
+    if settings.tokens == "words" and "vocab_size" in given:
+        raise click.UsageError("--vocab-size goes with --tokens subwords")
 
 
 def _with_absolute_data(settings: Settings) -> Settings:

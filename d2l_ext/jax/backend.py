@@ -326,6 +326,14 @@ class JaxBackend(Backend):
     dtypes = ("float32", "float64", "bfloat16", "float16")
     _model, _trainer, _decoding = JaxModel, JaxTrainer, JaxDecoding
 
+    def _gpus(self):
+        return [device for device in jax.devices() if device.platform == "gpu"]
+
+    def _use(self, gpu):
+        jax.config.update("jax_default_device", jax.devices("cpu")[0] if gpu is None else gpu)
+        if gpu is not None:
+            jax.config.update("jax_default_matmul_precision", "highest")  # no TF32
+
     def forget(self):
         """As `Backend.forget`; after some thousand functions LLVM has no more memory maps."""
         jax.clear_caches()

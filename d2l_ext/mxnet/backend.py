@@ -1,5 +1,6 @@
 """MXNet behind the common interface."""
 
+import contextlib
 import functools
 import math
 
@@ -289,6 +290,15 @@ class MXNetBackend(Backend):
 
     name, version = "mxnet", mx.__version__
     _model, _trainer, _decoding = MXNetModel, MXNetTrainer, MXNetDecoding
+    _scope = contextlib.nullcontext()
+
+    def _gpus(self):
+        return [mx.gpu(number) for number in range(mx.context.num_gpus())]
+
+    def _use(self, gpu):
+        self._scope.__exit__(None, None, None)
+        self._scope = mx.cpu() if gpu is None else gpu
+        self._scope.__enter__()
 
     def vjp(self, function, inputs, cotangent):
         """As `Backend.vjp`."""

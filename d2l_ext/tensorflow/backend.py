@@ -277,6 +277,17 @@ class TensorFlowBackend(Backend):
     name, version = "tensorflow", tf.__version__
     dtypes = ("float32", "float64", "bfloat16", "float16")
     _model, _trainer, _decoding = TensorFlowModel, TensorFlowTrainer, TensorFlowDecoding
+    _scope = contextlib.nullcontext()
+
+    def _gpus(self):
+        return tf.config.list_logical_devices("GPU")
+
+    def _use(self, gpu):
+        self._scope.__exit__(None, None, None)
+        self._scope = tf.device("CPU:0" if gpu is None else gpu.name)
+        self._scope.__enter__()
+        if gpu is not None:
+            tf.config.experimental.enable_tensor_float_32_execution(False)
 
     def vjp(self, function, inputs, cotangent):
         """As `Backend.vjp`."""

@@ -91,9 +91,10 @@ def resume(
         settings = read_settings(folder / CONFIG)
         if epochs is not None:
             settings = dataclasses.replace(settings, epochs=epochs)
-        run = Run(folder, settings, report)
-        if (folder / LAST).exists():
-            run.restore(checkpoint.load(folder / LAST))
+        saved = checkpoint.load(folder / LAST) if (folder / LAST).exists() else None
+        run = Run(folder, settings, report, saved)
+        if saved is not None:
+            run.restore(saved)
         if epochs is not None:
             run.lengthen()
         run.train(progress)
@@ -123,9 +124,15 @@ class Run:
     _log: "Log"  # while it trains
     _request: stopping.Request
 
-    def __init__(self, folder: Path, settings: Settings, report: Callable[[str], object]):
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        report: Callable[[str], object],
+        saved: checkpoint.Checkpoint | None = None,
+    ):
         self.folder, self.settings, self._report = folder, settings, report
-        self.task = task(settings)
+        self.task = task(settings, None if saved is None else saved.subwords)
         vocabs = (self.task.src_vocab, self.task.tgt_vocab)
         check_memory(settings, sum(len(vocab) for vocab in vocabs if vocab is not None))
         self.backend = d2l_ext.backend(settings.backend)
