@@ -196,11 +196,12 @@ def opened(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]] | None:
         names = [field.name for field in dataclasses.fields(tree) if field.init]
         items = [getattr(tree, name) for name in names]
         return items, lambda new: dataclasses.replace(tree, **dict(zip(names, new, strict=True)))
+    kind: Any = type(tree)
     if isinstance(tree, Mapping):
-        return list(tree.values()), lambda new: type(tree)(zip(tree, new, strict=True))
+        return list(tree.values()), lambda new: kind(zip(tree, new, strict=True))
     if isinstance(tree, (tuple, list)):
         named = hasattr(tree, "_fields")
-        return list(tree), lambda new: type(tree)(*new) if named else type(tree)(new)
+        return list(tree), lambda new: kind(*new) if named else kind(new)
     return None
 
 
