@@ -104,8 +104,9 @@ class Group(ABC):
     def __enter__(self) -> "Group":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:  # after an error the others may be gone, and closing may wait for them
+            self.close()
 
     @abstractmethod
     def close(self) -> None:

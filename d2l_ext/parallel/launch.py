@@ -10,7 +10,7 @@ import dataclasses
 import signal
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection, Listener, wait
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from d2l_ext.cli import OF_THE_USER
 from d2l_ext.parallel import hosts as addresses_of
 from d2l_ext.parallel.hosts import PORT, is_here
 from d2l_ext.parallel.machine import Ends, Here, There, wait_for
-from d2l_ext.parallel.sockets import connect
+from d2l_ext.parallel.sockets import accepted, connect, server
 from d2l_ext.training import run, stopping
 from d2l_ext.training.settings import Settings
 
@@ -133,27 +133,23 @@ def _others(
     if not missing:
         return []
     machines, end = [], time.monotonic() + WAIT
-    with Listener((found.hosts[0], found.port), backlog=len(missing)) as listener:
+    with server(f"{found.hosts[0]}:{found.port}") as listener:
         while missing:
             names = ", ".join(sorted(set(missing.values())))
             report(f"waiting for the same command on {names}")
-            _socket_of(listener).settimeout(max(end - time.monotonic(), 0.1))
+            listener.settimeout(max(end - time.monotonic(), 0.1))
             try:
-                connection = listener.accept()
+                connection = stack.enter_context(accepted(listener))
+                ranks = [rank for rank in wire.receive(connection) if rank in missing]
             except TimeoutError:
                 raise TimeoutError(f"nobody has come from {names} in {WAIT:g} s") from None
-            stack.callback(connection.close)
-            ranks = [rank for rank in wire.receive(connection) if rank in missing]
-            wire.send(connection, order)
+            except (wire.GarbageError, EOFError, TypeError):
+                continue  # somebody else, at the wrong door
             if ranks:
-                machines.append(There(connection, ranks, missing[ranks[0]]))
+                wire.send(connection, order)
+                machines.append(There(connection, ranks))
             missing = {rank: host for rank, host in missing.items() if rank not in ranks}
     return machines
-
-
-def _socket_of(listener: Listener) -> Any:
-    """Return the listener's socket, which has a timeout where the listener has none."""
-    return listener._listener._socket  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _follow(found: Plan, folder: Path, here: list[int], report: Report) -> None:
@@ -222,7 +218,8 @@ def _forward(request: stopping.Request, told: int | None, machines: list[Any]) -
 
 
 def _first(ends: Ends, *kinds: str) -> tuple[int, dict[str, Any]] | None:
-    return next(((rank, ends[rank]) for rank in sorted(ends) if ends[rank]["end"] in kinds), None)
+    """Return the first worker that ended in one of these ways: what follows may be its doing."""
+    return next(((rank, end) for rank, end in ends.items() if end["end"] in kinds), None)
 
 
 def _why(ends: Ends) -> str:

@@ -126,11 +126,10 @@ class There:
     Args:
         connection: to the command there.
         ranks: of its workers.
-        host: its address.
     """
 
-    def __init__(self, connection: Connection, ranks: list[int], host: str):
-        self.running, self._connection, self._host = set(ranks), connection, host
+    def __init__(self, connection: Connection, ranks: list[int]):
+        self.running, self._connection = set(ranks), connection
 
     def connections(self) -> list[Connection]:
         """As `Machine.connections`."""

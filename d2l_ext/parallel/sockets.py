@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import time
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Connection
 
 import numpy as np
 from jaxtyping import Float
@@ -29,10 +29,11 @@ class Star:
             self._connections.append(connect(address, timeout))
             wire.send(self._connections[0], rank)
             return
-        with Listener(parsed(address), backlog=size) as listener:
+        with server(address) as listener:
+            listener.settimeout(timeout)
             found = {}
             for _ in range(size - 1):
-                connection = listener.accept()
+                connection = accepted(listener)
                 found[wire.receive(connection)] = connection
         self._connections = [found[number] for number in sorted(found)]
 
@@ -53,6 +54,20 @@ class Star:
         """Close the connections."""
         for connection in self._connections:
             connection.close()
+
+
+def server(address: str) -> socket.socket:
+    """Return a socket that listens at an address, also just after another one did."""
+    return socket.create_server(parsed(address), backlog=128)
+
+
+def accepted(listener: socket.socket) -> Connection:
+    """Wait for somebody who connects.
+
+    Raises:
+        TimeoutError: nobody has, in the socket's timeout.
+    """
+    return Connection(listener.accept()[0].detach())
 
 
 def connect(address: str, timeout: float) -> Connection:

@@ -68,6 +68,8 @@ class SharedTrainer(Trainer):
         """Do one training step with the others; as `Trainer.step`, with the whole batch.
 
         Raises:
+            ValueError: dropout by the framework's own generator, which may draw the same masks in
+                every process.
             GroupError: another process is gone, or has another batch.
         """
         return self.apply(self.group.sum(self.sums(batch, dropout)), batch)
@@ -78,6 +80,8 @@ class SharedTrainer(Trainer):
         A vector has the sum of the losses, the number of real tokens, the checksum of the batch,
         for each signal whether it has come, and the gradient of the sum of the losses.
         """
+        if isinstance(dropout, str):
+            raise ValueError(f"dropout: got {dropout!r}, must be masks or None in a shared run")
         *inputs, labels = batch
         masks = self.model.masks(inputs, dropout, self.num_steps)
         signal = self.signal()
