@@ -6,12 +6,13 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from member import DTYPES
 
+import d2l_ext
 from d2l_ext.cli import main
 from d2l_ext.parallel import hosts, launch
 from d2l_ext.training import checkpoint, run
@@ -189,25 +190,71 @@ def test_asked_to_stop_from_outside(tmp_path, number):
     assert "Traceback" not in output
 
 
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory):
+    """A function that returns what a framework does in one process, without a group."""
+    found = {}
+
+    def of(name):
+        if name not in found:
+            found[name] = trained(name, 0, tmp_path_factory.mktemp("one"))
+        return found[name]
+
+    return of
+
+
+def trained(name, size, folder, **environment):
+    """Train in a group of so many processes, or without one; return what the leader has seen."""
+    ports = ",".join(map(str, hosts.free_ports("127.0.0.1", size)))
+    command = [sys.executable, str(Path(__file__).parents[1] / "member.py"), name]
+    processes = [
+        subprocess.Popen(
+            [*command, str(rank), ports, folder / "found.npz"], env=os.environ | environment
+        )
+        for rank in range(max(size, 1))
+    ]
+    assert [process.wait(timeout=550) for process in processes] == [0] * len(processes)
+    return np.load(folder / "found.npz")
+
+
+def check_the_same(one, several):
+    for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-3)):
+        losses = [x[f"{dtype}/losses/"] for x in (one, several)]
+        assert np.abs(losses[1] / losses[0] - 1).max() < tolerance
+        np.testing.assert_array_equal(*(x[f"{dtype}/tokens/"] for x in (one, several)))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 3])
-def test_engines_do_what_one_process_does(backend, tmp_path, size):
-    found = {}
-    for number in (1, size):
-        ports = ",".join(map(str, hosts.free_ports("127.0.0.1", number)))
-        path = tmp_path / f"{number}.npz"
-        script = os.path.join(os.path.dirname(__file__), "..", "member.py")
-        processes = [
-            subprocess.Popen([sys.executable, script, backend.name, str(rank), ports, path])
-            for rank in range(number)
-        ]
-        assert [process.wait(timeout=500) for process in processes] == [0] * number
-        found[number] = np.load(path)
-    for dtype in DTYPES:
-        one, several = (found[n][f"{dtype}/losses/"] for n in (1, size))
-        assert np.abs(several / one - 1).max() < {"float64": 1e-12, "float32": 1e-3}[dtype]
-        tokens = (found[n][f"{dtype}/tokens/"] for n in (1, size))
-        np.testing.assert_array_equal(*tokens)
+def test_engines_do_what_one_process_does(backend, one_process, tmp_path, size):
+    check_the_same(one_process(backend.name), trained(backend.name, size, tmp_path))
+
+
+@pytest.mark.slow
+def test_jax_shares_with_several_devices_of_a_process(one_process, tmp_path):
+    pytest.importorskip("jax")
+    flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
+    several = trained("jax", 1, tmp_path, XLA_FLAGS=flags)
+    check_the_same(one_process("jax"), several)
+    losses = (x["float64/losses/"] for x in (one_process("jax"), several))
+    assert any(a != b for a, b in zip(*losses, strict=True))  # or it was one device
+
+
+@pytest.mark.slow
+def test_the_frameworks_do_the_same_with_two_workers(tmp_path):
+    pytest.importorskip("torch")
+    names = d2l_ext.installed()
+    found = [trained(name, 2, tmp_path_of(tmp_path, name)) for name in names]
+    for other in found[1:]:
+        check_the_same(found[0], other)
+        for key in (key for key in other if key.startswith("float64/gradients")):
+            scale = max(np.abs(found[0][k]).max() for k in other if k.startswith("float64/grad"))
+            assert np.abs(other[key] - found[0][key]).max() < 1e-13 * scale, key
+
+
+def tmp_path_of(folder, name):
+    (folder / name).mkdir()
+    return folder / name
 
 
 def test_every_column_has_an_engine(any_backend):
