@@ -24,13 +24,16 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Any, ClassVar, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypedDict
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from d2l_ext import checks, randomness
 from d2l_ext.nested import Nested, nest, stacked
+
+if TYPE_CHECKING:
+    from d2l_ext.parallel.group import Group
 
 COLUMNS = ("torch", "mxnet", "jax", "tensorflow")
 BACKENDS = (*COLUMNS, "reference")
@@ -180,9 +183,34 @@ class Backend(ABC):
         max_norm: float | None = None,
         pad: int | None = None,
         compile: bool | None = None,
+        group: "Group | None" = None,
     ) -> "Trainer":
-        """Return a `Trainer` that minimises the masked loss of a model; arguments as there."""
-        return self._trainer(model, lr, max_norm, pad, compile)
+        """Return a `Trainer` that minimises the masked loss of a model; arguments as there.
+
+        With a group, from `join`, it does so with the trainers of the other processes: each
+        is given the whole of every batch and takes its share (`parallel.trainer.SharedTrainer`).
+        """
+        if group is None:
+            return self._trainer(model, lr, max_norm, pad, compile)
+        return self._parallel.SHARED_TRAINER(model, lr, max_norm, pad, compile, group=group)
+
+    def join(self, rank: int, addresses: Sequence[str], **options: Any) -> "Group":
+        """Meet the other processes of a run; before the framework has computed anything.
+
+        Args:
+            rank: this process's number, from 0.
+            addresses: ``"host:port"`` of every process.
+            **options: of `parallel.Group`.
+
+        Returns:
+            A `parallel.Group`, for `trainer`.
+        """
+        return self._parallel.GROUP(rank, addresses, **options)
+
+    @property
+    def _parallel(self) -> ModuleType:
+        """The column's engine, which is loaded when it is needed."""
+        return importlib.import_module(f"d2l_ext.{self.name}.parallel")
 
     @abstractmethod
     def vjp(

@@ -133,10 +133,14 @@ class MXNetTrainer(Trainer):
         with autograd.record():
             loss = masked_loss(self.model.module(*inputs), labels, self.pad)
         loss.backward()
+        self._adam(correction1, correction2)
+        return loss.item()
+
+    def _adam(self, correction1, correction2):
+        """Clip the gradients, and update parameters and moments."""
         self._clip()
         for name, param in self._params.items():
             self._update(name, param, correction1, correction2)
-        return loss.item()
 
     def _clip(self):
         """Scale by max_norm / norm where the global norm exceeds max_norm."""
