@@ -49,15 +49,19 @@ def _noted(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     return value
 
 
+def asked(name: str) -> Any:
+    """Return an option of the machine as the command line has it, or None."""
+    return click.get_current_context().meta.get(f"{__name__}.{name}")
+
+
 def opened(name: str) -> interface.Backend:
     """Return a backend that computes on what the command line asks for."""
-    wanted = click.get_current_context().meta
-    if name == "reference" and wanted.get(f"{__name__}.threads") is not None:
+    if name == "reference" and asked("threads") is not None:
         raise UserError(
             "--threads goes with a framework; NumPy, of the reference, is loaded before"
         )
     backend = interface.backend(name)
-    if (device := wanted.get(f"{__name__}.device")) is not None:
+    if (device := asked("device")) is not None:
         backend.use(device)
     return backend
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from d2l_ext.commands.options import machine_options, opened
+from d2l_ext.commands.options import asked, machine_options, opened
 from d2l_ext.parallel import launch
 from d2l_ext.parallel.hosts import PORT
 from d2l_ext.training import run
@@ -116,6 +116,8 @@ def train(
         )
     if port is not None and not hosts:
         raise click.UsageError("--port goes with --hosts")
+    if asked("device") is not None and (hosts or (workers or 1) > 1):
+        raise click.UsageError("--device goes with one process; several compute on the processor")
     plan = launch.plan(workers, hosts, port) if hosts or (workers or 1) > 1 else None
     try:
         if resume is not None:
