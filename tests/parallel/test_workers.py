@@ -126,6 +126,7 @@ def test_what_the_leader_cannot_do_is_what_one_process_says(tmp_path):
     [
         (["--workers", "0"], "0 is not in the range"),
         (["--port", "300"], "--port goes with --hosts"),
+        (["--workers", "2", "--device", "cpu"], "--device goes with one process"),
         (["--hosts", "10.0.0.1,,"], "is no list like 10.0.0.1,10.0.0.2"),
         (["--hosts", "192.0.2.1"], "hosts: got 192.0.2.1, must have an address of this machine"),
         (["--resume", "here", "--workers", "2"], "here: has no run to resume"),
