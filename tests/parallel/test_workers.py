@@ -139,7 +139,7 @@ def test_options_that_cannot_be(arguments, message):
     assert message in result.output
 
 
-EPOCHS = 40  # of three steps
+MANY = {"epochs": 3, "batch_size": 2}  # 105 steps, of which each is saved
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def whole(tmp_path_factory):
     """The folder of a run of two workers that nobody disturbs."""
     pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    start(folder, 2, epochs=EPOCHS)
+    start(folder, 2, **MANY)
     return folder
 
 
@@ -158,11 +158,11 @@ def test_killed_at_any_moment_nothing_is_lost(whole, tmp_path, rank, at_step):
     in_background(folder, rank, signal.SIGKILL, at_step)
     name = f"worker {rank} of 2{', the leader,' if rank == 0 else ''} "
     with pytest.raises(launch.WorkerDied, match=rf"^{name}\(process \d+\) was ended by SIGKILL"):
-        start(folder, 2, epochs=EPOCHS)
+        start(folder, 2, **MANY)
     if (folder / run.CONFIG).exists():
         resume(folder, 2)
     else:  # killed before there was anything
-        start(folder, 2, epochs=EPOCHS)
+        start(folder, 2, **MANY)
     for key, value in parameters(whole).items():
         np.testing.assert_array_equal(parameters(folder)[key], value)
 
