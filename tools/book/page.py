@@ -7,9 +7,10 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from tools.book import reference
+from tools.book import diagrams, labels, reference
 from tools.book.chapter import CHAPTERS, ROOT
 from tools.book.crosscheck import results
+from tools.book.diagrams import drawing
 
 BUILD = ROOT / "book" / "_build"
 STATIC = Path(__file__).with_name("static")
@@ -51,6 +52,7 @@ def run_sphinx(source, target):
     """Make a web site of a folder of MyST Markdown."""
     shutil.copy(Path(__file__).with_name("sphinx_conf.py"), source / "conf.py")
     shutil.copytree(STATIC, source / "_static")
+    (source / "_static" / "figures.css").write_text(drawing.page_style(), encoding="utf-8")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
     if subprocess.run([*command, source, target], cwd=ROOT).returncode:
         raise SystemExit("sphinx failed")
@@ -72,8 +74,10 @@ class _Page:
     def _block(self, blocks):
         """Return a group of the chapter's blocks, ``{number: cell}``, as it stands on the page."""
         first = next(iter(blocks.values()))
-        if first.kind == "markdown":
-            return first.text
+        if not first.is_code:
+            return labels.resolved(
+                self._text(first), self.chapter.name, self.chapter.labels, page=True
+            )
         per = {b: self._cells(b, blocks) for b in self.notebooks}
         per = {b: cells for b, cells in per.items() if cells}
         sources = {b: tuple(cell.source for cell in cells) for b, cells in per.items()}
@@ -87,6 +91,18 @@ class _Page:
         if all(output == results(cell) for output in outputs.values()):
             return code + self._output(results(cell), note=True)
         return code + "\n\n" + _tabs({b: self._output(o) for b, o in outputs.items()})
+
+    def _text(self, cell):
+        """Return a block that is not code, as MyST Markdown."""
+        if cell.kind == "markdown":
+            return cell.text
+        label = f"{cell.kind[:3]}-{cell.argument}"
+        caption, _, rest = cell.text.partition("\n\n")
+        caption = f":::{{container}} caption\n**{self.chapter.labels[label].text}.** {caption}\n:::"
+        if cell.kind == "table":
+            return f"({label})=\n{caption}\n\n{rest}"
+        svg = diagrams.DIAGRAMS[cell.argument].svg(style=False)
+        return f"({label})=\n{_raw(f'<figure>{svg}')}\n\n{caption}\n\n{_raw('</figure>')}"
 
     def _shown(self, cells):
         """Return cells of one framework with their outputs."""
@@ -114,6 +130,10 @@ class _Page:
 
 def _own(cell):
     return cell.kind == "code-cell" and len(cell.frameworks) == 1
+
+
+def _raw(html):
+    return f"```{{raw}} html\n{html}\n```"
 
 
 def _code(source):
