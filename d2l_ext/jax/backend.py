@@ -306,8 +306,8 @@ class JaxDecoding(Decoding):
 
     def _advance(self, tokens, state, k):
         model, decoder = self.model, self.decoder
-        decoder.check(tokens, state)
         state = decoder.reserve(state, tokens.shape[1], least=32)
+        decoder.check(tokens, state)
         found = _advance(model.structure, model.params, tokens, state, k)
         self._log_probs, (best, ids), weights, state = found
         return best, ids, weights, state

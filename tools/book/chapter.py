@@ -37,7 +37,8 @@ _BLOCK = re.compile(
 _TAGS = re.compile(r"\A:tags: \[([^\]]*)\]\n+")
 _FRONT_MATTER = re.compile(r"\A---\n(.*?)^---\n", re.M | re.S)
 _HEADING = re.compile(r"^(?=#{1,3} )", re.M)
-_CHAPTER_LINK = re.compile(r"\]\(([\w-]+)\.md(#[\w-]+)?\)")
+_CHAPTER_LINK = re.compile(r"\]\((\d\d-[\w-]+)\.md(#[\w-]+)?\)")
+_PAGE_LINK = re.compile(r"\]\(([a-z-]+\.md)\)")
 
 INSTALL = """\
 *This notebook is one of four: the same chapter in PyTorch, MXNet, JAX and TensorFlow. It needs
@@ -118,6 +119,7 @@ class Chapter:
         """Return the source of each notebook cell that a block becomes."""
         if not cell.is_code:
             text = labels.resolved(self.captioned(cell), self.name, self.labels, page=False)
+            text = _PAGE_LINK.sub(r"](../../chapters/\1)", text)
             return [_CHAPTER_LINK.sub(r"](\1.ipynb\2)", text)]
         if cell.kind == "definition":
             return [

@@ -14,6 +14,7 @@ from tools.book.diagrams import drawing
 
 BUILD = ROOT / "book" / "_build"
 STATIC = Path(__file__).with_name("static")
+PAGES = ("coming-from", "glossary")  # pages that have nothing to run
 SAME = "The same in all four frameworks."
 
 
@@ -28,13 +29,17 @@ def build(chapters, notebooks):
     shutil.rmtree(BUILD, ignore_errors=True)
     source.mkdir(parents=True)
     index = (CHAPTERS / "index.md").read_text(encoding="utf-8")
-    names = "\n".join([*(chapter.name for chapter in chapters), "reference/index"])
+    names = "\n".join([*(chapter.name for chapter in chapters), *PAGES, "reference/index"])
     (source / "index.md").write_text(
         f"{index}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n", encoding="utf-8"
     )
     for chapter in chapters:
         text = _Page(chapter, notebooks[chapter.name], source).text()
         (source / f"{chapter.name}.md").write_text(text, encoding="utf-8")
+    for name in PAGES:
+        text = (CHAPTERS / f"{name}.md").read_text(encoding="utf-8")
+        text = labels.resolved(text, name, {}, page=True)
+        (source / f"{name}.md").write_text(text, encoding="utf-8")
     write_reference(source)
     run_sphinx(source, BUILD / "html")
     return BUILD / "html" / "index.html"

@@ -22,7 +22,7 @@ def padding_and_masks() -> Drawing:
     d.text(4, 18, "padding, and valid lengths", "start", bold=True)
     d.cells(322, 40, [[0.65 if j <= i else 0 for j in range(5)] for i in range(5)], 20)
     d.text(322, 18, "causal mask", "start", bold=True)
-    d.text(322, 160, "row: query, column: key", "start", "soft", 11)
+    d.text(322, 160, "one row a query", "start", "soft", 11)
     d.text(4, 160, "coloured: may be looked at", "start", "soft", 12)
     return d
 

@@ -156,12 +156,16 @@ class Drawing:
         """Draw a matrix of squares, the darker the larger its numbers between 0 and 1."""
         for i, row in enumerate(rows):
             for j, value in enumerate(row):
-                place = f'x="{x + j * side:g}" y="{y + i * side:g}"'
-                size = f'width="{side:g}" height="{side:g}"'
-                self._parts.append(
-                    f'<rect {place} {size} class="{kind}" fill-opacity="{value:.2g}"/>'
-                    f'<rect {place} {size} class="line" stroke-width="0.75"/>'
-                )
+                if value:
+                    self._parts.append(
+                        f'<rect x="{x + j * side:g}" y="{y + i * side:g}" width="{side:g}"'
+                        f' height="{side:g}" class="{kind}" fill-opacity="{value:.2g}"/>'
+                    )
+        right, bottom = x + len(rows[0]) * side, y + len(rows) * side
+        for i in range(len(rows) + 1):
+            self.line((x, y + i * side), (right, y + i * side), width=0.75)
+        for j in range(len(rows[0]) + 1):
+            self.line((x + j * side, y), (x + j * side, bottom), width=0.75)
 
     def svg(self, alt: str, style: bool = True) -> str:
         """Return the picture; ``alt`` says what it shows, ``style`` brings colours and paper."""
