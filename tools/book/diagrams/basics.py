@@ -56,7 +56,7 @@ def three_stages() -> Drawing:
     """
     d = Drawing(440, 212)
     rows = [
-        ("1 score", ["2.0", "0.0", "1.0", "-1.0"], "box", "a(q, k_i)"),
+        ("1 score", ["2.0", "0.0", "1.0", "\u22121.0"], "box", "a(q, k_i)"),
         ("2 normalise", ["0.64", "0.09", "0.24", "0.03"], "blue-box", "softmax"),
         ("3 average", ["v_1", "v_2", "v_3", "v_4"], "red-box", "\u03a3 \u03b1_i v_i"),
     ]
