@@ -6,7 +6,7 @@ import pytest
 
 import d2l_ext.reference
 from tools.book.chapter import CHAPTERS, ROOT, chapters
-from tools.book.page import PAGES
+from tools.book.page import PAGES, alt
 
 
 def rows(text):
@@ -49,3 +49,16 @@ def test_every_chapter_is_listed(place):
     text = (ROOT / place).read_text(encoding="utf-8")
     for chapter in chapters():
         assert f"{chapter.name}.md)" in text, chapter.name
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ('loss_curves({"training loss": x.losses})', "Curves: training loss"),
+        ("x = 1\nattention_map(w, a, b)", "Attention map"),
+        ("if x:\n    p = mask_map(m, title='causal')\np", "Map of a mask: causal"),
+        ("picture", "The picture that the code above draws"),
+    ],
+)
+def test_words_for_a_picture(source, words):
+    assert alt(source) == words

@@ -1,5 +1,6 @@
 """The web page: each chapter once, with what differs between the frameworks in tabs."""
 
+import ast
 import base64
 import shutil
 import subprocess
@@ -16,6 +17,15 @@ BUILD = ROOT / "book" / "_build"
 STATIC = Path(__file__).with_name("static")
 PAGES = ("coming-from", "glossary")  # pages that have nothing to run
 SAME = "The same in all four frameworks."
+# What functions of `d2l_ext.plotting` draw, for those who don't see it.
+DRAWN = {
+    "attention_grid": "Attention maps side by side",
+    "attention_map": "Attention map",
+    "loss_curves": "Curves",
+    "mask_map": "Map of a mask",
+    "positional_encoding": "Positional encoding, as curves and as a map",
+    "show_heatmaps": "Heat maps",
+}
 
 
 def build(chapters, notebooks):
@@ -92,10 +102,10 @@ class _Page:
         (cell, *more), *_ = per.values()
         if more:  # a long definition that all frameworks share
             return self._shown([cell, *more])
-        code, outputs = _code(cell.source), {b: results(cells[0]) for b, cells in per.items()}
-        if all(output == results(cell) for output in outputs.values()):
-            return code + self._output(results(cell), note=True)
-        return code + "\n\n" + _tabs({b: self._output(o) for b, o in outputs.items()})
+        code, first = _code(cell.source), results(cell)
+        if all(results(cells[0]) == first for cells in per.values()):
+            return code + self._output(cell, note=True)
+        return code + "\n\n" + _tabs({b: self._output(cells[0]) for b, cells in per.items()})
 
     def _text(self, cell):
         """Return a block that is not code, as MyST Markdown."""
@@ -111,26 +121,38 @@ class _Page:
 
     def _shown(self, cells):
         """Return cells of one framework with their outputs."""
-        return "\n\n".join(_code(cell.source) + self._output(results(cell)) for cell in cells)
+        return "\n\n".join(_code(cell.source) + self._output(cell) for cell in cells)
 
     def _cells(self, backend, numbers):
         cells = self.notebooks[backend].cells
         return [c for c in cells if c.metadata.get("block") in numbers]
 
-    def _output(self, found, note=False):
+    def _output(self, cell, note=False):
         parts = []
-        for kind, value in found:
-            parts.append(_printed(value) if kind == "text" else self._picture(value))
+        for kind, value in results(cell):
+            parts.append(
+                _printed(value) if kind == "text" else self._picture(value, alt(cell.source))
+            )
         if note and parts:
             parts.append(f":::{{container}} same\n{SAME}\n:::")
         return "".join(f"\n\n{part}" for part in parts)
 
-    def _picture(self, data):
+    def _picture(self, data, words):
         self.pictures += 1
         name = f"{self.chapter.name}-{self.pictures}.png"
         (self.folder / name).write_bytes(base64.b64decode(data))
-        alt = "the figure that the code above draws"
-        return f"```{{image}} {name}\n:alt: {alt}\n:class: output\n```"
+        return f"```{{image}} {name}\n:alt: {words}\n:class: output\n```"
+
+
+def alt(source):
+    """Return what a cell's picture shows: the kind, and the words that the call has."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    for call in calls:
+        if isinstance(call.func, ast.Name) and call.func.id in DRAWN:
+            constants = [x.value for x in ast.walk(call) if isinstance(x, ast.Constant)]
+            words = [x for x in constants if isinstance(x, str) and x.strip()]
+            return ": ".join(filter(None, (DRAWN[call.func.id], ", ".join(words))))
+    return "The picture that the code above draws"
 
 
 def _own(cell):
