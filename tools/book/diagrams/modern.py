@@ -168,7 +168,7 @@ def rolling_cache() -> Drawing:
         d.text(6, y + 16, note, "start", "soft")
     d.text(163, 14, "sinks", kind="soft", size=12)
     d.text(313, 14, "the last four, in a ring", kind="soft", size=12)
-    d.text(116, 136, "red: written over step 4", "start", "red", 12)
+    d.text(116, 136, "step 8 is written over step 4", "start", "red", 12)
     return d
 
 
