@@ -227,6 +227,16 @@ PLAIN = [
 ]
 
 
+def test_a_quick_run_replaces_numbers_also_within_a_class():
+    source = "num_epochs = 5\nclass Data:\n    pad, num_batches = None, 100\n    x = num_epochs"
+    found = chapter_module._replaced(source, {"num_epochs": 1, "pad, num_batches": [None, 3]})
+    assert found.splitlines()[:3] == [
+        "num_epochs = 1",
+        "class Data:",
+        "    pad, num_batches = [None, 3]",
+    ]
+
+
 def test_quotations_leave_annotations_out(monkeypatch):
     tree = ast.parse(SOURCE)
     monkeypatch.setattr(quote, "_parsed", lambda place: (tree, SOURCE.splitlines()))

@@ -261,5 +261,6 @@ def _give_ids(cells):
 
 def _replaced(source, values):
     for name, value in values.items():
-        source = re.sub(rf"^{name} = .*$", f"{name} = {value!r}", source, flags=re.M)
+        line = rf"^( *){re.escape(name)} = .*$"
+        source = re.sub(line, rf"\g<1>{name} = {value!r}", source, flags=re.M)
     return source
