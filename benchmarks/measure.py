@@ -127,7 +127,7 @@ def run(measurement, seconds=20.0, least=3, most=15):
         "setting": next(iter(measurement.subjects.values()))["setting"],
         "load": os.getloadavg()[0],
     }
-    if measurement.group == "memory":
+    if measurement.group.endswith("memory"):
         found, unit = _memory(measurement.subjects), "MiB"
     elif measurement.group == "startup":
         found, unit = _startup(measurement.subjects, least), "seconds"
@@ -149,7 +149,7 @@ def _ratios(found):
         if ours not in found:
             continue
         for other in found:
-            if other.startswith(("d2l", "own")):
+            if other.startswith(("d2l", "own", "full")):
                 ratios[f"{other} / {ours}"] = summary(found[other] / found[ours])
         if "floor" in found:
             ratios[f"{ours} / floor"] = summary(found[ours] / found["floor"])

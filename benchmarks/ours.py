@@ -28,7 +28,7 @@ def _model(framework, setting):
     return backend, backend.model(api.EncoderDecoder(*parts), *inputs)
 
 
-def _wait(framework):
+def wait_for(framework):
     """Return a function that waits until everything that was started is done."""
     if framework != "mxnet":
         return lambda: None
@@ -39,7 +39,7 @@ def step(framework, setting, **options):
     """Return a function that does one training step."""
     backend, model = _model(framework, setting)
     trainer = backend.trainer(model, lr=0.005, max_norm=1.0, pad=PAD, **options)
-    batch, wait = setting.arrays(), _wait(framework)
+    batch, wait = setting.arrays(), wait_for(framework)
 
     def run():
         trainer.step(batch)

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from benchmarks.setting import Heads, Setting
+from benchmarks.setting import Heads, Language, Long, Setting
 
 COLUMNS = ("torch", "mxnet", "jax", "tensorflow")
 GROUPS = (
@@ -12,6 +12,9 @@ GROUPS = (
     "decoding",
     "multihead",
     "throughput",
+    "language",
+    "long",
+    "long memory",
     "memory",
     "startup",
 )
@@ -47,6 +50,9 @@ def plan(level="full", columns=COLUMNS, groups=GROUPS):
         "decoding": _decoding,
         "multihead": _multihead,
         "throughput": _throughput,
+        "language": _language,
+        "long": _long,
+        "long memory": _long_memory,
         "memory": _memory,
         "startup": _startup,
     }
@@ -151,6 +157,33 @@ def _throughput(level, framework):
     subjects["beam"] = _subject("beam", "ours", framework, setting, num_tokens=num_tokens, width=4)
     title = f"batch {setting.batch}, {num_tokens} tokens, greedy; ours also beam 4"
     yield Measurement("throughput", framework, title, subjects)
+
+
+def _language(level, framework):
+    sizes = Language()
+    if level == "tiny":
+        sizes = Language(2, 6, 11, 8, 12, 2, 1, 1, 3)
+    whose = ("ours", "own") if framework in ("torch", "jax") else ("ours",)
+    for what in ("step", "generate"):
+        subjects = {who: _subject("language", who, framework, sizes, what=what) for who in whose}
+        shape = f"batch {sizes.batch}, {sizes.num_steps} tokens"
+        title = f"training step, {shape}" if what == "step" else f"{sizes.num_tokens} tokens more"
+        yield Measurement("language", framework, title, subjects)
+
+
+def _long(level, framework, group="long"):
+    sizes = Long(8, 4) if level == "tiny" else Long()
+    subjects = {
+        "ours": _subject("long", "ours", framework, sizes, what="blockwise"),
+        "full": _subject("long", "full", framework, sizes, what="full"),
+    }
+    if framework in ("torch", "jax"):
+        subjects["own"] = _subject("long", "own", framework, sizes, what="own")
+    yield Measurement(group, framework, f"{sizes.num_steps} tokens, one head", subjects)
+
+
+def _long_memory(level, framework):
+    yield from _long(level, framework, "long memory")
 
 
 def _memory(level, framework):

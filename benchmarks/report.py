@@ -14,6 +14,9 @@ HEADINGS = {
     "decoding": "Decoding token by token",
     "multihead": "Multi-head attention, forward and backward",
     "throughput": "Translating a batch",
+    "language": "A language model",
+    "long": "Causal attention over a long text, forward",
+    "long memory": "Peak memory of the same",
     "memory": "Peak memory of a training step",
     "startup": "Start-up: import, and process start to the end of the first training step",
 }

@@ -80,3 +80,42 @@ class Heads:
     num_steps: int
     num_hiddens: int
     num_heads: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Language:
+    """Sizes of a language model and its batch.
+
+    Attributes:
+        batch, num_steps, vocab_size: of the batch.
+        num_hiddens, ffn_num_hiddens, num_heads, num_kv_heads, num_blks: of the model.
+        num_tokens: how many tokens are added to prompts of 16 when text is generated.
+    """
+
+    batch: int = 8
+    num_steps: int = 256
+    vocab_size: int = 1000
+    num_hiddens: int = 256
+    ffn_num_hiddens: int = 688
+    num_heads: int = 8
+    num_kv_heads: int = 2
+    num_blks: int = 6
+    num_tokens: int = 128
+
+    def tokens(self):
+        """Return ids (batch, num_steps) and the next ones."""
+        shape = self.batch, self.num_steps + 1
+        text = np.random.default_rng(0).integers(self.vocab_size, size=shape)
+        return text[:, :-1], text[:, 1:]
+
+    def prompts(self):
+        """Return ids (batch, 16), or fewer if texts are shorter."""
+        return self.tokens()[0][:, :16]
+
+
+@dataclasses.dataclass(frozen=True)
+class Long:
+    """Sizes of attention over a long text, in one head."""
+
+    num_steps: int = 16384
+    num_hiddens: int = 64

@@ -7,8 +7,9 @@ It reads commands, a line each, from its standard input and answers each with a 
   held when everything was imported.
 
 The subject is a JSON object, the only argument: ``task`` ("load", "step", "decode", "greedy",
-"beam", "multihead"), ``who`` ("ours", "d2l", "floor", "own"), ``framework``, ``setting`` (of
-`Setting` or `Heads`) and ``options``; an ``environment``, where there is one, is set already.
+"beam", "multihead", "language", "long"), ``who`` ("ours", "d2l", "floor", "own", "full"),
+``framework``, ``setting`` (of one of the classes in `setting`) and ``options``; an ``environment``,
+where there is one, is set already.
 """
 
 import importlib
@@ -19,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.setting import Heads, Setting
+from benchmarks.setting import Heads, Language, Long, Setting
 
 
 def prepare(subject):
@@ -27,17 +28,27 @@ def prepare(subject):
     task, who, framework = subject["task"], subject["who"], subject["framework"]
     if task == "load":
         importlib.import_module(
-            f"d2l_ext.{framework}" if who == "ours" else f"benchmarks.d2l_text.{framework}"
+            f"benchmarks.d2l_text.{framework}" if who == "d2l" else f"d2l_ext.{framework}"
         )
         return lambda: None
     if task == "multihead":
         module = importlib.import_module(f"benchmarks.multihead.{framework}")
         return getattr(module, who)(Heads(**subject["setting"]), **subject["options"])
+    if task in ("language", "long"):
+        return _peers(task, who, framework, subject["setting"], **subject["options"])
     setting = Setting(**subject["setting"])
     if who == "floor":
         return importlib.import_module("benchmarks.floor").products(framework, setting)
     module = importlib.import_module("benchmarks.ours" if who == "ours" else "benchmarks.d2l_text")
     return getattr(module, task)(framework, setting, **subject["options"])
+
+
+def _peers(task, who, framework, sizes, what):
+    """Return what ours or the framework's own does, with a language model or over a long text."""
+    size = {"language": Language, "long": Long}[task](**sizes)
+    module = importlib.import_module(f"benchmarks.{task}.{framework if who == 'own' else 'ours'}")
+    function = getattr(module, what)
+    return function(size) if who == "own" else function(framework, size)
 
 
 def timed(function):
@@ -72,7 +83,7 @@ def main():
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what frameworks print does not come between the answers
     subject = json.loads(sys.argv[1])
-    if subject["who"] in ("ours", "d2l"):
+    if subject["who"] != "floor":
         prepare({**subject, "task": "load"})
     before = _held("VmRSS")
     run = prepare(subject)

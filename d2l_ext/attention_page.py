@@ -62,6 +62,6 @@ class AttentionPage:
             file.write(self.text().encode())
 
     def _repr_html_(self) -> str:
-        height = 120 + 26 * max(len(self.source), len(self.target))
+        height = 170 + 26 * max(len(self.source), len(self.target))
         page = html.escape(self.text(), quote=True)
         return f'<iframe srcdoc="{page}" width="100%" height="{height}" style="border:0"></iframe>'

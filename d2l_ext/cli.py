@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": ("d2l_ext.commands.evaluate", "Measure a model on what was held out."),
     "generate": ("d2l_ext.commands.generate", "Go on with a text, with a language model."),
     "inspect": ("d2l_ext.commands.inspect", "Show what is in a checkpoint."),
+    "locate": ("d2l_ext.commands.locate", "Find the layer that leaves the reference, in a case."),
     "plot": ("d2l_ext.commands.plot", "Draw where a model looked."),
     "train": ("d2l_ext.commands.train", "Train a model, or resume its training."),
     "translate": ("d2l_ext.commands.translate", "Translate a sentence, a file or standard input."),

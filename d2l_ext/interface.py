@@ -24,13 +24,16 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Any, ClassVar, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypedDict
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from d2l_ext import checks, randomness
 from d2l_ext.nested import Nested, nest, stacked
+
+if TYPE_CHECKING:
+    from d2l_ext.parallel.group import Group
 
 COLUMNS = ("torch", "mxnet", "jax", "tensorflow")
 BACKENDS = (*COLUMNS, "reference")
@@ -124,6 +127,35 @@ class Backend(ABC):
         """Turn framework arrays into NumPy, dtype kept; tuples, lists and None nest."""
         return nest(self._numpy, y)
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that the framework sees: "cpu", then "gpu:0", "gpu:1" and so on."""
+        return ("cpu", *(f"gpu:{number}" for number in range(len(self._gpus()))))
+
+    def use(self, device: str) -> None:
+        """Compute on a device from now on; models that are there already stay where they are.
+
+        Args:
+            device: one of `devices`; "gpu" is the first.
+
+        Raises:
+            ValueError: the framework does not see it; the message says what it sees.
+        """
+        wanted = "gpu:0" if device == "gpu" else device
+        if wanted not in self.devices:
+            raise ValueError(
+                f"device: got {device!r}, but {self.name} {self.version} sees"
+                f" {', '.join(self.devices)} only"
+            )
+        self._use(None if wanted == "cpu" else self._gpus()[int(wanted.removeprefix("gpu:"))])
+
+    def _gpus(self) -> Sequence[Any]:
+        """The GPUs that the framework sees, as it names them."""
+        return ()
+
+    def _use(self, gpu: Any) -> None:  # noqa: B027 - without GPUs there is nothing to choose
+        """Compute on one of `_gpus`, or on the CPU if it is None."""
+
     def forget(self) -> None:  # noqa: B027 - most frameworks have nothing to drop
         """Drop what has been compiled and is in no model: a process can hold only so much of it."""
 
@@ -151,9 +183,34 @@ class Backend(ABC):
         max_norm: float | None = None,
         pad: int | None = None,
         compile: bool | None = None,
+        group: "Group | None" = None,
     ) -> "Trainer":
-        """Return a `Trainer` that minimises the masked loss of a model; arguments as there."""
-        return self._trainer(model, lr, max_norm, pad, compile)
+        """Return a `Trainer` that minimises the masked loss of a model; arguments as there.
+
+        With a group, from `join`, it does so with the trainers of the other processes: each
+        is given the whole of every batch and takes its share (`parallel.trainer.SharedTrainer`).
+        """
+        if group is None:
+            return self._trainer(model, lr, max_norm, pad, compile)
+        return self._parallel.SHARED_TRAINER(model, lr, max_norm, pad, compile, group=group)
+
+    def join(self, rank: int, addresses: Sequence[str], **options: Any) -> "Group":
+        """Meet the other processes of a run; before the framework has computed anything.
+
+        Args:
+            rank: this process's number, from 0.
+            addresses: ``"host:port"`` of every process.
+            **options: of `parallel.Group`.
+
+        Returns:
+            A `parallel.Group`, for `trainer`.
+        """
+        return self._parallel.GROUP(rank, addresses, **options)
+
+    @property
+    def _parallel(self) -> ModuleType:
+        """The column's engine, which is loaded when it is needed."""
+        return importlib.import_module(f"d2l_ext.{self.name}.parallel")
 
     @abstractmethod
     def vjp(

@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from d2l_ext import fonts
 from d2l_ext.files import replacing
 
 CMAP = "Blues"
@@ -348,8 +349,10 @@ def _label(
     left: bool = True,
 ) -> None:
     """Write tokens beside the axes (as they are: a dollar sign starts no formula)."""
-    ax.set_xticks(range(len(source)), source, rotation=90, parse_math=False)
-    ax.set_yticks(range(len(target)), target, parse_math=False)
+    family, missing = fonts.families([*source, *target])
+    source, target = ([fonts.spelt(token, missing) for token in side] for side in (source, target))
+    ax.set_xticks(range(len(source)), source, rotation=90, parse_math=False, fontfamily=family)
+    ax.set_yticks(range(len(target)), target, parse_math=False, fontfamily=family)
     ax.tick_params(
         length=0,
         labeltop=top,

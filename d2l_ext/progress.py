@@ -1,5 +1,6 @@
 """How far something is: a bar on a terminal, a line now and then elsewhere."""
 
+import math
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from rich.progress import (
 )
 
 SECONDS = 20  # from one line to the next
+AT_ONCE = 2  # backends that are compared
 
 
 class Bar:
@@ -69,6 +71,7 @@ class Bars:
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
             TextColumn("{task.description}"),
             console=Console(stderr=True),
             transient=True,
@@ -79,6 +82,9 @@ class Bars:
         }
         self._lock = threading.Lock()
         self._shares = dict.fromkeys(names, "waiting")
+        self._first: dict[str, tuple[float, int]] = {}  # when a backend's first step was shown
+        self._left: dict[str, float] = {}  # seconds, of those that have begun
+        self._longest = 0.0  # seconds that one of them takes for all
         self._last_line = time.monotonic()
 
     def __enter__(self) -> "Bars":
@@ -95,10 +101,27 @@ class Bars:
                 self._tasks[backend], description=what, completed=done, total=total
             )
             self._shares[backend] = f"{done / total:.0%} ({what})"
+            self._estimate(backend, done, total)
             if self._progress.disable and time.monotonic() - self._last_line >= SECONDS:
                 self._last_line = time.monotonic()
                 line = ", ".join(f"{name} {share}" for name, share in self._shares.items())
-                print(line, file=sys.stderr, flush=True)
+                print(line + self._remaining(), file=sys.stderr, flush=True)
+
+    def _estimate(self, backend: str, done: int, total: int) -> None:
+        """Keep how long a backend still takes, if it goes on as it has begun."""
+        now = time.monotonic()
+        started, first = self._first.setdefault(backend, (now, done))
+        if done > first:
+            per_step = (now - started) / (done - first)
+            self._left[backend] = per_step * (total - done)
+            self._longest = max(self._longest, per_step * total)
+
+    def _remaining(self) -> str:
+        """Say how long all take together, if those that wait are as slow as the slowest."""
+        if not self._left:
+            return ""
+        left = [self._left.get(name, self._longest) for name in self._shares]
+        return f"; about {math.ceil(max(sum(left) / AT_ONCE, *left) / 60)} min left"
 
 
 def _bar() -> Progress:

@@ -5,10 +5,10 @@
     Python 3.11, 3.12, 3.13  x  newest, numpy1  x  all, torch, mxnet, jax, tensorflow
 
 makes an empty environment outside of the repository, installs the wheel with one extra in the
-versions of constraints*.txt, and runs what a user runs: ``doctor``, ``train``, ``translate`` and
-``compare`` of the cases; then the tests, those of ``make test-quick`` or, with ``--tests all`` and
-where all are together, those of ``make test``. What has been found is kept: it goes on where it was
-stopped. The end is the table that the README shows.
+versions of constraints*.txt, with pip, or with uv where that is installed, and runs what a user
+runs: ``doctor``, ``train``, ``translate`` and ``compare`` of the cases; then the tests, those of
+``make test-quick`` or, with ``--tests all`` and where all are together, those of ``make test``.
+What has been found is kept: it goes on where it was stopped. The end is the README's table.
 """
 
 import dataclasses
@@ -89,16 +89,24 @@ class Environment:
         """Make the environment; return the versions in it."""
         subprocess.run([interpreter, "-m", "venv", "--clear", self.folder], check=True)
         for call in self.cell.requirements:
-            self._pip(*(word.replace("d2l-ext", str(self.wheel)) for word in call))
-        self._pip(f"{self.wheel}[dev]")
-        self._pip("--no-deps", "d2l")
-        listed = json.loads(self.run("pip", "list", "--format", "json").stdout)
+            self._install(*(word.replace("d2l-ext", str(self.wheel)) for word in call))
+        self._install(f"{self.wheel}[dev]")
+        self._install("--no-deps", "d2l")
+        listed = json.loads(self._pip("list", "--format", "json").stdout)
         return {item["name"].lower(): item["version"] for item in listed}
 
-    def _pip(self, *what):
-        done = self.run("pip", "install", "--quiet", "-c", ROOT / SETS[self.cell.set], *what)
+    def _install(self, *what):
+        done = self._pip("install", "--quiet", "-c", ROOT / SETS[self.cell.set], *what)
         if done.returncode:
-            raise RuntimeError(done.stdout[-2000:])
+            raise RuntimeError(done.stderr[-2000:])
+
+    def _pip(self, command, *arguments):
+        """Call pip, or uv, which does in seconds what takes pip minutes."""
+        if uv := shutil.which("uv"):
+            call = uv, "pip", command, "--python", self.python, *arguments
+        else:
+            call = self.python, "-m", "pip", command, *arguments
+        return subprocess.run(call, cwd=self.folder, capture_output=True, text=True, check=False)
 
     def run(self, module, *arguments, where=None):
         """Run a module with the environment's Python; return the finished process."""
@@ -106,7 +114,7 @@ class Environment:
             [self.python, "-m", module, *map(str, arguments)],
             cwd=where or self.folder,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if module != "pip" or arguments[0] == "install" else None,
+            stderr=subprocess.STDOUT,
             text=True,
             check=False,
         )

@@ -4,16 +4,18 @@ The way of a case leads through the rooms in their order: it is drawn and solved
 a worker (`running`), judged (`judging`); `reporting` has the verdicts after that.
 """
 
+import contextlib
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from d2l_ext.agreement.cases.case import Case
 from d2l_ext.agreement.cases.plans import Plan, Run
 from d2l_ext.agreement.judging.solved import SolvedCase
+from d2l_ext.agreement.judging.unfinished import Unfinished
 from d2l_ext.agreement.judging.verdict import Verdict, judge
 from d2l_ext.agreement.running.remote import Worker, WorkerError
 from d2l_ext.agreement.running.training import train
@@ -56,6 +58,7 @@ class Comparison:
         pythons: ``{backend: interpreter}`` of backends that have their own.
         limit: seconds that a worker may take for one answer.
         progress: called as ``progress(backend, what, done, total)``.
+        unfinished: what an earlier comparison has found, where this one's cases are kept too.
     """
 
     def __init__(
@@ -68,20 +71,28 @@ class Comparison:
         pythons: Mapping[str, str] | None = None,
         limit: float = 300,
         progress: Callable[[str, str, int, int], object] | None = None,
+        unfinished: Unfinished | None = None,
     ):
         self.backends, self.cases, self.plans, self.dtypes = backends, cases, plans, dtypes
         self.seed, self.pythons, self.limit = seed, pythons or {}, limit
         self.progress = progress or (lambda *_: None)
+        self.unfinished, self._running, self._interrupted = unfinished, set(), False
         steps = sum(self._steps(plan) for plan in plans.values())
         self._total = len(dtypes) * (len(cases) + steps)
         self._lock = threading.Lock()
         self._solved = functools.cache(lambda number: SolvedCase(cases[number], seed))
 
     def run(self) -> dict[str, Outcome]:
-        """Return ``{backend: Outcome}``."""
+        """Return ``{backend: Outcome}``; Ctrl-C ends the workers, and not only the waiting."""
         order = sorted(self.backends, key=lambda b: ORDER.index(b) if b in ORDER else -1)
         with ThreadPoolExecutor(2) as pool:
-            outcomes = dict(zip(order, pool.map(self._one, order), strict=True))
+            try:
+                outcomes = dict(zip(order, pool.map(self._one, order), strict=True))
+            except BaseException:
+                self._interrupted = True
+                for worker in list(self._running):
+                    worker.stop()
+                raise
         return {name: outcomes[name] for name in self.backends}
 
     def solved(self, number: int) -> SolvedCase:
@@ -91,6 +102,8 @@ class Comparison:
 
     def _one(self, backend: str) -> Outcome:
         outcome = Outcome(backend)
+        if self._interrupted:
+            return outcome
         try:
             with self._worker(backend, QUICK) as worker:
                 self._ask_cases(worker, outcome)
@@ -103,8 +116,16 @@ class Comparison:
                 outcome.problems.append(("start", str(error), error.details))
         return outcome
 
-    def _worker(self, backend: str, environment: Mapping[str, str] = ENVIRONMENT) -> Worker:
-        return Worker(backend, self.pythons.get(backend), self.limit, environment)
+    @contextlib.contextmanager
+    def _worker(
+        self, backend: str, environment: Mapping[str, str] = ENVIRONMENT
+    ) -> Iterator[Worker]:
+        with Worker(backend, self.pythons.get(backend), self.limit, environment) as worker:
+            self._running.add(worker)
+            try:
+                yield worker
+            finally:
+                self._running.remove(worker)
 
     @staticmethod
     def _steps(plan: Plan) -> int:
@@ -115,10 +136,17 @@ class Comparison:
         outcome.differences = worker.ask("differences")
         done = 0
         for dtype in self.dtypes:
-            for number in range(len(self.cases)):
-                self.progress(outcome.backend, f"cases, {dtype}", done, self._total)
-                outcome.verdicts += self._verdicts(worker, outcome, self.solved(number), dtype)
+            for number, case in enumerate(self.cases):
+                known = self._known(outcome.backend, dtype, case)
+                if known is None:
+                    self.progress(outcome.backend, f"cases, {dtype}", done, self._total)
+                    known = self._verdicts(worker, outcome, self.solved(number), dtype)
+                outcome.verdicts += known
                 done += 1
+
+    def _known(self, backend: str, dtype: str, case: Case) -> list[Verdict] | None:
+        unfinished = self.unfinished
+        return None if unfinished is None else unfinished.get(backend, dtype, case.name)
 
     def _ask_training(self, worker: Worker, outcome: Outcome) -> None:
         done = len(self.dtypes) * len(self.cases)
@@ -137,7 +165,10 @@ class Comparison:
             if error.dead:
                 raise
             return []
-        return judge(solved, outcome.backend, dtype, results)
+        found = judge(solved, outcome.backend, dtype, results)
+        if self.unfinished is not None:
+            self.unfinished.add(outcome.backend, dtype, solved.case.name, found)
+        return found
 
     def _train(self, worker: Worker, outcome: Outcome, name: str, dtype: str, done: int) -> None:
         plan, doing = self.plans[name], f"training {name}, {dtype}"

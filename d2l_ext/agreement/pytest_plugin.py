@@ -14,8 +14,8 @@ and in a test::
         agreement.of_function(twice, X, VALID_LENS)
 
 The test runs once for each framework that is installed. Outputs, attention weights and gradients
-are compared with the NumPy reference in both precisions; a failure names the tensor, its error and
-its budget.
+are compared with the NumPy reference in both precisions; a failure names the tensor, its error, its
+budget, the worst element with its two values, and how to find the layer.
 """
 
 import numpy as np
@@ -27,6 +27,17 @@ from d2l_ext.agreement.judging.solved import SolvedCase
 from d2l_ext.agreement.judging.verdict import verdicts
 from d2l_ext.config import describe
 from d2l_ext.nested import nest
+
+# What finds the layer, with the test's own `build` and `inputs`.
+LOCATE = """\
+which layer it is, says
+    from d2l_ext import backend
+    from d2l_ext.porting import locate
+    right, wrong = (
+        be.model(build(be.api), *inputs, dtype="float64")
+        for be in (backend("reference"), backend("{name}"))
+    )
+    print(locate(right, wrong, *inputs))"""
 
 
 class Agreement:
@@ -65,9 +76,18 @@ class Agreement:
         case = Case(self._name, target, lambda rng: _as_drawn(inputs), training=training)
         solved = SolvedCase(case, seed)
         found = [v for d in ("float64", "float32") for v in verdicts(solved, self.backend, d)]
-        wrong = [str(v) for v in found if not v.agrees]
+        wrong = [v for v in found if not v.agrees]
         if wrong:
-            pytest.fail("\n".join(wrong), pytrace=False)
+            pytest.fail("\n".join(self._explained(wrong, case, seed)), pytrace=False)
+
+    def _explained(self, wrong, case, seed):
+        """Yield the lines of a failure: what is wrong, what the words mean, how to go on."""
+        yield from map(str, wrong)
+        yield f"seed {seed}: of the parameters, dropout masks and cotangent that are drawn here"
+        if any(v.quantity == "outputs of vjp" for v in wrong):
+            yield "outputs of vjp: the outputs once more, of the pass that computes gradients"
+        if "class" in case.target:
+            yield LOCATE.format(name=self.backend.name)
 
 
 def _as_drawn(inputs):

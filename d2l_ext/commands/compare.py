@@ -1,5 +1,6 @@
 """``python -m d2l_ext compare``."""
 
+import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
@@ -10,14 +11,16 @@ import click
 from rich.console import Console
 
 from d2l_ext import interface, reference
-from d2l_ext.agreement.cases import generated, models
+from d2l_ext.agreement.cases import models
 from d2l_ext.agreement.cases.case import Case
-from d2l_ext.agreement.cases.catalogue import catalogue, sample
+from d2l_ext.agreement.cases.named import named
 from d2l_ext.agreement.cases.plans import TranslationPlan
 from d2l_ext.agreement.comparison import Comparison
+from d2l_ext.agreement.judging.unfinished import NAME, Unfinished
 from d2l_ext.agreement.reporting.folder import write
 from d2l_ext.agreement.reporting.report import MAIN, Report
 from d2l_ext.agreement.reporting.terminal import show
+from d2l_ext.commands.doctor import PACKAGES
 from d2l_ext.config import describe
 from d2l_ext.data import TranslationData, load_pairs
 from d2l_ext.progress import Bars
@@ -67,21 +70,10 @@ def _interpreters(
 
 def _cases(ctx: click.Context, param: click.Parameter, value: str) -> list[Case]:
     """Read "sample", "all", "none", the name of a case or the beginning of several names."""
-    groups = {"all": catalogue, "sample": sample, "none": dict}
-    if value in groups:
-        return list(groups[value]().values())
-    if value.startswith("generated/"):
-        try:
-            return [generated.case(value)]
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
-    found = catalogue()
-    named = (
-        [found[value]] if value in found else [c for n, c in found.items() if n.startswith(value)]
-    )
-    if not named:
-        raise click.BadParameter(f"{value!r} is none of {', '.join(groups)}, and no case begins so")
-    return named
+    try:
+        return named(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command(epilog=EPILOG)
@@ -182,13 +174,32 @@ def compare(
         "models": len(plans) - (MAIN in plans),
         "restarts": max((plan.draws for plan in plans.values()), default=0),
     }
-    with Bars(names) as bars:
-        outcomes = Comparison(names, cases, plans, dtypes, seed, pythons, limit, bars.show).run()
+    decisive = {"seed": seed, "pythons": pythons, "versions": _versions(names)}
+    unfinished = Unfinished(folder / NAME, decisive)
+    if len(unfinished):
+        console.print(f"{len(unfinished)} cases are known from a comparison that was interrupted")
+    try:
+        with Bars(names) as bars:
+            outcomes = Comparison(
+                names, cases, plans, dtypes, seed, pythons, limit, bars.show, unfinished
+            ).run()
+    except KeyboardInterrupt:
+        raise click.ClickException(
+            f"interrupted; the same command goes on with what is in {folder / NAME}"
+        ) from None
     report = Report(outcomes, plans, dtypes, settings, left_out)
     files = write(report, folder)
+    unfinished.end()
     show(report, console)
     console.print(f"written to {folder}: {', '.join(files)}", markup=False, highlight=False)
     sys.exit(0 if report.agrees else 1)
+
+
+def _versions(names: Sequence[str]) -> dict[str, str]:
+    """Return the versions of what computes here; those of other interpreters are not known."""
+    packages = ["numpy", *(package for name in names for package in PACKAGES[name])]
+    found = {d.name: d.version for d in importlib.metadata.distributions()}
+    return {package: found[package] for package in packages if package in found}
 
 
 def _available(

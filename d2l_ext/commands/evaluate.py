@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from d2l_ext import interface
 from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import (
     as_object,
@@ -15,6 +14,7 @@ from d2l_ext.commands.options import (
     method_of,
     model_options,
     num_tokens,
+    opened,
     plain,
     settings_of,
     translator,
@@ -87,7 +87,7 @@ def evaluate(
     pairs = load_pairs(data) if data else _pairs_of_the_training(saved, settings)
     if part != "all":
         pairs = parts(pairs, settings)[PARTS.index(part)]
-    fitting = [p for p in pairs if num_tokens(p[0]) <= known.num_steps]
+    fitting = [p for p in pairs if num_tokens(p[0], known) <= known.num_steps]
     if left_out := 0 if long else len(pairs) - len(fitting):
         click.echo(
             f"left out: {left_out} of {len(pairs)} pairs, whose source has more than"
@@ -104,15 +104,19 @@ def evaluate(
     if output is not None:
         _write_translations(output, result, known)
     if as_json:
-        summary = {"bleu": result.bleu, "signature": result.signature, "left_out": left_out}
+        names = ("bleu", "cased", "with_unk", "signature")
+        summary = {name: getattr(result, name) for name in names} | {"left_out": left_out}
         click.echo(json.dumps(summary | {"sentences": len(result.sources), "part": part}))
         return
     for source, references, found in list(
         zip(result.sources, result.references, result.found, strict=True)
     )[:show]:
-        click.echo(f"{source}\n  {plain(found)}\n  ({' | '.join(dict.fromkeys(references))})")
+        click.echo(
+            f"{source}\n  {plain(found, known)}\n  ({' | '.join(dict.fromkeys(references))})"
+        )
     click.echo(
-        f"BLEU {result.bleu:.2f} on {len(result.sources)} sentences ({part})\n{result.signature}"
+        f"BLEU {result.bleu:.2f} on {len(result.sources)} sentences ({part}), {result.cased:.2f}"
+        f" with case; {result.with_unk:.1%} have an <unk>\n{result.signature}"
     )
 
 
@@ -123,7 +127,7 @@ def _measured(
     own = task(settings)
     if own.digest != saved.info.get("digest"):
         raise UserError(f"{path}: was trained on other data than {settings.data} is now")
-    model = saved.build(interface.backend(installed_backend(backend, settings)), dtype)
+    model = saved.build(opened(installed_backend(backend, settings)), dtype)
     trainer = model.backend.trainer(model, settings.lr, pad=own.train.pad)
     return own.test(model, trainer)
 

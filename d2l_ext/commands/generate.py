@@ -5,9 +5,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from d2l_ext import interface
 from d2l_ext.commands.errors import UserError
-from d2l_ext.commands.options import installed_backend, model_options, settings_of
+from d2l_ext.commands.options import installed_backend, model_options, opened, settings_of
 from d2l_ext.data import join_tokens, split_text
 from d2l_ext.data.vocabulary import Vocab
 from d2l_ext.interface import Model
@@ -91,5 +90,5 @@ def load(path: Path, backend: str | None, dtype: str | None) -> tuple[Model, Voc
     settings = settings_of(path, saved)
     if settings.model != "gpt" or saved.tgt_vocab is None:
         raise checkpoint.CheckpointError(f"{path}: has no language model, but a {settings.model}")
-    chosen = interface.backend(installed_backend(backend, settings))
+    chosen = opened(installed_backend(backend, settings))
     return saved.build(chosen, dtype), saved.tgt_vocab, settings.level

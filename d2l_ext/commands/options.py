@@ -1,19 +1,69 @@
 """What several commands share: options, a checkpoint's model, how a translation is shown."""
 
+import os
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from d2l_ext import interface
+from d2l_ext import environment, interface
 from d2l_ext.commands.errors import UserError
-from d2l_ext.data import BucketedData, detokenize, preprocess, tokenize
+from d2l_ext.data import BucketedData
+from d2l_ext.data.sentences import cut, join, labels, unknown
 from d2l_ext.interface import Model
 from d2l_ext.training import checkpoint
 from d2l_ext.training.checkpoint import Checkpoint
 from d2l_ext.training.settings import TRANSLATORS, Settings, read_settings
 from d2l_ext.training.translation import Translation
+
+
+def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what a framework computes on; `opened` makes sense of it."""
+    device = click.option(
+        "--device",
+        expose_value=False,
+        callback=_noted,
+        help="cpu, gpu or gpu:1, where the framework sees one.  [default: its own choice]",
+    )
+    threads = click.option(
+        "--threads",
+        type=click.IntRange(1),
+        expose_value=False,
+        callback=_noted,
+        help="Threads that the framework computes with; another number adds up in another order,"
+        " so that a resumed run needs the same.  [default: its own choice]",
+    )
+    return device(threads(command))
+
+
+def _noted(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Keep an option of the machine for `opened`; frameworks read of threads when they load."""
+    ctx.meta[f"{__name__}.{param.name}"] = value
+    if param.name == "threads" and value is not None:
+        if loaded := [name for name in interface.COLUMNS if name in sys.modules]:
+            raise UserError(f"--threads: {loaded[0]} is loaded already")
+        os.environ.update(environment.threads(value))
+    return value
+
+
+def asked(name: str) -> Any:
+    """Return an option of the machine as the command line has it, or None."""
+    return click.get_current_context().meta.get(f"{__name__}.{name}")
+
+
+def opened(name: str) -> interface.Backend:
+    """Return a backend that computes on what the command line asks for."""
+    if name == "reference" and asked("threads") is not None:
+        raise UserError(
+            "--threads goes with a framework; NumPy, of the reference, is loaded before"
+        )
+    backend = interface.backend(name)
+    if (device := asked("device")) is not None:
+        backend.use(device)
+    return backend
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,7 +79,7 @@ def backend_options(default: str) -> Callable[..., Any]:
     dtype = click.option(
         "--dtype", type=click.Choice(["float32", "float64"]), help="[default: as in the checkpoint]"
     )
-    return lambda command: backend(dtype(command))
+    return lambda command: backend(dtype(machine_options(command)))
 
 
 def decoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,12 +153,12 @@ def translator(
     checkpoint.check_marks(path, "src_vocab", saved.src_vocab, ("<pad>", "<eos>"))
     checkpoint.check_marks(path, "tgt_vocab", saved.tgt_vocab, ("<pad>", "<bos>", "<eos>"))
     data = BucketedData.without_pairs(saved.src_vocab, saved.tgt_vocab, settings.buckets)
-    return saved.build(interface.backend(installed_backend(backend, settings)), dtype), data
+    return saved.build(opened(installed_backend(backend, settings)), dtype), data
 
 
 def first_backend(backend: str | None) -> interface.Backend:
     """Return the backend that is asked for, or else the first that is installed."""
-    return interface.backend(backend or next(iter(interface.installed()), "reference"))
+    return opened(backend or next(iter(interface.installed()), "reference"))
 
 
 def installed_backend(backend: str | None, settings: Settings) -> str:
@@ -139,22 +189,35 @@ def one_sentence(text: str) -> str:
     """Return a sentence given as an argument, with single spaces."""
     if not text.strip():
         raise UserError("SENTENCE: got an empty sentence, must have at least one word")
-    return " ".join(text.split())
+    return single_spaced(text)
 
 
-def plain(translation: Translation) -> str:
+def single_spaced(text: str) -> str:
+    """Turn tabs, line ends and several spaces into one space; French spaces before marks stay."""
+    return re.sub(r"[ \t\r\n\f\v]+", " ", text).strip(" ")
+
+
+def plain(translation: Translation, data: BucketedData) -> str:
     """Return a translation as plain text."""
-    return detokenize(translation.tokens)
+    return join(translation.tokens, data.tgt_vocab)
 
 
-def unknown_words(line: str, data: BucketedData) -> list[str]:
-    """Return the words of a line that are not in the vocabulary."""
-    return [word for word in tokenize(preprocess(line)) if word not in data.src_vocab]
-
-
-def num_tokens(line: str) -> int:
+def num_tokens(line: str, data: BucketedData) -> int:
     """Return how many tokens a line has, with `<eos>`."""
-    return len(tokenize(preprocess(line)))
+    return len(cut(line, data.src_vocab))
+
+
+def alternatives(translation: Translation, data: BucketedData) -> list[dict[str, Any]]:
+    """Return what JSON says of the best translations of a beam search."""
+    return [
+        {
+            "text": join(found.tokens, data.tgt_vocab),
+            "tokens": labels(found.tokens, data.tgt_vocab),
+            "score": found.score,
+            "log_prob": found.log_prob,
+        }
+        for found in translation.alternatives
+    ]
 
 
 def as_object(line: str, translation: Translation | None, data: BucketedData) -> dict[str, Any]:
@@ -163,9 +226,9 @@ def as_object(line: str, translation: Translation | None, data: BucketedData) ->
         return {"source": line, "text": "", "tokens": []}
     return {
         "source": line,
-        "text": plain(translation),
-        "tokens": translation.tokens,
+        "text": plain(translation, data),
+        "tokens": labels(translation.tokens, data.tgt_vocab),
         "log_prob": translation.log_prob,
-        "unknown": unknown_words(line, data),
-        "cut": num_tokens(line) > data.num_steps,
+        "unknown": unknown(line, data.src_vocab),
+        "cut": num_tokens(line, data) > data.num_steps,
     }

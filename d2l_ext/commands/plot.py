@@ -7,7 +7,7 @@ import click
 import numpy as np
 from jaxtyping import Float
 
-from d2l_ext import plotting
+from d2l_ext import fonts, plotting
 from d2l_ext.attention_page import AttentionPage
 from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import (
@@ -19,6 +19,7 @@ from d2l_ext.commands.options import (
     plain,
     translator,
 )
+from d2l_ext.data.sentences import labels
 from d2l_ext.training import embedding
 from d2l_ext.training.checkpoint import load as read_checkpoint
 from d2l_ext.training.translation import translations
@@ -69,14 +70,17 @@ def plot(
     else:
         model, data = translator(checkpoint, saved, backend, dtype)
         (found,) = translations(model, data, [sentence], keep_weights=True, **method)
-        source, weights, text = found.source, found.attention_weights, plain(found)
+        source = labels(found.source, data.src_vocab)
+        weights, text = found.attention_weights, plain(found, data)
         if weights is None:
             raise UserError(f"{checkpoint}: the model has no attention to draw")
         if weights.ndim == 2:
             weights = weights[None, None]
-        target = [*found.tokens, "<eos>"][: weights.shape[2]]
+        target = [*labels(found.tokens, data.tgt_vocab), "<eos>"][: weights.shape[2]]
     blocks = [f"block {i + 1}" for i in range(weights.shape[0])]
     columns = [f"head {i + 1}" for i in range(weights.shape[1])]
+    if output.suffix != ".html":
+        _warn_of_missing(fonts.families([*source, *target])[1])
     if output.suffix == ".html":
         AttentionPage(weights, source, target, sentence).save(output)
     elif steps:
@@ -86,6 +90,15 @@ def plot(
     else:
         plotting.attention_map(_chosen(weights, block, head), source, target, path=output)
     click.echo(f"{text}\n{output}")
+
+
+def _warn_of_missing(characters: set[str]) -> None:
+    if characters:
+        click.echo(
+            f"no font here has {' '.join(sorted(characters))}, so their numbers are shown;"
+            " --output attention.html needs none",
+            err=True,
+        )
 
 
 def _refuse_decoding(method: dict[str, Any]) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from d2l_ext.commands.options import asked, machine_options, opened
+from d2l_ext.parallel import launch
+from d2l_ext.parallel.hosts import PORT
 from d2l_ext.training import run
 from d2l_ext.training.settings import TRANSLATORS, Settings, read_settings
 from d2l_ext.training.stopping import Stopped
@@ -40,6 +43,13 @@ def _whole_numbers(
         raise click.BadParameter(f"{value!r} is no list like 8,12,16") from None
 
 
+def _addresses(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    found = tuple(part.strip() for part in (value or "").split(",")) if value is not None else ()
+    if not all(found):
+        raise click.BadParameter(f"{value!r} is no list like 10.0.0.1,10.0.0.2")
+    return found
+
+
 @click.command()
 @click.option(
     "--out",
@@ -56,8 +66,29 @@ def _whole_numbers(
     type=click.Path(path_type=Path),
     help="Go on with the run in this folder, with its settings.",
 )
+@machine_options
+@click.option("--workers", type=click.IntRange(1), help="Processes on this machine.  [default: 1]")
+@click.option(
+    "--hosts",
+    callback=_addresses,
+    help="Addresses of machines, a worker on each, like 10.0.0.1,10.0.0.2; the first one leads. The"
+    " same command is started on each of them.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65000),
+    help=f"Where the first machine listens; the workers' ports follow it.  [default: {PORT}]",
+)
 @_settings_options
-def train(out: Path | None, config: Path | None, resume: Path | None, **given: Any) -> None:
+def train(
+    out: Path | None,
+    config: Path | None,
+    resume: Path | None,
+    workers: int | None,
+    hosts: tuple[str, ...],
+    port: int | None,
+    **given: Any,
+) -> None:
     """Train a translation model, or with --model gpt, bert or vit another one.
 
     gpt goes on with texts, bert fills in hidden words and vit classifies images.
@@ -67,6 +98,12 @@ def train(out: Path | None, config: Path | None, resume: Path | None, **given: A
     that was stopped or killed, at whatever moment, is resumed with --resume and ends as if it had
     never been stopped; --resume with --epochs lengthens it, also when it had ended.
 
+    With --workers or --hosts several processes share every batch, and do what one would have done:
+    losses differ by rounding alone. A run may be resumed with any number of them. A worker that
+    dies ends the run; nothing that a checkpoint has is lost. For example, on each of two machines:
+
+        d2l-ext train --hosts 10.0.0.1,10.0.0.2
+
     In float64, frameworks that train with the same settings stay together. In float32 rounding
     grows: losses agree for some hundred steps, later the quality does. One checkpoint gives the
     same tokens in every framework.
@@ -74,15 +111,32 @@ def train(out: Path | None, config: Path | None, resume: Path | None, **given: A
     given = {name: value for name, value in given.items() if value is not None}
     if resume is not None and (out or config or given.keys() - {"epochs"}):
         raise click.UsageError(
-            "--resume takes everything from the run's folder: only --epochs can be given with it"
+            "--resume takes everything from the run's folder: only --epochs, --workers, --hosts and"
+            " --port can be given with it"
         )
+    if port is not None and not hosts:
+        raise click.UsageError("--port goes with --hosts")
+    if asked("device") is not None and (hosts or (workers or 1) > 1):
+        raise click.UsageError("--device goes with one process; several compute on the processor")
+    plan = launch.plan(workers, hosts, port) if hosts or (workers or 1) > 1 else None
     try:
         if resume is not None:
-            run.resume(resume, report=click.echo, progress=True, epochs=given.get("epochs"))
+            epochs = given.get("epochs")
+            if plan is not None:
+                launch.train(plan, resume, None, epochs, resume=True, report=click.echo)
+                return
+            if (resume / run.CONFIG).exists():
+                opened(read_settings(resume / run.CONFIG).backend)
+            run.resume(resume, report=click.echo, progress=True, epochs=epochs)
             return
         settings = _with_absolute_data(read_settings(config, **given))
         _refuse_what_the_model_has_not(settings.model, given)
+        _refuse_what_the_tokens_have_not(settings, given)
         out = out or Path("runs") / f"{settings.model}-{settings.backend}"
+        if plan is not None:
+            launch.train(plan, out, settings, report=click.echo)
+            return
+        opened(settings.backend)
         run.start(out, settings, report=click.echo, progress=True)
     except Stopped as stop:
         click.echo("; ".join([str(stop), *_how_to_go_on(resume or out)]), err=True)
@@ -109,6 +163,8 @@ _MODELS_WITH = {
     "ffn_num_hiddens": BLOCKS,
     "num_steps": ("gpt", "bert"),
     "patch_size": ("vit",),
+    "tokens": TRANSLATORS,
+    "vocab_size": TRANSLATORS,
     "min_freq": (*TRANSLATORS, "gpt", "bert"),
     "attention": ("luong",),
     "buckets": TRANSLATORS,
@@ -127,6 +183,13 @@ def _refuse_what_the_model_has_not(model: str, given: Iterable[str]) -> None:
         if name in given and model not in models:
             option = "--" + name.replace("_", "-")
             raise click.UsageError(f"{option} goes with --model {' or '.join(models)}, not {model}")
+
+
+def _refuse_what_the_tokens_have_not(settings: Settings, given: Iterable[str]) -> None:
+    if settings.tokens == "subwords" and "min_freq" in given:
+        raise click.UsageError("--min-freq goes with --tokens words: subwords have no <unk>")
+    if settings.tokens == "words" and "vocab_size" in given:
+        raise click.UsageError("--vocab-size goes with --tokens subwords")
 
 
 def _with_absolute_data(settings: Settings) -> Settings:

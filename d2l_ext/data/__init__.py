@@ -7,6 +7,7 @@ from d2l_ext.data.language import LanguageData, join_tokens, split_text
 from d2l_ext.data.masked import MaskedData
 from d2l_ext.data.sources import load_pairs, load_text
 from d2l_ext.data.splitting import split_by_source
+from d2l_ext.data.subwords import Subwords
 from d2l_ext.data.text import detokenize, preprocess, tokenize
 from d2l_ext.data.translation import TranslationData
 from d2l_ext.data.vocabulary import Vocab
@@ -16,6 +17,7 @@ __all__ = [
     "ImageData",
     "LanguageData",
     "MaskedData",
+    "Subwords",
     "TranslationData",
     "Vocab",
     "bucketed_batches",

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from d2l_ext.data.bucketing import bucketed_batches
-from d2l_ext.data.text import EOS, preprocess, tokenize
+from d2l_ext.data.sentences import cut
+from d2l_ext.data.text import EOS
 from d2l_ext.data.translation import BOS, PAD
 from d2l_ext.data.vocabulary import Vocab
 
@@ -23,7 +24,7 @@ class BucketedData:
         buckets: sizes, in tokens.
         batch_size: pairs of a batch.
         min_freq: a token seen less often is ``<unk>``.
-        src_vocab, tgt_vocab: by default built from the pairs that are kept.
+        src_vocab, tgt_vocab: by default the words of the pairs that are kept.
 
     Attributes:
         pairs: those that are kept.
@@ -48,7 +49,7 @@ class BucketedData:
     ):
         self.buckets, self.batch_size = tuple(sorted(buckets)), batch_size
         self.num_steps = self.buckets[-1]
-        tokens = [tuple(tokenize(preprocess(side)) for side in pair) for pair in pairs]
+        tokens = [(cut(source, src_vocab), cut(target, tgt_vocab)) for source, target in pairs]
         kept = [i for i, sides in enumerate(tokens) if max(map(len, sides)) <= self.num_steps]
         if not kept:
             raise ValueError(

@@ -57,7 +57,8 @@ class Vocab:
         """The index of a token, or the list of indices of a list of tokens (nested lists too)."""
         if isinstance(tokens, list | tuple):
             return [self[token] for token in tokens]
-        return self.token_to_idx.get(tokens, self.unk)
+        index = self.token_to_idx.get(tokens)
+        return self.unk if index is None else index
 
     @overload
     def to_tokens(self, indices: int) -> str: ...

@@ -217,12 +217,18 @@ _evaluate = jax.jit(_loss, static_argnames=("structure", "pad", "training"))
 @functools.partial(jax.jit, static_argnames=("structure", "pad"), donate_argnames="state")
 def _train(structure, pad, state, inputs, labels, masks, draw, max_norm, rate, correction):
     """One step of Adam: the loss, and the parameters and moments that replace the old ones."""
-    params, m, v = state
+    params, _, _ = state
 
     def loss_of(params):
         return _loss(structure, params, inputs, labels, pad, True, masks, draw)
 
     loss, gradients = jax.value_and_grad(loss_of)(params)
+    return loss, _adam(state, gradients, max_norm, rate, correction)
+
+
+def _adam(state, gradients, max_norm, rate, correction):
+    """Clip; return the parameters and moments after the step."""
+    params, m, v = state
     gradients = _clip(gradients, max_norm)
     m = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, m, gradients)
     v = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, v, gradients)
@@ -230,7 +236,7 @@ def _train(structure, pad, state, inputs, labels, masks, draw, max_norm, rate, c
     def update(p, m, v):
         return p - rate * m / (jnp.sqrt(v / correction) + EPSILON)
 
-    return loss, (jax.tree.map(update, params, m, v), m, v)
+    return jax.tree.map(update, params, m, v), m, v
 
 
 def _clip(gradients, max_norm):
@@ -325,6 +331,14 @@ class JaxBackend(Backend):
     name, version = "jax", jax.__version__
     dtypes = ("float32", "float64", "bfloat16", "float16")
     _model, _trainer, _decoding = JaxModel, JaxTrainer, JaxDecoding
+
+    def _gpus(self):
+        return [device for device in jax.devices() if device.platform == "gpu"]
+
+    def _use(self, gpu):
+        jax.config.update("jax_default_device", jax.devices("cpu")[0] if gpu is None else gpu)
+        if gpu is not None:
+            jax.config.update("jax_default_matmul_precision", "highest")  # no TF32
 
     def forget(self):
         """As `Backend.forget`; after some thousand functions LLVM has no more memory maps."""

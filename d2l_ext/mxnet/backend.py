@@ -1,5 +1,6 @@
 """MXNet behind the common interface."""
 
+import contextlib
 import functools
 import math
 
@@ -132,10 +133,14 @@ class MXNetTrainer(Trainer):
         with autograd.record():
             loss = masked_loss(self.model.module(*inputs), labels, self.pad)
         loss.backward()
+        self._adam(correction1, correction2)
+        return loss.item()
+
+    def _adam(self, correction1, correction2):
+        """Clip the gradients, and update parameters and moments."""
         self._clip()
         for name, param in self._params.items():
             self._update(name, param, correction1, correction2)
-        return loss.item()
 
     def _clip(self):
         """Scale by max_norm / norm where the global norm exceeds max_norm."""
@@ -289,6 +294,15 @@ class MXNetBackend(Backend):
 
     name, version = "mxnet", mx.__version__
     _model, _trainer, _decoding = MXNetModel, MXNetTrainer, MXNetDecoding
+    _scope = contextlib.nullcontext()
+
+    def _gpus(self):
+        return [mx.gpu(number) for number in range(mx.context.num_gpus())]
+
+    def _use(self, gpu):
+        self._scope.__exit__(None, None, None)
+        self._scope = mx.cpu() if gpu is None else gpu
+        self._scope.__enter__()
 
     def vjp(self, function, inputs, cotangent):
         """As `Backend.vjp`."""

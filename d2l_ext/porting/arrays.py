@@ -7,6 +7,8 @@ import numpy as np
 
 from d2l_ext.agreement.judging.error import error
 
+LOW = -1e3  # added to a score, it leaves a weight of less than the smallest number
+
 
 def reshaped(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return x in another layout that it fits (first two axes exchanged, axes of size 1)."""
@@ -31,19 +33,43 @@ def _whole(x: np.ndarray) -> bool:
     return x.dtype.kind != "f" or bool((x == np.round(x)).all())
 
 
+def is_mask(x: np.ndarray) -> bool:
+    """Whether an array says what counts: which sense it has is each model's own choice.
+
+    That is a Boolean one, or one that is added to scores: zero, or so low that the softmax is zero.
+    """
+    if x.dtype.kind != "f":
+        return x.dtype.kind == "b"
+    low = x <= LOW
+    return bool(low.any() and (low | (x == 0)).all())
+
+
 def corresponding(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> list[tuple[int, int]]:
-    """Pair arrays that hold the same thing: ``[(index in one, index in other)]``, in order."""
-    found, used = [], set()
-    for j, y in enumerate(other):
-        for i, x in enumerate(one):
-            same = (x.dtype.kind == "b") == (y.dtype.kind == "b") and (
-                x.dtype.kind == y.dtype.kind or (_whole(x) and _whole(y))
-            )
-            if i not in used and same and _reshaped(x, y.shape) is not None:
-                found.append((i, j))
-                used.add(i)
-                break
-    return found
+    """Pair arrays that hold the same thing: ``[(index in one, index in other)]``, in order.
+
+    Whole numbers are told apart by their values, since ids of tokens, positions and segments, and
+    lengths of ones for what is no padding, have the same shapes; Keras makes floats of ids. What is
+    left is paired in order, with the same kind of numbers.
+    """
+    found: dict[int, int] = {}  # by the index in other
+    for same in (_same_whole, _same_kind):
+        for j, y in enumerate(other):
+            for i, x in enumerate(one):
+                new = i not in found.values() and j not in found
+                if new and same(x, y) and _reshaped(x, y.shape) is not None:
+                    found[j] = i
+    return [(i, j) for j, i in sorted(found.items())]
+
+
+def _same_whole(x: np.ndarray, y: np.ndarray) -> bool:
+    if "b" in (x.dtype.kind, y.dtype.kind) or x.dtype.kind == y.dtype.kind == "f":
+        return False
+    like = _reshaped(x, y.shape)
+    return like is not None and np.array_equal(like, y)
+
+
+def _same_kind(x: np.ndarray, y: np.ndarray) -> bool:
+    return x.dtype.kind == y.dtype.kind and is_mask(x) == is_mask(y)
 
 
 def lowest_dtype(arrays: Iterable[np.ndarray]) -> str | None:
@@ -59,7 +85,7 @@ def relative_error(a: np.ndarray, b: np.ndarray) -> float:
 
 def differs(x: np.ndarray, y: np.ndarray, budget: float) -> bool:
     """Whether two arrays that correspond are further apart than a budget; masks never are."""
-    return x.dtype.kind != "b" and relative_error(x, reshaped(y, x.shape)) > budget
+    return not is_mask(x) and relative_error(x, reshaped(y, x.shape)) > budget
 
 
 def largest_error(wanted: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> float:
@@ -70,6 +96,6 @@ def largest_error(wanted: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> 
     sizes = [
         relative_error(wanted[i], reshaped(given[j], wanted[i].shape))
         for i, j in matches
-        if wanted[i].dtype.kind != "b"
+        if not is_mask(wanted[i])
     ]
     return max(sizes, default=0.0)

@@ -13,7 +13,7 @@ because Keras reads it from the first columns of its kernel.
 import contextlib
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -122,10 +122,8 @@ class Probe(ABC):
         return [self._numpy(x) for x in self._leaves(tree)]
 
     def _leaves(self, tree: Any) -> list[Tensor]:
-        if isinstance(tree, dict):
-            tree = list(tree.values())
-        if isinstance(tree, (tuple, list)):
-            return [leaf for item in tree for leaf in self._leaves(item)]
+        if (container := opened(tree)) is not None:
+            return [leaf for item in container[0] for leaf in self._leaves(item)]
         return [tree] if self._is_array(tree) else []
 
     def _exchange(self, tree: Any, arrays: Sequence[np.ndarray] | None) -> Any:
@@ -135,11 +133,11 @@ class Probe(ABC):
         rest = iter(arrays)
 
         def exchange(tree):
-            if isinstance(tree, dict):
-                return {key: exchange(item) for key, item in tree.items()}
-            if isinstance(tree, (tuple, list)):
-                items = [exchange(item) for item in tree]
-                return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+            if (container := opened(tree)) is not None:
+                items, like = container
+                new = [exchange(item) for item in items]
+                same = all(x is y for x, y in zip(items, new, strict=True))
+                return tree if same else like(new)
             if not self._is_array(tree):
                 return tree
             new, old = next(rest), self._numpy(tree)
@@ -186,6 +184,25 @@ class Probe(ABC):
     @abstractmethod
     def _numpy(self, x: Tensor) -> np.ndarray:
         """Copy a framework array to NumPy; bfloat16 becomes float32."""
+
+
+def opened(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]] | None:
+    """Return what is in a container and how one of its kind is made of other items; else None.
+
+    Containers are tuples, named or not, lists, dictionaries and dataclasses, such as the outputs of
+    Hugging Face's models.
+    """
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        names = [field.name for field in dataclasses.fields(tree) if field.init]
+        items = [getattr(tree, name) for name in names]
+        return items, lambda new: dataclasses.replace(tree, **dict(zip(names, new, strict=True)))
+    kind: Any = type(tree)
+    if isinstance(tree, Mapping):
+        return list(tree.values()), lambda new: kind(zip(tree, new, strict=True))
+    if isinstance(tree, (tuple, list)):
+        named = hasattr(tree, "_fields")
+        return list(tree), lambda new: kind(*new) if named else kind(new)
+    return None
 
 
 @contextlib.contextmanager

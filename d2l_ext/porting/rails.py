@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 from d2l_ext.interface import Arrays, Model
-from d2l_ext.porting.arrays import corresponding, reshaped
+from d2l_ext.porting.arrays import corresponding, is_mask, reshaped
 from d2l_ext.porting.probe import Layer, Visitor
 
 Noise: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -83,7 +83,7 @@ class Rails(Visitor):
         call = self.rails[number]
         wanted, new = call.arrays(side), list(arrays)
         for i, j in corresponding(wanted, arrays):
-            if arrays[j].dtype.kind != "b":  # which sense a mask has is each model's own choice
+            if not is_mask(arrays[j]):
                 new[j] = reshaped(self.noise(wanted[i]), arrays[j].shape)
         return new
 

@@ -204,12 +204,16 @@ class TensorFlowTrainer(Trainer):
         """One step of Adam on all variables; `rates` has the step size and v's correction."""
         with tf.GradientTape() as tape, self.model.given(masks):
             loss = self._compute(inputs, labels, training=True)
-        gradients = self._clip(dense_gradients(tape, loss, self.model.variables))
+        self._adam(dense_gradients(tape, loss, self.model.variables), rates)
+        return loss
+
+    def _adam(self, gradients, rates):
+        """Clip, and update parameters and moments."""
+        gradients = self._clip(gradients)
         for p, m, v, g in zip(self.model.variables, self._m, self._v, gradients, strict=True):
             m.assign_add((1 - BETA1) * (g - m))
             v.assign(BETA2 * v + (1 - BETA2) * g * g)
             p.assign_sub(rates[0] * m / (tf.sqrt(v / rates[1]) + EPSILON))
-        return loss
 
     def _clip(self, gradients):
         """Scale by max_norm / norm where the global norm exceeds max_norm."""
@@ -277,6 +281,17 @@ class TensorFlowBackend(Backend):
     name, version = "tensorflow", tf.__version__
     dtypes = ("float32", "float64", "bfloat16", "float16")
     _model, _trainer, _decoding = TensorFlowModel, TensorFlowTrainer, TensorFlowDecoding
+    _scope = contextlib.nullcontext()
+
+    def _gpus(self):
+        return tf.config.list_logical_devices("GPU")
+
+    def _use(self, gpu):
+        self._scope.__exit__(None, None, None)
+        self._scope = tf.device("CPU:0" if gpu is None else gpu.name)
+        self._scope.__enter__()
+        if gpu is not None:
+            tf.config.experimental.enable_tensor_float_32_execution(False)
 
     def vjp(self, function, inputs, cotangent):
         """As `Backend.vjp`."""

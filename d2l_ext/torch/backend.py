@@ -20,7 +20,7 @@ class TorchModel(Model):
     """A `torch.nn.Module` with the common initial parameters."""
 
     def _build(self, inputs):
-        self.module.to(getattr(torch, self.dtype))
+        self.module.to(self.backend.device, getattr(torch, self.dtype))
         if inputs:
             with torch.no_grad(), forked_generator(), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "Lazy modules", UserWarning)
@@ -78,7 +78,7 @@ def _vjp(function, inputs, cotangent, params=()):
     gradients = torch.autograd.grad(
         [y for y, _ in pairs],
         wrt,
-        [torch.from_numpy(np.array(c)).to(y.dtype) for y, c in pairs],
+        [torch.from_numpy(np.array(c)).to(y) for y, c in pairs],
         allow_unused=True,
         materialize_grads=True,
     )
@@ -188,6 +188,14 @@ class TorchBackend(Backend):
     name, version = "torch", torch.__version__
     dtypes = ("float32", "float64", "bfloat16", "float16")
     _model, _trainer, _decoding = TorchModel, TorchTrainer, TorchDecoding
+    device = torch.device("cpu")
+
+    def _gpus(self):
+        return [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
+
+    def _use(self, gpu):
+        self.device = torch.device("cpu") if gpu is None else gpu
+        torch.set_default_device(gpu)
 
     def vjp(self, function, inputs, cotangent):
         """As `Backend.vjp`."""
@@ -195,7 +203,7 @@ class TorchBackend(Backend):
         return outputs, gradients
 
     def _array(self, x):
-        return torch.from_numpy(x.copy())
+        return torch.from_numpy(x.copy()).to(self.device)
 
     def _numpy(self, y):
         return (y.float() if y.dtype == torch.bfloat16 else y).detach().cpu().numpy()

@@ -28,6 +28,7 @@ from safetensors.numpy import save as format_tensors
 
 from d2l_ext import checks
 from d2l_ext.config import build, describe
+from d2l_ext.data.subwords import Subwords
 from d2l_ext.data.vocabulary import Vocab
 from d2l_ext.files import replacing
 from d2l_ext.interface import Arrays, Backend, Model, State, Trainer
@@ -94,6 +95,12 @@ class Checkpoint:
         """The parameters' dtype."""
         return str(next(iter(self.parameters.values())).dtype)
 
+    @property
+    def subwords(self) -> tuple[Subwords, Subwords] | None:
+        """The vocabularies, if both are subwords."""
+        src, tgt = self.src_vocab, self.tgt_vocab
+        return (src, tgt) if isinstance(src, Subwords) and isinstance(tgt, Subwords) else None
+
     def build(self, backend: Backend, dtype: str | None = None) -> Model:
         """Build the model in a framework.
 
@@ -148,8 +155,8 @@ def save(
             tensors |= {f"training.{moment}.{name}": x for name, x in state[moment].items()}
     content = {
         "model": describe(model.module),
-        "src_vocab": None if src_vocab is None else src_vocab.to_list(),
-        "tgt_vocab": None if tgt_vocab is None else tgt_vocab.to_list(),
+        "src_vocab": _written(src_vocab),
+        "tgt_vocab": _written(tgt_vocab),
         "num_steps": None if state is None else state["num_steps"],
         "seed": model.seed,
         "info": info or {},
@@ -270,6 +277,11 @@ def _moment(moment: str, tensors: Arrays, parameters: Arrays) -> Arrays:
     found = {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)}
     if found.keys() != parameters.keys():
         raise CheckpointError(f"its training state ({moment}) has not the parameters' names")
+    for name, x in found.items():
+        if x.shape != parameters[name].shape:
+            raise CheckpointError(
+                f"{prefix}{name}: got shape {x.shape}, must be {parameters[name].shape}"
+            )
     return found
 
 
@@ -314,11 +326,21 @@ def _check_whole(name: str, value: Any, least: int | None) -> None:
         raise CheckpointError(f"{name}: got {value!r}, must be a whole number")
 
 
+def _written(vocab: Vocab | None) -> Any:
+    """Return a vocabulary as JSON has it: a list of words, or how subwords are made."""
+    if vocab is None:
+        return None
+    return vocab.to_dict() if isinstance(vocab, Subwords) else vocab.to_list()
+
+
 def _vocab(side: str, content: Mapping[str, Any]) -> Vocab | None:
-    if content[side] is None:
+    found = content[side]
+    if found is None:
         return None
     try:
-        return Vocab.from_tokens_list(content[side])
+        if isinstance(found, dict):
+            return Subwords.from_dict(found)
+        return Vocab.from_tokens_list(found)
     except ValueError as error:
         raise CheckpointError(f"{side}: {error}") from error
 

@@ -23,6 +23,21 @@ WIDEST = 10_000  # hypotheses of a beam, far beyond what helps
 Chosen: TypeAlias = tuple[list[int], np.ndarray, np.ndarray, np.ndarray | None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Hypothesis:
+    """A translation that a beam search found.
+
+    Attributes:
+        tokens: ids, without `<eos>`.
+        score: what hypotheses are compared by, the log-probability over the length's penalty.
+        log_prob: the log-probability, with `<eos>`.
+    """
+
+    tokens: list[int]
+    score: float
+    log_prob: float
+
+
 @dataclasses.dataclass
 class Decoded:
     """Decoded sentences; each attribute is a list with one entry per sentence.
@@ -33,12 +48,14 @@ class Decoded:
         margins: (steps,), how much of a logit was missing for another choice, see the functions.
         attention_weights: over the source, (steps, num_keys), for a Transformer (num_blks,
             num_heads, steps, num_keys), or None if they were not kept.
+        hypotheses: of a beam search its best ones, the chosen one first; else None.
     """
 
     tokens: list[list[int]]
     token_log_probs: list[np.ndarray]
     margins: list[np.ndarray]
     attention_weights: list[np.ndarray] | None
+    hypotheses: list[list[Hypothesis]] | None = None
 
     @property
     def log_probs(self) -> Float[np.ndarray, " batch"]:
@@ -217,6 +234,7 @@ def beam_search(
     max_steps: int,
     beam: int = 4,
     length_penalty: float = 0.6,
+    n_best: int = 1,
     keep_weights: bool = False,
 ) -> Decoded:
     r"""Keep the `beam` most likely beginnings of each sentence, and return the best translation.
@@ -235,6 +253,9 @@ def beam_search(
         model, src, valid_lens, bos, eos, max_steps, keep_weights: as in `greedy`.
         beam: number of hypotheses per sentence.
         length_penalty: alpha, at least 0; 0 compares log-probabilities.
+        n_best: how many of its hypotheses the search returns, at most `beam`. The search goes on
+            until none of the open ones can be among them; fewer are returned where there are not so
+            many.
 
     Returns:
         `Decoded`. The margin of a step is by how much log-probability the worst hypothesis that was
@@ -245,23 +266,42 @@ def beam_search(
         raise ValueError(f"beam: got {beam}, must be between 1 and {WIDEST}")
     if not 0 <= length_penalty < np.inf:
         raise ValueError(f"length_penalty: got {length_penalty}, must be at least 0")
+    if not 1 <= n_best <= beam:
+        raise ValueError(f"n_best: got {n_best}, must be between 1 and the beam, {beam}")
     decoding = model.decoding(src, valid_lens, keep_weights=keep_weights)
     k = _at_most(beam + 1, decoding, max_steps)
-    search = _Search(len(src), beam, eos, max_steps, length_penalty)
+    search = _Search(len(src), beam, eos, max_steps, length_penalty, n_best)
     decoding.reorder(np.repeat(np.arange(len(src)), beam))
     tokens = np.full(len(src) * beam, bos)
     while not search.is_over:
         log_probs, ids = decoding.step(tokens, k)
         rows, tokens = search.advance(log_probs, ids, decoding.attention_weights)
         decoding.reorder(rows)
-    return _joined(search.best())
+    best = search.best()
+    decoded = _joined([_path(hypotheses, margins) for hypotheses, margins in best])
+    decoded.hypotheses = [
+        [_hypothesis(*scored) for scored in ranked[:n_best]] for ranked, _ in best
+    ]
+    return decoded
+
+
+def _hypothesis(score: float, path: Chosen) -> Hypothesis:
+    return Hypothesis(path[0], float(score), float(path[1].sum(dtype=np.float64)))
+
+
+def _path(ranked: list[tuple[float, Chosen]], margins: list[float]) -> Chosen:
+    """Return the first of ranked hypotheses, with the margins of its search."""
+    tokens, log_probs, _, weights = ranked[0][1]
+    final = _difference(np.array([score for score, _ in ranked]), 1)
+    return tokens, log_probs, np.array([*margins, final]), weights
 
 
 class _Search:
     """The hypotheses of a beam search: rows are sentences times beams, empty places score -inf."""
 
-    def __init__(self, batch: int, beam: int, eos: int, max_steps: int, alpha: float):
+    def __init__(self, batch: int, beam: int, eos: int, max_steps: int, alpha: float, n_best: int):
         self._beam, self._eos, self._max_steps, self._alpha = beam, eos, max_steps, alpha
+        self._n_best = n_best
         self._scores = np.full((batch, beam), -np.inf)  # log-probability of the open hypotheses
         self._scores[:, 0] = 0
         self._complete: list[list[tuple[float, Chosen]]] = [[] for _ in range(batch)]
@@ -322,24 +362,19 @@ class _Search:
                 open_scores[place] = -np.inf
         # Log-probabilities only fall, so that no score can exceed this one.
         limit = open_scores.max() / self._penalty(self._max_steps)
-        if max((score for score, _ in self._complete[sentence]), default=-np.inf) > limit:
+        found = sorted((score for score, _ in self._complete[sentence]), reverse=True)
+        if len(found) >= self._n_best and found[self._n_best - 1] > limit:
             open_scores[:] = -np.inf
 
     def _penalty(self, length: int) -> float:
         return ((5 + length) / 6) ** self._alpha
 
-    def best(self) -> list[Chosen]:
-        """Return each sentence's best path, with the margins of its search."""
+    def best(self) -> list[tuple[list[tuple[float, Chosen]], list[float]]]:
+        """Return each sentence's hypotheses, the best first, and the margins of its search."""
         return [
-            self._winner(complete, margins)
+            (sorted(complete, key=lambda scored: -scored[0]), margins)
             for complete, margins in zip(self._complete, self._margins, strict=True)
         ]
-
-    def _winner(self, complete: list[tuple[float, Chosen]], margins: list[float]) -> Chosen:
-        ranked = sorted(complete, key=lambda scored: -scored[0])
-        tokens, log_probs, _, weights = ranked[0][1]
-        final = _difference(np.array([score for score, _ in ranked]), 1)
-        return tokens, log_probs, np.array([*margins, final]), weights
 
 
 def _difference(descending: Float[np.ndarray, " n"], place: int) -> float:

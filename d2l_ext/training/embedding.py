@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from d2l_ext.data import split_text
+from d2l_ext.data import split_text, subwords
 from d2l_ext.data.masked import CLS, PAD, SEP
 from d2l_ext.data.vocabulary import Vocab
 from d2l_ext.interface import Backend, Model
@@ -128,12 +128,7 @@ def packaged(name: str) -> Path:
 
 
 def _of_folder(folder: Path, backend: Backend, dtype: str) -> TextEncoder:
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        raise ImportError(
-            "Hugging Face's tokenizers are not installed: pip install 'd2l-ext[subwords]'"
-        ) from None
+    tokenizers = subwords.library()
     pretrained = huggingface.read(folder)
     kind = pretrained.description["class"]
     if kind != "BERTEncoder":
@@ -141,7 +136,7 @@ def _of_folder(folder: Path, backend: Backend, dtype: str) -> TextEncoder:
     file = folder / "tokenizer.json"
     if not file.exists():
         raise FileNotFoundError(f"{file}: there is no such file")
-    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer = tokenizers.Tokenizer.from_file(str(file))
     tokenizer.no_padding()
     tokenizer.enable_truncation(pretrained.description["config"]["max_len"])
 

@@ -1,15 +1,20 @@
 """How well a model does on sentences it was not trained on."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
-from d2l_ext.data.text import detokenize, preprocess
+from d2l_ext.data.sentences import join
+from d2l_ext.data.text import preprocess
+from d2l_ext.data.vocabulary import UNK
 from d2l_ext.interface import Batch, Model, Trainer
 from d2l_ext.training.translation import Translation, Vocabularies, translations
+
+_HAN = re.compile("[\u4e00-\u9fff]")
 
 
 @dataclasses.dataclass
@@ -21,13 +26,17 @@ class Evaluation:
         references: for each, a list of its translations in the corpus.
         found: for each, the model's `Translation`.
         bleu: corpus BLEU from 0 to 100, of plain text against plain text, in lower case.
-        signature: sacrebleu's, which says exactly how it was computed.
+        cased: the same with case, which words in D2L's manner do not have.
+        with_unk: share of the translations in which there is an ``<unk>``.
+        signature: sacrebleu's, which says exactly how `bleu` was computed.
     """
 
     sources: list[str]
     references: list[list[str]]
     found: list[Translation]
     bleu: float
+    cased: float
+    with_unk: float
     signature: str
 
 
@@ -60,12 +69,27 @@ def evaluate(
     sources = list(first_spelling.values())[:limit]
     references = list(references.values())[:limit]
     found = translations(model, data, sources, **options)
-    metric = BLEU(lowercase=True)
     most = max(map(len, references))
     # Columns of references; None where a sentence has fewer, which the annotation leaves out.
     columns: Any = [[r[i] if i < len(r) else None for r in references] for i in range(most)]
-    score = metric.corpus_score([detokenize(t.tokens) for t in found], columns)
-    return Evaluation(sources, references, found, score.score, str(metric.get_signature()))
+    texts = [join(t.tokens, data.tgt_vocab) for t in found]
+    tokenize = tokenizer([text for row in references for text in row])
+    metric = BLEU(lowercase=True, tokenize=tokenize)
+    return Evaluation(
+        sources,
+        references,
+        found,
+        bleu=metric.corpus_score(texts, columns).score,
+        cased=BLEU(tokenize=tokenize).corpus_score(texts, columns).score,
+        with_unk=sum(UNK in t.tokens for t in found) / len(found),
+        signature=str(metric.get_signature()),
+    )
+
+
+def tokenizer(references: Sequence[str]) -> str:
+    """Return how sacrebleu cuts texts: 13a, its default, or characters where most are Chinese."""
+    chinese = sum(_HAN.search(text) is not None for text in references)
+    return "zh" if chinese > len(references) / 2 else "13a"
 
 
 def mean_loss(trainer: Trainer, batches: Iterable[Batch], pad: int | None) -> float:

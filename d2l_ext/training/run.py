@@ -47,6 +47,7 @@ def start(
     settings: Settings,
     report: Callable[[str], object] = print,
     progress: bool | None = None,
+    make: "Callable[..., Run] | None" = None,
 ) -> "Run":
     """Start a run in a new folder and train.
 
@@ -55,6 +56,7 @@ def start(
         settings: `Settings`.
         report: called with a line of text now and then.
         progress: as in `fit`.
+        make: makes the run from folder, settings and report; by default `Run`.
 
     Returns:
         The `Run`, when it has ended.
@@ -67,7 +69,7 @@ def start(
     folder = Path(folder)
     if (folder / CONFIG).exists():
         raise ValueError(f"{folder}: has a run already; resume it, or choose another folder")
-    run = Run(folder, settings, report)
+    run = (make or Run)(folder, settings, report)
     with locked(folder):
         settings.write(folder / CONFIG)
         run.train(progress)
@@ -79,25 +81,36 @@ def resume(
     report: Callable[[str], object] = print,
     progress: bool | None = None,
     epochs: int | None = None,
+    make: "Callable[..., Run] | None" = None,
 ) -> "Run":
     """Go on with a run that was stopped; as `start`, with the settings in the folder.
 
     With ``epochs`` it goes on until there have been so many in all, also if it had ended.
     """
     folder = Path(folder)
-    if not (folder / CONFIG).exists():
-        raise ValueError(f"{folder}: has no run to resume (there is no {CONFIG})")
+    _check_there_is_one(folder)
     with locked(folder):
-        settings = read_settings(folder / CONFIG)
-        if epochs is not None:
-            settings = dataclasses.replace(settings, epochs=epochs)
-        run = Run(folder, settings, report)
-        if (folder / LAST).exists():
-            run.restore(checkpoint.load(folder / LAST))
+        settings = settings_of(folder, epochs)
+        saved = checkpoint.load(folder / LAST) if (folder / LAST).exists() else None
+        run = (make or Run)(folder, settings, report, saved)
+        if saved is not None:
+            run.restore(saved)
         if epochs is not None:
             run.lengthen()
         run.train(progress)
     return run
+
+
+def settings_of(folder: Path, epochs: int | None = None) -> Settings:
+    """Return the settings of the run in a folder, with another number of epochs if it is given."""
+    _check_there_is_one(folder)
+    settings = read_settings(folder / CONFIG)
+    return settings if epochs is None else dataclasses.replace(settings, epochs=epochs)
+
+
+def _check_there_is_one(folder: Path) -> None:
+    if not (folder / CONFIG).exists():
+        raise ValueError(f"{folder}: has no run to resume (there is no {CONFIG})")
 
 
 @dataclasses.dataclass
@@ -123,9 +136,15 @@ class Run:
     _log: "Log"  # while it trains
     _request: stopping.Request
 
-    def __init__(self, folder: Path, settings: Settings, report: Callable[[str], object]):
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        report: Callable[[str], object],
+        saved: checkpoint.Checkpoint | None = None,
+    ):
         self.folder, self.settings, self._report = folder, settings, report
-        self.task = task(settings)
+        self.task = task(settings, None if saved is None else saved.subwords)
         vocabs = (self.task.src_vocab, self.task.tgt_vocab)
         check_memory(settings, sum(len(vocab) for vocab in vocabs if vocab is not None))
         self.backend = d2l_ext.backend(settings.backend)
@@ -137,9 +156,13 @@ class Run:
             dtype=settings.dtype,
         )
         self.trainer = self.backend.trainer(
-            self.model, settings.lr, settings.max_norm or None, pad=self.task.train.pad
+            self.model, settings.lr, settings.max_norm or None, self.task.train.pad, **self._with()
         )
         self.progress = Bookkeeping()
+
+    def _with(self) -> dict[str, Any]:
+        """Return further arguments of the trainer."""
+        return {}
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Continue from a checkpoint.
@@ -181,10 +204,16 @@ class Run:
             self._report(self._outcome())
             return
         num_steps = settings.epochs * train.num_batches
-        self._log = Log(self.folder / LOG, self.trainer.num_steps, self.progress.epoch)
+        self._log = self._new_log()
         with self._log, stopping.requests() as self._request:
             self._fit(num_steps, progress)
         self._report(self._outcome())
+
+    def _new_log(self) -> "Log":
+        return Log(self.folder / LOG, self.trainer.num_steps, self.progress.epoch)
+
+    def _evaluate(self) -> dict[str, Any]:
+        return self.task.evaluate(self.model, self.trainer)
 
     def _fit(self, num_steps: int, progress: bool | None) -> None:
         train, settings = self.task.train, self.settings
@@ -245,7 +274,7 @@ class Run:
     def _after_epoch(self, epoch: int, history: History) -> bool:
         losses = self._log.losses[-self.task.train.num_batches :]
         started = time.perf_counter()
-        measured = self.task.evaluate(self.model, self.trainer)
+        measured = self._evaluate()
         score = self.task.score(measured)
         is_best = score > self.progress.best_score
         self.progress.epoch = epoch

@@ -17,6 +17,8 @@ MODELS = (*TRANSLATORS, "gpt", "bert", "vit")
 MOST_STEPS = 100_000  # tokens of a sentence or a text
 SCHEDULES = ("constant", "inverse_sqrt", "cosine")
 LEVELS = ("character", "word")
+TOKENS = ("words", "subwords")
+FEWEST = 256 + 3  # subwords: bytes and marks
 POSITIONS = ("rotary", "alibi", "learned")
 NORMS = ("rms", "layer")
 ACTIVATIONS = ("swiglu", "geglu", "gelu", "gelu_tanh", "relu")
@@ -64,6 +66,8 @@ class Settings:
         (8, 12, 16),
         "lengths that sentences are padded to, <eos> included; longer ones are left out",
     )
+    tokens: str = _setting("words", "of sentences: words as in D2L, or subwords (byte pairs)")
+    vocab_size: int = _setting(8000, "most subwords of each language, marks and 256 bytes included")
     min_freq: int = _setting(2, "a rarer word is <unk>")
     max_pairs: int = _setting(0, "only the first pairs of the data; 0 is all")
     val_fraction: float = _setting(0.05, "share of sentences, text or images for validation")
@@ -91,6 +95,11 @@ class Settings:
         checks.choice("norm", self.norm, NORMS)
         checks.choice("activation", self.activation, ACTIVATIONS)
         checks.choice("level", self.level, LEVELS)
+        checks.choice("tokens", self.tokens, TOKENS)
+        if self.vocab_size < FEWEST:
+            raise ValueError(
+                f"vocab_size: got {self.vocab_size}, must be at least {FEWEST}, of marks and bytes"
+            )
         checks.rate(self.dropout)
         for name in _POSITIVE:
             checks.positive(name, getattr(self, name))

@@ -39,10 +39,11 @@ class Request:
 
 
 @contextlib.contextmanager
-def requests() -> Iterator[Request]:
+def requests(notice: bytes = NOTICE) -> Iterator[Request]:
     """Take Ctrl-C and SIGTERM as requests; a second one is a KeyboardInterrupt at once.
 
-    Signals reach the main thread only; in another one nothing is changed.
+    The first is answered with a notice on the standard error. Signals reach the main thread only;
+    in another one nothing is changed.
     """
     request = Request()
     if threading.current_thread() is not threading.main_thread():
@@ -54,7 +55,7 @@ def requests() -> Iterator[Request]:
             raise KeyboardInterrupt
         request.signal = number
         with contextlib.suppress(OSError):
-            os.write(2, NOTICE)  # a buffered stream may be in use at this moment
+            os.write(2, notice)  # a buffered stream may be in use at this moment
 
     before = {number: signal.signal(number, note) for number in SIGNALS}
     try:

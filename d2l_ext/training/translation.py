@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Int
 
 from d2l_ext import checks
-from d2l_ext.data.text import preprocess, tokenize
+from d2l_ext.data.sentences import cut, join
+from d2l_ext.data.subwords import Subwords
 from d2l_ext.data.vocabulary import Vocab
 from d2l_ext.interface import Model
 from d2l_ext.progress import Bar
@@ -44,6 +45,20 @@ class Vocabularies(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Alternative:
+    """One of the best translations of a beam search.
+
+    Attributes:
+        tokens: its tokens, without `<eos>`.
+        score, log_prob: as in `Hypothesis`.
+    """
+
+    tokens: list[str]
+    score: float
+    log_prob: float
+
+
 @dataclasses.dataclass
 class Translation:
     """A translated sentence.
@@ -55,6 +70,7 @@ class Translation:
         log_prob: log-probability of the translation, with `<eos>`.
         token_log_probs, margins, attention_weights: as in `Decoded`; there is one step more than
             tokens where `<eos>` was reached.
+        alternatives: the best translations that a beam search found, this one first; else empty.
     """
 
     source: list[str]
@@ -64,6 +80,7 @@ class Translation:
     token_log_probs: np.ndarray
     margins: np.ndarray
     attention_weights: np.ndarray | None
+    alternatives: list["Alternative"] = dataclasses.field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -78,8 +95,16 @@ def translate(
     method: str = "greedy",
     **options: Any,
 ) -> list[str]:
-    """Translate sentences; returns a list of strings. Arguments as in `translations`."""
-    return [t.text for t in translations(model, data, sentences, method, **options)]
+    """Translate sentences; arguments as in `translations`.
+
+    Returns:
+        A list of strings: words separated by spaces, as `metrics.bleu` takes them, or plain text
+        where the tokens are subwords.
+    """
+    found = translations(model, data, sentences, method, **options)
+    if isinstance(data.tgt_vocab, Subwords):
+        return [join(t.tokens, data.tgt_vocab) for t in found]
+    return [t.text for t in found]
 
 
 def translations(
@@ -115,7 +140,7 @@ def translations(
         TypeError: an option that the method does not have.
     """
     checks.choice("method", method, tuple(METHODS))
-    sources = [tokenize(preprocess(sentence)) for sentence in sentences]
+    sources = [cut(sentence, data.src_vocab) for sentence in sentences]
     order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
     done = {}
     with Bar(len(order), wanted=progress) as shown:
@@ -157,6 +182,7 @@ def _translation(
     source: list[str], valid_len: int, decoded: Decoded, row: int, data: Vocabularies
 ) -> Translation:
     weights = decoded.attention_weights
+    hypotheses = [] if decoded.hypotheses is None else decoded.hypotheses[row]
     return Translation(
         source=source[:valid_len],
         tokens=data.tgt_vocab.to_tokens(decoded.tokens[row]),
@@ -165,4 +191,7 @@ def _translation(
         token_log_probs=decoded.token_log_probs[row],
         margins=decoded.margins[row],
         attention_weights=None if weights is None else weights[row][..., :valid_len],
+        alternatives=[
+            Alternative(data.tgt_vocab.to_tokens(h.tokens), h.score, h.log_prob) for h in hypotheses
+        ],
     )

@@ -15,8 +15,9 @@ import d2l_ext
 COLUMNS = [
     "torch",
     "mxnet",
-    pytest.param("jax", marks=pytest.mark.slow),  # checked while it is traced: a minute and more
-    "tensorflow",
+    # Checked while they are traced, which takes a minute each.
+    pytest.param("jax", marks=pytest.mark.slow),
+    pytest.param("tensorflow", marks=pytest.mark.slow),
     "reference",
 ]
 # What the sample does not call; "call" is what the framework calls.

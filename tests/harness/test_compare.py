@@ -436,7 +436,8 @@ def test_a_difference_is_the_exit_status(tmp_path):
     broken = program(tmp_path, "exit 1")
     result = invoke(
         *("--backends", ",".join(names), "--train", "none", "--dtype", "float64"),
-        *("--python", f"{names[1]}={broken}", "--report", os.fspath(tmp_path / "report")),
+        *("--cases", "masking/", "--python", f"{names[1]}={broken}"),
+        *("--report", os.fspath(tmp_path / "report")),
     )
     assert result.exit_code == 1
     assert "ended with status 1" in result.output

@@ -69,7 +69,7 @@ def test_the_page_has_everything_and_nothing_from_elsewhere(broken, tmp_path):
     assert "Not everything agrees." in page
     assert "&lt;oh no&gt;" in page and "&lt;mxnet&gt;" in page  # escaped
     for v in broken.failures():
-        assert f"{v.case}[0]" in page
+        assert f"{v.case}, seed 0" in page
     assert not re.search(r'<script|(src|href)="(?!https://github|data:)', page)
     assert "prefers-color-scheme: dark" in page
     assert page.count("<table>") == page.count('<div class="scroll"')
@@ -109,3 +109,10 @@ def test_one_cell_alone_is_a_heading():
     table = Table("", "", ["a", "b"], [[1], [1, 2]])
     assert [table.is_heading(row) for row in table.rows] == [True, False]
     assert not Table("", "", [""], [[1]]).is_heading([1])
+
+
+def test_failures_are_records_that_a_narrow_screen_shows_from_top_to_bottom(broken, tmp_path):
+    folder.write(broken, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('class="records"') == 1 + len(broken.failure_groups())
+    assert re.search(r'<td data-name="cause" class="bad">\s*in float64 alone', page)

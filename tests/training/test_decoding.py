@@ -95,15 +95,15 @@ def test_beam_of_one_is_greedy(backend, kind):
 
 
 def exhaustive(model, src, lens, vocab, max_steps, alpha):
-    """The best of all translations, and its score, from one batch of all sequences."""
+    """All translations and their scores, the best first, from one batch of all sequences."""
     others = [t for t in range(vocab) if t != EOS]
     space = [[*body, EOS] for n in range(max_steps) for body in itertools.product(others, repeat=n)]
     space += [list(body) for body in itertools.product(others, repeat=max_steps)]
     many = [x.repeat(len(space), 0) for x in (src, lens)]
     log_probs = log_probs_of(model, *many, space, max_steps)
     scores = [p.sum() / ((5 + len(p)) / 6) ** alpha for p in log_probs]
-    best = int(np.argmax(scores))
-    return [t for t in space[best] if t != EOS], scores[best]
+    ranked = np.argsort(-np.array(scores), kind="stable")
+    return [([t for t in space[i] if t != EOS], scores[i]) for i in ranked]
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
@@ -113,10 +113,40 @@ def test_beam_as_wide_as_the_space_is_exhaustive_search(backend, alpha):
     wide = beam_search(model, src, lens, **ends(3), beam=16, length_penalty=alpha)
     for i in range(3):
         row = slice(i, i + 1)
-        tokens, score = exhaustive(model, src[row], lens[row], 3, 3, alpha)
+        tokens, score = exhaustive(model, src[row], lens[row], 3, 3, alpha)[0]
         assert wide.tokens[i] == tokens
         length = len(wide.token_log_probs[i])
         assert wide.log_probs[i] / ((5 + length) / 6) ** alpha == pytest.approx(score, abs=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("n_best", [3, 15])
+def test_the_best_translations_are_those_of_exhaustive_search(any_backend, alpha, n_best):
+    """Fifteen are all that there are; after the third best, open ones are not looked at."""
+    model = make_model(any_backend, vocab=3, scale=2.0)
+    src, lens = sources(3, seed=4)
+    wide = beam_search(model, src, lens, **ends(3), beam=16, length_penalty=alpha, n_best=n_best)
+    for i, found in enumerate(wide.hypotheses):
+        row = slice(i, i + 1)
+        wanted = exhaustive(model, src[row], lens[row], 3, 3, alpha)
+        assert [h.tokens for h in found] == [tokens for tokens, _ in wanted[:n_best]]
+        np.testing.assert_allclose([h.score for h in found], [s for _, s in wanted[:n_best]])
+        assert (found[0].tokens, found[0].log_prob) == (wide.tokens[i], wide.log_probs[i])
+        lengths = [min(len(h.tokens) + 1, 3) for h in found]
+        np.testing.assert_allclose(
+            [h.log_prob for h in found],
+            [h.score * ((5 + n) / 6) ** alpha for h, n in zip(found, lengths, strict=True)],
+        )
+
+
+def test_asking_for_more_translations_leaves_the_best(torch_model):
+    src, lens = sources(16, seed=2)
+    one, four = (beam_search(torch_model, src, lens, **ends(6), beam=4, n_best=n) for n in (1, 4))
+    assert one.tokens == four.tokens
+    assert {len(found) for found in one.hypotheses} == {1}
+    for found in four.hypotheses:
+        assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
+        assert len({tuple(h.tokens) for h in found}) == len(found) == 4
 
 
 def test_a_wider_beam_finds_better_translations(torch_backend):
@@ -237,6 +267,8 @@ def torch_model(torch_backend):
         (sample, {"temperature": 0}),
         (sample, {"top_k": 0}),
         (beam_search, {"beam": 0}),
+        (beam_search, {"n_best": 0}),
+        (beam_search, {"n_best": 5, "beam": 4}),
         (beam_search, {"length_penalty": -1}),
         (greedy, {"max_steps": 0}),
     ],

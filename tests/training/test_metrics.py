@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from d2l_ext.training.evaluation import tokenizer
 from d2l_ext.training.metrics import bleu
 
 pytest_plugins = ["d2l_peer"]
@@ -42,3 +43,15 @@ def test_a_repeated_word_counts_as_often_as_the_reference_has_it():
 def test_k_is_checked():
     with pytest.raises(ValueError, match="k: got 0, must be at least 1"):
         bleu("a", "a", 0)
+
+
+@pytest.mark.parametrize(
+    ("references", "name"),
+    [
+        (["Va !", "我们在家。"], "13a"),
+        (["Tom 在家。", "我们在家。", "OK."], "zh"),
+        (["Не спи!"], "13a"),
+    ],
+)
+def test_chinese_is_compared_by_characters(references, name):
+    assert tokenizer(references) == name

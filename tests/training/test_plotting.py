@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d2l_ext import plotting
+from d2l_ext import fonts, plotting
 from d2l_ext.files import replacing
 
 SOURCE = ["le", "garçon", "coûte", "$5$", "<eos>"]
@@ -93,3 +93,28 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     with pytest.raises(ValueError, match="nonsense"):
         plotting.mask_map(MASK, path=tmp_path / "a.nonsense")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_no_font_has_is_spelt():
+    """No font has the last character of Unicode's private planes; every one has letters."""
+    last = chr(0x10FFFD)
+    names, missing = fonts.families(["é", f"a{last}"])
+    assert names == [fonts.OWN] and missing == {last}
+    assert fonts.spelt(f"a{last}", missing) == "aU+10FFFD"
+    picture = plotting.attention_map(np.eye(2), ["é", f"a{last}"], ["b", "c"])
+    assert [t.get_text() for t in picture.axes[0].get_xticklabels()] == ["é", "aU+10FFFD"]
+    picture.canvas.draw()  # a missing glyph would be a warning, and that an error
+
+
+def test_another_font_helps():
+    """One that has what matplotlib's own has not, if there is one."""
+    own = fonts._characters(fonts.font_manager.findfont(fonts.OWN))
+    entries = fonts.font_manager.fontManager.ttflist
+    wanted = next(
+        sorted(more)[0]
+        for entry in entries
+        if not entry.name.startswith(fonts.LAST_RESORT)
+        and (more := fonts._characters(entry.fname) - own)
+    )
+    names, missing = fonts.families(["a", wanted])
+    assert len(names) == 2 and not missing

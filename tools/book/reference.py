@@ -21,6 +21,7 @@ WHOLE = {  # folders and files that are described module by module
     "interface": "What a backend provides, whatever the framework.",
     "contract": "What the classes of every column have.",
     "training": "Training, decoding and checkpoints, written once, on the interface.",
+    "parallel": "One training run on several processes.",
     "agreement": "Whether the frameworks agree.",
     "porting": "Where a model and its port differ, and why.",
 }

@@ -58,7 +58,7 @@ class Case:
         """Draw the case's numbers from a seed."""
         rng = randomness.generator(seed, "case", self.name)
         job = Job(
-            f"{self.name}[{seed}]", self.target, self.draw_inputs(rng), training=self.training
+            f"{self.name}, seed {seed}", self.target, self.draw_inputs(rng), training=self.training
         )
         job.first_output, job.saturates = self.first_output, self.saturates
         model, layers = None, {}

@@ -65,6 +65,36 @@ def error(a: ArrayLike, b: ArrayLike, scale: float | None = None) -> tuple[float
     return (float(difference / scale), "") if scale else (math.inf, "must be zero")
 
 
+def worst_element(a: ArrayLike, b: ArrayLike) -> str:
+    """Say where `a` is farthest from the exact `b`, and both values there; "" of other shapes.
+
+    A value that is not finite where the other one is, or not the same, is farther than any.
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape or a.size == 0:
+        return ""
+    if a.dtype.kind != "f" or b.dtype.kind != "f":
+        differs = a != b
+    else:
+        with np.errstate(invalid="ignore"):  # infinity minus infinity
+            differs = np.abs(a.astype(np.longdouble) - b)
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        differs = np.where(same, 0, np.where(np.isfinite(differs), differs, np.inf))
+    place = np.unravel_index(np.argmax(differs), a.shape)
+    where = f"at [{', '.join(map(str, place))}] it is " if place else "it is "
+    return f"{where}{_written(a[place], a.dtype)}, must be {_written(b[place], a.dtype)}"
+
+
+DIGITS = {2: 5, 4: 9}  # by bytes; of larger numbers 17 are enough
+
+
+def _written(value: Any, dtype: np.dtype) -> str:
+    """Write a number with the digits that tell it from its neighbours in a precision."""
+    if dtype.kind != "f":
+        return str(value)
+    return f"{value:.{DIGITS.get(dtype.itemsize, 17)}g}"
+
+
 def errors(
     results: Mapping[str, Mapping[str, np.ndarray]],
     exact: Answer,

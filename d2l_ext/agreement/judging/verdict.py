@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from d2l_ext.agreement.judging.error import errors
+from d2l_ext.agreement.judging.error import Answer, errors, worst_element
 from d2l_ext.agreement.judging.solved import SolvedCase
 from d2l_ext.agreement.running.perform import perform
 from d2l_ext.interface import Arrays, Backend
@@ -20,6 +20,7 @@ class Verdict:
         error: max |a - b| / max |b|; infinite where the two can't be compared.
         budget: the largest error allowed.
         reason: why the error is infinite, or "".
+        worst: of a tensor beyond its budget, the worst element and its two values; or "".
     """
 
     case: str
@@ -31,6 +32,7 @@ class Verdict:
     error: float
     budget: float
     reason: str = ""
+    worst: str = ""
 
     @property
     def ratio(self) -> float:
@@ -45,9 +47,18 @@ class Verdict:
         return self.ratio <= 1
 
     def __str__(self) -> str:
-        what = f"{self.quantity} {self.tensor}" if self.tensor != "0" else self.quantity
-        how = self.reason or f"error {self.error:.1e}, budget {self.budget:.1e}"
-        return f"{self.backend} {self.dtype} {self.case}[{self.seed}]: {what}: {how}"
+        return f"{self.backend} {self.dtype} {self.case}, seed {self.seed}: {self.what}: {self.how}"
+
+    @property
+    def what(self) -> str:
+        """The quantity, and which of its tensors where there are several."""
+        return self.quantity if self.tensor == "0" else f"{self.quantity} {self.tensor}"
+
+    @property
+    def how(self) -> str:
+        """The error beside its budget, or why there is none, and the worst element."""
+        size = self.reason or f"error {self.error:.1e}, budget {self.budget:.1e}"
+        return "; ".join(filter(None, (size, self.worst)))
 
 
 def judge(
@@ -64,8 +75,8 @@ def judge(
     Returns:
         A list of `Verdict`, one for each tensor.
     """
-    job = solved.job
-    return [
+    job, expected = solved.job, solved.expected(dtype)
+    found = [
         Verdict(
             case=solved.case.name,
             seed=solved.seed,
@@ -77,8 +88,18 @@ def judge(
             budget=solved.allowed(error.quantity, error.tensor, dtype),
             reason=error.reason,
         )
-        for error in errors(results, solved.expected(dtype), dtype, job.largest_term, job.saturates)
+        for error in errors(results, expected, dtype, job.largest_term, job.saturates)
     ]
+    return [v if v.agrees else _with_worst(v, results, expected) for v in found]
+
+
+def _with_worst(verdict: Verdict, results: Mapping[str, Arrays], expected: Answer) -> Verdict:
+    """Add the worst element, where both sides have the tensor."""
+    got = results.get(verdict.quantity, {}).get(verdict.tensor)
+    wanted = expected[verdict.quantity].get(verdict.tensor)
+    if got is None or wanted is None:
+        return verdict
+    return dataclasses.replace(verdict, worst=worst_element(got, wanted))
 
 
 def verdicts(

@@ -10,8 +10,8 @@
 - ``left_out``: per backend that is not installed, what to install,
 - ``problems``: per backend, what crashed, hung or failed: ``{"doing", "why", "details"}``,
 - ``cases``: per precision, quantity and backend, the verdict with the largest error over budget:
-  ``{"error", "budget", "agrees", "case", "tensor", "reason", "compared", "failed"}``, the last two
-  counting tensors,
+  ``{"error", "budget", "agrees", "case", "seed", "tensor", "reason", "compared", "failed"}``, the
+  last two counting tensors,
 - ``matrix``: per topic, aspect ("forward", "gradients", "first steps", "100 steps", "tokens"),
   backend and precision ``{"ratio", "where", "compared", "beyond", "ties"}``, as `matrix.Entry`,
 - ``by_case``: per case, backend and precision, the largest error over budget,

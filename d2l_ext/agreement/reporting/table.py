@@ -36,6 +36,8 @@ class Table:
         head: names of the columns; none are shown where all are empty.
         rows: lists of `Cell`; one cell alone in a table of several columns is a heading.
         folded: whether it is shown only when it is asked for.
+        records: whether a row is a record of its own, to be read from top to bottom where there is
+            no room beside each other.
     """
 
     title: str
@@ -43,6 +45,7 @@ class Table:
     head: list
     rows: list
     folded: bool = False
+    records: bool = False
 
     def is_heading(self, row):
         """Whether a row is a heading of those below it."""

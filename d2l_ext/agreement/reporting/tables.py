@@ -11,6 +11,11 @@ from d2l_ext.agreement.reporting.table import (
     tone,
 )
 
+# Names of quantities that do not speak for themselves.
+TERMS = {
+    "of vjp": '"Outputs of vjp" are the outputs once more, of the pass that computes gradients.',
+    "unchanged": '"Unchanged" are the inputs, which no call may change.',
+}
 RATIO = "The largest error over budget; 1 is the limit."
 
 
@@ -70,16 +75,18 @@ def failures(report):
         "Beyond the budget",
         "What is wrong in both precisions is a real difference; in float64 alone, something is"
         " computed in a lower precision; in float32 alone, it is rounding, but more than the"
-        " precision causes. Topics rest on those above them.",
+        " precision causes. Topics rest on those above them. With a case's name,"
+        " d2l-ext locate CASE --backend FRAMEWORK names the layer.",
         ["topic", "framework", "cause", "tensors", "classes", "the worst"],
         rows,
+        records=True,
     )
 
 
 def _worst(group):
     verdict = group.verdicts[0]
-    what = verdict.quantity if verdict.tensor == "0" else f"{verdict.quantity} {verdict.tensor}"
-    return f"{verdict.case}, {verdict.dtype}: {what}: {_how(verdict)}"
+    how = "; ".join(filter(None, (_how(verdict), verdict.worst)))
+    return f"{verdict.case}, {verdict.dtype}: {verdict.what}: {how}"
 
 
 def _how(verdict):
@@ -92,14 +99,19 @@ def every_failure(report):
         title = f"{group.topic}, {group.backend}: {group.cause} ({len(group.verdicts)})"
         rows = [
             [
-                Cell(f"{v.case}[{v.seed}]"),
+                Cell(f"{v.case}, seed {v.seed}"),
                 Cell(v.dtype),
-                Cell(v.quantity if v.tensor == "0" else f"{v.quantity} {v.tensor}"),
+                Cell(v.what),
                 Cell(_how(v), "bad"),
+                Cell(v.worst),
             ]
             for v in group.verdicts
         ]
-        yield Table(title, "", ["case", "precision", "tensor", "error"], rows, folded=True)
+        terms = [
+            text for term, text in TERMS.items() if any(term in v.what for v in group.verdicts)
+        ]
+        head = ["case", "precision", "tensor", "error", "the worst element"]
+        yield Table(title, " ".join(terms), head, rows, folded=True, records=True)
 
 
 def departures(report):

@@ -79,10 +79,12 @@ class Service:
         return self.model.parameters(), moments
 
     def translate(self, src, valid_lens, beam, options):
-        """Decode greedily or by beam search; return what `Decoded` has."""
+        """Decode greedily or by beam search; return what `Decoded` has of the best translation."""
         if beam is None:
-            return vars(greedy(self.model, src, valid_lens, **options))
-        return vars(beam_search(self.model, src, valid_lens, beam=beam, **options))
+            found = greedy(self.model, src, valid_lens, **options)
+        else:
+            found = beam_search(self.model, src, valid_lens, beam=beam, **options)
+        return {name: value for name, value in vars(found).items() if name != "hypotheses"}
 
     def generate(self, prompts, max_steps):
         """Go on with texts greedily; return what `Decoded` has."""

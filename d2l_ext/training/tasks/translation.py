@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from d2l_ext.data import BucketedData, Vocab, load_pairs, split_by_source
+from d2l_ext.data import BucketedData, Subwords, Vocab, load_pairs, split_by_source
+from d2l_ext.data.text import EOS
+from d2l_ext.data.translation import BOS, PAD
 from d2l_ext.interface import Model, Module, Trainer
 from d2l_ext.training.evaluation import evaluate, mean_loss
 from d2l_ext.training.settings import Settings
@@ -15,6 +17,10 @@ from d2l_ext.training.tasks.base import Task
 class TranslationTask(Task):
     """Training, validation and test parts that share no source sentence.
 
+    Args:
+        settings: of the run.
+        subwords: those of both languages, where a run has them already; else they are trained.
+
     Attributes:
         train, val: `BucketedData`.
         test_pairs: a list of (source, target).
@@ -23,7 +29,7 @@ class TranslationTask(Task):
     train: BucketedData
     tgt_vocab: Vocab
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, subwords: tuple[Subwords, Subwords] | None = None):
         super().__init__(settings)
         pairs = load_pairs(settings.data)[: settings.max_pairs or None]
         self.digest = digest(pairs)
@@ -33,7 +39,9 @@ class TranslationTask(Task):
                 f"{settings.data}: {len(pairs)} sentence pairs are too few for a validation part"
                 f" of {settings.val_fraction:g}"
             )
-        self.train = BucketedData(train, settings.buckets, settings.batch_size, settings.min_freq)
+        vocabs = self._vocabularies(train, subwords)
+        sizes = (settings.buckets, settings.batch_size, settings.min_freq)
+        self.train = BucketedData(train, *sizes, *vocabs)
         self.src_vocab, self.tgt_vocab = self.train.src_vocab, self.train.tgt_vocab
         self.val = BucketedData(
             val,
@@ -41,6 +49,21 @@ class TranslationTask(Task):
             settings.batch_size,
             src_vocab=self.src_vocab,
             tgt_vocab=self.tgt_vocab,
+        )
+
+    def _vocabularies(
+        self, pairs: list[tuple[str, str]], subwords: tuple[Subwords, Subwords] | None
+    ) -> tuple[Vocab | None, Vocab | None]:
+        """Return the subwords of both languages; None for words, which `BucketedData` counts."""
+        if self.settings.tokens == "words":
+            return None, None
+        if subwords is not None:
+            return subwords
+        sources, targets = zip(*pairs, strict=True)
+        size = self.settings.vocab_size
+        return (
+            Subwords.train(sources, size, [PAD, EOS]),
+            Subwords.train(targets, size, [PAD, BOS, EOS]),
         )
 
     def module(self, api: ModuleType) -> Module:
@@ -54,7 +77,8 @@ class TranslationTask(Task):
         return [
             f"{self.settings.data}: {len(self.train.pairs)} training pairs, {len(self.val.pairs)}"
             f" for validation, {len(self.test_pairs)} for the test{longer if left_out else ''}",
-            f"vocabularies of {len(self.train.src_vocab)} and {len(self.tgt_vocab)} tokens",
+            f"vocabularies of {len(self.train.src_vocab)} and {len(self.tgt_vocab)}"
+            f" {self.settings.tokens}",
         ]
 
     def evaluate(self, model: Model, trainer: Trainer) -> dict[str, Any]:

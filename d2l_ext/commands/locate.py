@@ -1,0 +1,63 @@
+"""``d2l-ext locate``."""
+
+import sys
+
+import click
+
+from d2l_ext import interface
+from d2l_ext.agreement.cases.job import Job
+from d2l_ext.agreement.cases.named import named
+from d2l_ext.agreement.judging.solved import SolvedCase
+from d2l_ext.agreement.judging.verdict import verdicts
+from d2l_ext.commands.errors import UserError
+from d2l_ext.commands.options import machine_options, opened
+from d2l_ext.config import build
+from d2l_ext.porting import locate as find
+from d2l_ext.reference.backend import BACKEND
+
+
+@click.command()
+@click.argument("case")
+@click.option(
+    "--backend", type=click.Choice(interface.COLUMNS), required=True, help="Framework to look into."
+)
+@click.option("--seed", default=0, show_default=True, help="Of the case's numbers.")
+@click.option(
+    "--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True
+)
+@machine_options
+def locate(case: str, backend: str, seed: int, dtype: str) -> None:
+    """Find the layer in which a framework leaves the NumPy reference, in a case of compare.
+
+    What is beyond its budget is listed first. Then the module of CASE runs in both, with the same
+    parameters and inputs, without dropout, layer by layer. The exit status is 0 only if everything
+    agrees.
+    """
+    try:
+        cases = named(case)
+    except ValueError as error:
+        raise UserError(f"CASE: {error}") from None
+    if len(cases) > 1:
+        raise UserError(f"CASE: got {case!r}, must be one of {', '.join(c.name for c in cases)}")
+    solved, chosen = SolvedCase(cases[0], seed), opened(backend)
+    found = verdicts(solved, chosen, dtype)
+    wrong = [v for v in found if not v.agrees]
+    if not wrong:
+        click.echo(f"{case}: {len(found)} tensors are within their budgets")
+        return
+    for verdict in wrong:
+        click.echo(str(verdict))
+    click.echo(_layers(solved.job, chosen, dtype))
+    sys.exit(1)
+
+
+def _layers(job: Job, backend: interface.Backend, dtype: str) -> str:
+    """Return what `porting.locate` says of a job, the reference being right."""
+    if job.is_function:
+        return "it is a function, which has no layers to look into"
+    models = []
+    for one in (BACKEND, backend):
+        model = one.model(build(one.api, job.target), *job.inputs, dtype=dtype)
+        model.load_parameters(job.parameters)
+        models.append(model)
+    return str(find(*models, *job.inputs))
