@@ -218,5 +218,5 @@ def test_the_time_that_is_left(monkeypatch, capsys):
     clock[0] = 20.0
     bars.show("a", "x", 2, 10)
     bars.show("b", "x", 4, 10)
-    assert capsys.readouterr().err.endswith("; about 2 min left\n")
+    assert capsys.readouterr().err.endswith("; about 3 min left\n")  # (80 + 100 + 100) / 2 s
     assert bars._remaining() == "; about 2 min left"  # (80 + 30 + 100) / 2 s
