@@ -17,7 +17,7 @@ import d2l_ext
 
 FOLDER = Path(d2l_ext.__file__).parent
 # What is behind the common interface; what MXNet needs to start.
-WITHOUT_SHAPES = {"__init__", "backend", "hooks", "defaults", "numpy2"}
+WITHOUT_SHAPES = {"__init__", "backend", "hooks", "defaults", "numpy2", "parallel"}
 INTEGERS_ARE_FLOATS = BeartypeConf(is_pep484_tower=True)  # dropout=0
 
 annotated, called = set(), set()

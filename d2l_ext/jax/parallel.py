@@ -40,7 +40,7 @@ class JaxGroup(Group):
         total = self._add(jax.make_array_from_single_device_arrays(shape, sharding, rows))
         return total.addressable_data(0).block_until_ready()
 
-    def close(self):
+    def close(self) -> None:
         """As `Group.close`."""
         if self.size > 1:
             jax.distributed.shutdown()

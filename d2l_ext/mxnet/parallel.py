@@ -17,10 +17,12 @@ import os
 
 import mxnet as mx
 import numpy
+from jaxtyping import Float
 from mxnet import autograd
 from mxnet import np as mnp
 
 from d2l_ext.mxnet.backend import BACKEND, MXNetTrainer, clear_gradients
+from d2l_ext.mxnet.layers import Array
 from d2l_ext.mxnet.seq2seq import masked_loss
 from d2l_ext.parallel.group import Group
 from d2l_ext.parallel.helper import start
@@ -32,14 +34,19 @@ NOTHING, NO_NUMBER = -900, 1 << 12  # in the place of exponents: all is zero, or
 ROLES = ("scheduler", "server")
 
 
-def num_bits(size):
+def num_bits(size: int) -> int:
     """Return how many bits a piece has so that sums of ``size`` pieces are exact in float32."""
     return DIGITS - math.ceil(math.log2(size))
 
 
-def pieces(vector, exponent, bits):
+def power(exponent: int) -> Float[Array, "1"]:
+    """Return 2^exponent as an array: of a scalar, which it reads from text, MXNet loses bits."""
+    return mnp.array([2.0**exponent], dtype="float64")
+
+
+def pieces(vector: Float[Array, " n"], exponent: int, bits: int) -> Float[Array, "k n"]:
     """Cut a float64 vector (n,) with entries below 2^exponent into float32 pieces (k, n)."""
-    rest, found = vector * 2.0**-exponent, []
+    rest, found = vector * power(-exponent), []
     for _ in range(-(-BITS // bits)):
         rest = rest * 2.0**bits
         found.append(mnp.rint(rest))
@@ -47,12 +54,12 @@ def pieces(vector, exponent, bits):
     return mnp.stack(found).astype("float32")
 
 
-def joined(found, exponent, bits):
+def joined(found: Float[Array, "k n"], exponent: int, bits: int) -> Float[Array, " n"]:
     """Undo `pieces`, from sums of them."""
     found = found.astype("float64")
     total = mnp.zeros_like(found[0])
     for number in reversed(range(len(found))):  # the small ones first
-        total = total + found[number] * 2.0 ** (exponent - bits * (number + 1))
+        total = total + found[number] * power(exponent - bits * (number + 1))
     return total
 
 
@@ -110,7 +117,7 @@ class MXNetGroup(Group):
         total.wait_to_read()
         return total
 
-    def close(self):
+    def close(self) -> None:
         """As `Group.close`."""
         self._store = None  # which tells the scheduler
         for helper in self._helpers:

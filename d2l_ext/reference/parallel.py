@@ -18,7 +18,7 @@ class ReferenceGroup(Group):
         (vector,) = vectors
         return self._star.sum(vector)
 
-    def close(self):
+    def close(self) -> None:
         """As `Group.close`."""
         self._star.close()
 

@@ -31,7 +31,7 @@ class TensorFlowGroup(Group):
         (vector,) = vectors
         return self._add(vector)
 
-    def close(self):
+    def close(self) -> None:
         """As `Group.close`; the strategy's server ends with the process."""
 
     _array, _numpy = staticmethod(BACKEND.array), staticmethod(BACKEND.numpy)

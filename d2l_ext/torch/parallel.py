@@ -30,7 +30,7 @@ class TorchGroup(Group):
         distributed.all_reduce(vector)
         return vector
 
-    def close(self):
+    def close(self) -> None:
         """As `Group.close`."""
         distributed.destroy_process_group()
 

@@ -262,12 +262,7 @@ def beam_search(
         kept was better than the best one that was not, and there is one margin more: by how much
         the best score was better than the second.
     """
-    if not 1 <= beam <= WIDEST:
-        raise ValueError(f"beam: got {beam}, must be between 1 and {WIDEST}")
-    if not 0 <= length_penalty < np.inf:
-        raise ValueError(f"length_penalty: got {length_penalty}, must be at least 0")
-    if not 1 <= n_best <= beam:
-        raise ValueError(f"n_best: got {n_best}, must be between 1 and the beam, {beam}")
+    _check_beam(beam, length_penalty, n_best)
     decoding = model.decoding(src, valid_lens, keep_weights=keep_weights)
     k = _at_most(beam + 1, decoding, max_steps)
     search = _Search(len(src), beam, eos, max_steps, length_penalty, n_best)
@@ -277,10 +272,25 @@ def beam_search(
         log_probs, ids = decoding.step(tokens, k)
         rows, tokens = search.advance(log_probs, ids, decoding.attention_weights)
         decoding.reorder(rows)
-    best = search.best()
-    decoded = _joined([_path(hypotheses, margins) for hypotheses, margins in best])
+    return _ranked(search.best(), n_best)
+
+
+def _check_beam(beam: int, length_penalty: float, n_best: int) -> None:
+    if not 1 <= beam <= WIDEST:
+        raise ValueError(f"beam: got {beam}, must be between 1 and {WIDEST}")
+    if not 0 <= length_penalty < np.inf:
+        raise ValueError(f"length_penalty: got {length_penalty}, must be at least 0")
+    if not 1 <= n_best <= beam:
+        raise ValueError(f"n_best: got {n_best}, must be between 1 and the beam, {beam}")
+
+
+def _ranked(
+    found: Sequence[tuple[list[tuple[float, Chosen]], list[float]]], n_best: int
+) -> Decoded:
+    """Return the best path of each sentence, and the best few hypotheses."""
+    decoded = _joined([_path(hypotheses, margins) for hypotheses, margins in found])
     decoded.hypotheses = [
-        [_hypothesis(*scored) for scored in ranked[:n_best]] for ranked, _ in best
+        [_hypothesis(*scored) for scored in ranked[:n_best]] for ranked, _ in found
     ]
     return decoded
 

@@ -429,7 +429,10 @@ def test_module_and_script_are_the_same_command():
         (["--lr", "nan"], "lr: got nan, must be positive"),
         (["--data", "/no/such/file"], "is no file"),
         (["--resume", "/no/such/run"], "has no run to resume"),
-        (["--resume", "x", "--lr", "1"], "only --epochs can be given with it"),
+        (
+            ["--resume", "x", "--lr", "1"],
+            "only --epochs, --workers, --hosts and --port can be given",
+        ),
         (["--config", "/no/such.toml"], "/no/such.toml: cannot be read: No such file"),
         (["--max-pairs", "3"], "too few for a validation part"),
     ],

@@ -13,7 +13,7 @@ UNKNOWN = "in the one precision compared"
 
 
 @dataclasses.dataclass
-class Group:
+class FailureGroup:
     """Failures that have topic, backend and cause in common.
 
     Attributes:
@@ -34,7 +34,7 @@ class Group:
 
 
 def grouped(outcomes, dtypes):
-    """Return the failures as a list of `Group`, in the order of the cases.
+    """Return the failures as a list of `FailureGroup`, in the order of the cases.
 
     Args:
         outcomes: ``{backend: comparison.Outcome}``.
@@ -51,7 +51,9 @@ def grouped(outcomes, dtypes):
     order = {v.case.partition("/")[0]: None for o in outcomes.values() for v in o.verdicts}
     found = sorted(groups, key=lambda key: list(order).index(key[0]))
     return [
-        Group(topic, backend, cause, sorted(groups[topic, backend, cause], key=lambda v: -v.ratio))
+        FailureGroup(
+            topic, backend, cause, sorted(groups[topic, backend, cause], key=lambda v: -v.ratio)
+        )
         for topic, backend, cause in found
     ]
 

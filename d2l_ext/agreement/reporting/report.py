@@ -109,7 +109,7 @@ class Report:
         return [v for o in self.outcomes.values() for v in o.verdicts if not v.agrees]
 
     def failure_groups(self):
-        """Return the same by topic and cause, a list of `failures.Group`."""
+        """Return the same by topic and cause, a list of `failures.FailureGroup`."""
         return grouped(self.outcomes, self.dtypes)
 
     def by_case(self):
