@@ -67,6 +67,10 @@ format: $(STAMP)  ## fix style and format
 	@$(RUN) ruff check --fix
 	@$(RUN) ruff format
 
+.PHONY: lab
+lab: $(STAMP)  ## open the book's notebooks in JupyterLab, everything installed
+	@$(RUN) jupyterlab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+
 .PHONY: notebooks
 notebooks: $(STAMP)  ## make the notebooks of the book, run them and compare what they print
 	@$(RUN) tools.book notebooks $(ARGS)

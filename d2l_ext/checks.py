@@ -182,11 +182,14 @@ def loss_inputs(Y_hat: Spec, Y: Spec) -> None:
 
 
 def labels(Y: Spec, config: Mapping[str, Any]) -> None:
-    """Check the labels of a model: one for each image, or one for each step."""
+    """Check the labels of a model: one for each image, or one for each step.
+
+    A layer that is trained by itself has as many classes as hidden units.
+    """
     if "num_classes" in config:
         tokens("Y", Y, config["num_classes"], ("batch",))
     else:
-        tokens("Y", Y, config["vocab_size"])
+        tokens("Y", Y, config["vocab_size"] if "vocab_size" in config else config["num_hiddens"])
 
 
 def positions(X: Spec, offset: int | None, num_hiddens: int, dropout: float, max_len: int) -> None:

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import importlib.util
 import io
+import re
 
 import nbformat
 import numpy as np
@@ -17,8 +18,8 @@ if importlib.util.find_spec("nbclient") is None:
     pytest.skip("the book needs the dev extra", allow_module_level=True)
 
 from tools.book import chapter as chapter_module
-from tools.book import crosscheck, quote
-from tools.book.chapter import Chapter, chapters, notebook_path, out_of_step
+from tools.book import crosscheck, diagrams, quote
+from tools.book.chapter import Chapter, chapters, notebook_path, out_of_step, unchanged
 from tools.book.execute import kernel
 
 CHAPTERS = {chapter.name: chapter for chapter in chapters()}
@@ -68,6 +69,66 @@ def test_notebooks_name_no_place_on_a_machine_and_are_small():
         assert "site-packages" not in text, path
 
 
+@pytest.mark.parametrize("name", d2l_ext.COLUMNS)
+def test_the_idea_comes_before_the_library(chapter, name):
+    """Nothing is taken from the library before it, in at most 20 lines a cell, and shown uncut."""
+    cells = [c.source for c in chapter.notebook(name).cells if c.cell_type == "code"]
+    first = next(i for i, source in enumerate(cells) if "d2l_ext.backend(" in source)
+    if chapter.name[:2] not in ("00", "08", "16"):  # which are about the library
+        assert first > 0
+    for source in cells[:first]:
+        modules = [line for line in source.splitlines() if "d2l_ext" in line]
+        assert all(line.startswith("import d2l_ext.mxnet ") for line in modules)
+        assert len([line for line in source.splitlines() if line.strip()]) <= 20
+    assert not any("# continued" in source for source in cells)
+
+
+def test_a_figure_s_change_is_noticed(monkeypatch):
+    chapter = CHAPTERS["01-masked-softmax"]
+    assert out_of_step(chapter, "torch") is None
+    monkeypatch.setattr(diagrams.drawing, "SIZE", 15)
+    monkeypatch.setitem(diagrams.drawing.LIGHT, "ink", "#000000")
+    assert "out of step" in out_of_step(chapter, "torch")
+
+
+def test_a_notebook_carries_its_figures():
+    cells = CHAPTERS["02-attention-scoring"].notebook("jax").cells
+    for cell in cells:
+        named = re.findall(r"\(attachment:([\w-]+)\.svg\)", cell.source)
+        carried = {f"{name}.svg" for name in named}
+        assert cell.get("attachments", {}).keys() == carried
+        for name in named:
+            kept = base64.b64decode(cell.attachments[f"{name}.svg"]["image/svg+xml"])
+            assert kept.decode() == diagrams.DIAGRAMS[name].svg()
+    assert any(cell.get("attachments") for cell in cells)
+
+
+def changed_chapter(folder, old, new):
+    """A chapter with another text."""
+    text = (chapter_module.CHAPTERS / "01-masked-softmax.md").read_text(encoding="utf-8")
+    assert old in text
+    path = folder / "01-masked-softmax.md"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    return Chapter(path)
+
+
+def test_a_change_of_the_text_alone_runs_nothing(tmp_path):
+    chapter = changed_chapter(tmp_path, "By hand", "By heart")
+    fresh = chapter.notebook("jax")
+    assert unchanged(chapter, "jax", fresh)
+    kept = nbformat.read(notebook_path(chapter, "jax"), as_version=4)
+    outputs = [c.outputs for c in kept.cells if c.cell_type == "code"]
+    assert [c.outputs for c in fresh.cells if c.cell_type == "code"] == outputs
+    assert any(outputs)
+
+
+def test_a_change_of_the_code_runs_it_again(tmp_path):
+    chapter = changed_chapter(tmp_path, "scores + 1000.0", "scores + 1001.0")
+    fresh = chapter.notebook("jax")
+    assert not unchanged(chapter, "jax", fresh)
+    assert not any(c.get("outputs") for c in fresh.cells)
+
+
 def test_a_change_of_a_definition_is_noticed(monkeypatch):
     original = quote.definition
 
@@ -80,10 +141,8 @@ def test_a_change_of_a_definition_is_noticed(monkeypatch):
 
 
 def test_a_change_of_a_chapter_is_noticed(tmp_path):
-    text = (chapter_module.CHAPTERS / "01-masked-softmax.md").read_text(encoding="utf-8")
-    path = tmp_path / "01-masked-softmax.md"
-    path.write_text(text.replace("By hand", "By heart"), encoding="utf-8")
-    assert "out of step" in out_of_step(Chapter(path), "jax")
+    chapter = changed_chapter(tmp_path, "By hand", "By heart")
+    assert "out of step" in out_of_step(chapter, "jax")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +225,16 @@ PLAIN = [
     f'def one_line_of_arguments(\n    {A}, {B}="relu"\n):',
     f"def a_line_each(\n    {A},\n    {B},\n    {C},\n):",
 ]
+
+
+def test_a_quick_run_replaces_numbers_also_within_a_class():
+    source = "num_epochs = 5\nclass Data:\n    pad, num_batches = None, 100\n    x = num_epochs"
+    found = chapter_module._replaced(source, {"num_epochs": 1, "pad, num_batches": [None, 3]})
+    assert found.splitlines()[:3] == [
+        "num_epochs = 1",
+        "class Data:",
+        "    pad, num_batches = [None, 3]",
+    ]
 
 
 def test_quotations_leave_annotations_out(monkeypatch):

@@ -14,6 +14,7 @@ from playwright.sync_api import sync_playwright
 from d2l_ext.interface import COLUMNS
 from tools.book import page as page_module
 from tools.book.chapter import chapters
+from tools.book.diagrams import drawing
 
 pytestmark = pytest.mark.slow
 FLAGS = [
@@ -129,6 +130,60 @@ def test_a_file_needs_no_server(browser, address):
         page.reload()
         assert shown(page) == {"mxnet"}
         search_finds_valid_length(page, address)
+
+
+def test_names_of_other_texts_are_found(page):
+    for asked, title in (
+        ("MLPAttention", "Coming from"),
+        ("subsequent_mask", "Coming from"),
+        ("MultiHeadedAttention", "Coming from"),
+        ("注意力", "Glossary"),
+    ):
+        page.goto(f"/search.html?q={asked}")
+        page.wait_for_selector("ul.search li")
+        assert title in page.locator("ul.search").inner_text(), asked
+
+
+def test_a_link_leads_to_a_figure_in_another_chapter(page):
+    page.goto("/11-caches.html")
+    page.get_by_role("link", name="Figure 9.3").first.click()
+    assert "/09-todays-block.html" in page.url and page.url.endswith("#fig-grouped-heads")
+    assert page.locator("#fig-grouped-heads").count() == 1
+
+
+@pytest.mark.parametrize(("theme", "name"), [("light", "LIGHT"), ("dark", "DARK")])
+def test_figures_follow_the_page_s_colours(page, theme, name):
+    page.goto("/02-attention-scoring.html")
+    page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+    colour = page.locator("figure svg text.ink").first.evaluate("e => getComputedStyle(e).fill")
+    wanted = getattr(drawing, name)["ink"]
+    assert colour == f"rgb({', '.join(str(int(wanted[i : i + 2], 16)) for i in (1, 3, 5))})"
+
+
+def test_every_picture_says_what_it_shows(page):
+    for chapter in chapters():
+        page.goto(f"/{chapter.name}.html")
+        for svg in page.locator("figure svg").all():
+            assert svg.get_attribute("role") == "img" and svg.get_attribute("aria-label")
+
+
+def test_code_is_copied(page, address):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
+    page.goto("/02-attention-scoring.html")
+    page.get_by_role("button", name="Copy").first.click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert "def look_up(Q, K, V):" in copied and "Copy" not in copied
+
+
+def test_code_does_not_scroll_on_a_phone(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    for chapter in chapters():
+        page.goto(f"/{chapter.name}.html")
+        wide = page.evaluate(
+            "[...document.querySelectorAll('div.highlight pre')]"
+            ".filter(x => x.offsetParent && x.scrollWidth > x.clientWidth + 1).length"
+        )
+        assert wide == 0, chapter.name
 
 
 @pytest.mark.parametrize("width", [360, 1300])

@@ -141,3 +141,16 @@ def test_gradients_equal_the_references(be):
 def test_k_that_cannot_be_is_the_same_error_everywhere(be, k):
     with pytest.raises(ValueError, match=f"k: got {k}, must be between 1 and num_experts=5"):
         build(be, k=k)
+
+
+def test_a_layer_is_trained_by_itself(any_backend):
+    """Its outputs are logits then, and a label beyond them is refused everywhere."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((2, 3, 6)), rng.integers(0, 6, (2, 3))
+    model = any_backend.model(any_backend.api.MixtureOfExperts(6, 4, 3, 2), X, dtype="float64")
+    trainer = any_backend.trainer(model, lr=0.01)
+    before = trainer.loss((X, Y))
+    assert trainer.step((X, Y)) == pytest.approx(before, rel=1e-12)
+    assert trainer.loss((X, Y)) < before
+    with pytest.raises(ValueError, match="Y: got token 6, must be between 0 and 5"):
+        trainer.step((X, np.full_like(Y, 6)))

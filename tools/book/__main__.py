@@ -12,7 +12,7 @@ from rich.table import Table
 
 from d2l_ext.interface import COLUMNS
 from tools.book import page
-from tools.book.chapter import ROOT, TITLES, chapters, notebook_path, out_of_step
+from tools.book.chapter import ROOT, TITLES, chapters, notebook_path, out_of_step, unchanged
 from tools.book.crosscheck import disagreements
 from tools.book.execute import execute, write
 
@@ -42,7 +42,11 @@ def main():
 @backend_option
 @click.option("--check", is_flag=True, help="Run nothing: are they in step, do they agree?")
 @click.option("--quick", is_flag=True, help="Run with smaller numbers and keep nothing.")
-@click.option("--changed", is_flag=True, help="Run only those that are out of step.")
+@click.option(
+    "--changed",
+    is_flag=True,
+    help="Only those that are out of step; of these, run only those whose code has changed.",
+)
 @click.option("--jobs", default=2, show_default=True, help="Notebooks that run at the same time.")
 def notebooks(numbers, backends, check, quick, changed, jobs):
     """Make the notebooks, run them and compare what they print."""
@@ -53,6 +57,8 @@ def notebooks(numbers, backends, check, quick, changed, jobs):
         for backend in backends
         if not check and not (changed and out_of_step(chapter, backend) is None)
     }
+    if changed:
+        made = {key: n for key, n in made.items() if not _rewritten(*key, n)}
     with ThreadPoolExecutor(jobs) as pool:
         results = pool.map(lambda key: _run(*key, made[key], quick), made)
         runs = dict(zip(made, results, strict=True))
@@ -76,6 +82,14 @@ def book():
     _finish(_wrong(chosen, COLUMNS, executed), f"{len(chosen)} chapters agree")
     index = page.build(chosen, executed)
     console.print(f"the book is in {index.relative_to(ROOT)}")
+
+
+def _rewritten(chapter, backend, notebook):
+    """Keep a notebook of which only the text has changed, and say whether it is one."""
+    same = unchanged(chapter, backend, notebook)
+    if same:
+        write(notebook, notebook_path(chapter, backend))
+    return same
 
 
 def _run(chapter, backend, notebook, quick):

@@ -1,17 +1,21 @@
 """Chapters: Markdown with running cells and quoted definitions, and the notebooks made of them.
 
-A chapter is plain Markdown with three kinds of fenced blocks:
+A chapter is plain Markdown with five kinds of fenced blocks:
 
-* ``{setup}``, once, first: imports; the notebook adds the backend, and what its cells use of it,
+* ``{setup}``, once, where the library is first needed: imports; the notebook adds the backend, and
+  what its cells use of it,
 * ``{definition} row name ...``: definitions, quoted from the column or, where the row starts with a
   slash, from a file that all frameworks share (`quote`),
-* ``{code-cell}``: code that runs, the same in all frameworks.
+* ``{code-cell}``: code that runs, the same in all frameworks,
+* ``{figure} name``: a diagram (`tools.book.diagrams`) with its caption,
+* ``{table} name``: a caption, an empty line, and a table.
 
 A running cell may start with ``:tags: [...]``. A framework's name leaves the cell to that one.
 ``measured`` marks output that is a measurement of this framework (a rounding error, a time).
 Neither is compared by `crosscheck`.
 """
 
+import base64
 import hashlib
 import re
 from dataclasses import dataclass
@@ -20,18 +24,21 @@ import nbformat
 import yaml
 
 from d2l_ext.interface import COLUMNS
-from tools.book import quote
+from tools.book import diagrams, labels, quote
 
 ROOT = quote.ROOT
-CHAPTERS = ROOT / "chapters"
+CHAPTERS = labels.CHAPTERS
 NOTEBOOKS = ROOT / "notebooks"
 TITLES = {"torch": "PyTorch", "mxnet": "MXNet", "jax": "JAX", "tensorflow": "TensorFlow"}
 
-_BLOCK = re.compile(r"^```\{(setup|definition|code-cell)\}([^\n]*)\n(.*?)^```\n", re.M | re.S)
+_BLOCK = re.compile(
+    r"^```\{(setup|definition|code-cell|figure|table)\}([^\n]*)\n(.*?)^```\n", re.M | re.S
+)
 _TAGS = re.compile(r"\A:tags: \[([^\]]*)\]\n+")
 _FRONT_MATTER = re.compile(r"\A---\n(.*?)^---\n", re.M | re.S)
 _HEADING = re.compile(r"^(?=#{1,3} )", re.M)
-_CHAPTER_LINK = re.compile(r"\]\(([\w-]+)\.md(#[\w-]+)?\)")
+_CHAPTER_LINK = re.compile(r"\]\((\d\d-[\w-]+)\.md(#[\w-]+)?\)")
+_PAGE_LINK = re.compile(r"\]\(([a-z-]+\.md)\)")
 
 INSTALL = """\
 *This notebook is one of four: the same chapter in PyTorch, MXNet, JAX and TensorFlow. It needs
@@ -51,6 +58,11 @@ class Cell:
     text: str
 
     @property
+    def is_code(self):
+        """Whether the notebooks run it."""
+        return self.kind in ("setup", "definition", "code-cell")
+
+    @property
     def quoted(self):
         """The (row, name) pairs of a definition block."""
         row, *names = self.argument.split()
@@ -68,12 +80,14 @@ class Chapter:
     Attributes:
         name: the file's name without its ending, such as "01-masked-softmax".
         cells: a list of `Cell`.
+        labels: ``{label: Label}`` of its figures, tables and formulas.
         quick: ``{variable: value}``, smaller numbers for a quick run.
     """
 
     def __init__(self, path):
         text = path.read_text(encoding="utf-8")
         self.name = path.stem
+        self.labels = labels.of(self.name, text)
         front = _FRONT_MATTER.match(text)
         self.quick = (yaml.safe_load(front[1]) if front else {}).get("quick", {})
         self.cells = list(_cells(text[front.end() :] if front else text))
@@ -89,11 +103,13 @@ class Chapter:
         for number, cell in enumerate(self.cells):
             if backend not in cell.frameworks:
                 continue
-            kind = "markdown" if cell.kind == "markdown" else "code"
+            kind = "code" if cell.is_code else "markdown"
             for source in filter(None, self._sources(cell, backend)):
                 if quick and kind == "code":
                     source = _replaced(source, self.quick)
                 cells.append(_cell(kind, source, number, cell.tags))
+                if cell.kind == "figure":
+                    cells[-1].attachments = _attachments(cell.argument)
         _give_ids(cells)
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
@@ -101,8 +117,10 @@ class Chapter:
 
     def _sources(self, cell, backend):
         """Return the source of each notebook cell that a block becomes."""
-        if cell.kind == "markdown":
-            return [_CHAPTER_LINK.sub(r"](\1.ipynb\2)", cell.text)]
+        if not cell.is_code:
+            text = labels.resolved(self.captioned(cell), self.name, self.labels, page=False)
+            text = _PAGE_LINK.sub(r"](../../chapters/\1)", text)
+            return [_CHAPTER_LINK.sub(r"](\1.ipynb\2)", text)]
         if cell.kind == "definition":
             return [
                 part for row, name in cell.quoted for part in quote.definition(backend, row, name)
@@ -111,9 +129,21 @@ class Chapter:
             return [f'{cell.text}\n\nbe = d2l_ext.backend("{backend}")', self._imports(backend)]
         return [cell.text]
 
+    def captioned(self, cell):
+        """Return the Markdown of a block that is not code, as a notebook has it."""
+        if cell.kind == "markdown":
+            return cell.text
+        label = f"{cell.kind[:3]}-{cell.argument}"
+        caption, _, rest = cell.text.partition("\n\n")
+        parts = [f'<a id="{label}"></a>', f"**{self.labels[label].text}.** {caption}"]
+        if cell.kind == "figure":
+            diagram = diagrams.DIAGRAMS[cell.argument]
+            parts.insert(1, f"![{diagram.alt}](attachment:{cell.argument}.svg)")
+        return "\n\n".join(filter(None, [*parts, rest]))
+
     def _imports(self, backend):
         """Return the imports of what the cells use of the column and do not define themselves."""
-        cells = [c for c in self.cells if backend in c.frameworks and c.kind != "markdown"]
+        cells = [c for c in self.cells if backend in c.frameworks and c.is_code]
         quoted = [pair for c in cells if c.kind == "definition" for pair in c.quoted]
         defined = {name for _, name in quoted}
         running = [c.text for c in cells if c.kind != "definition"]
@@ -149,7 +179,7 @@ def out_of_step(chapter, backend):
         return f"{path.relative_to(ROOT)} is missing"
     kept, fresh = nbformat.read(path, as_version=4), chapter.notebook(backend)
     where = path.relative_to(ROOT)
-    if [c.source for c in kept.cells] != [c.source for c in fresh.cells]:
+    if _parts(kept) != _parts(fresh):
         ids = {c.id for c in kept.cells} ^ {c.id for c in fresh.cells}
         return f"{where} is out of step with its chapter or the library: cells {sorted(ids)}"
     for cell in kept.cells:
@@ -161,6 +191,34 @@ def out_of_step(chapter, backend):
             if output.get("name") == "stderr":
                 return f"{where}: cell {cell.id} wrote to stderr: {output.text[:200]}"
     return None
+
+
+def unchanged(chapter, backend, fresh):
+    """Give a fresh notebook the outputs of the one that is kept; return whether it could.
+
+    It can where all cells of code are the same: then only the text has changed.
+    """
+    path = notebook_path(chapter, backend)
+    if not path.exists():
+        return False
+    kept = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    cells = [c for c in fresh.cells if c.cell_type == "code"]
+    if [c.source for c in kept] != [c.source for c in cells]:
+        return False
+    for cell, old in zip(cells, kept, strict=True):
+        cell.outputs, cell.execution_count = old.outputs, old.execution_count
+    return True
+
+
+def _parts(notebook):
+    """Return what a chapter and the library determine of a notebook."""
+    return [(c.source, c.get("attachments")) for c in notebook.cells]
+
+
+def _attachments(name):
+    """Return a diagram as a notebook's cell carries it."""
+    svg = base64.b64encode(diagrams.DIAGRAMS[name].svg().encode()).decode()
+    return {f"{name}.svg": {"image/svg+xml": svg}}
 
 
 def _cells(text):
@@ -203,5 +261,6 @@ def _give_ids(cells):
 
 def _replaced(source, values):
     for name, value in values.items():
-        source = re.sub(rf"^{name} = .*$", f"{name} = {value!r}", source, flags=re.M)
+        line = rf"^( *){re.escape(name)} = .*$"
+        source = re.sub(line, rf"\g<1>{name} = {value!r}", source, flags=re.M)
     return source

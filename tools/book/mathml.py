@@ -8,6 +8,8 @@ from docutils.utils.math.latex2mathml import MathError, tex2mathml
 # A function's name needs a space before its argument, unless that is in brackets.
 _FUNCTION = re.compile(r"(<mi[^>]*>(?:log|exp|tanh|sin|cos|max|min)</mi>)(?=\s*<m[inr])")
 
+_TAG = re.compile(r"\s*\\tag\{([\d.]+)\}\s*$")
+
 
 def setup(app):
     """Register the renderer ``mathml``."""
@@ -16,19 +18,22 @@ def setup(app):
 
 
 def _inline(writer, node):
-    writer.body.append(_mathml(node))
+    writer.body.append(_mathml(node.astext()))
     raise SkipNode
 
 
 def _display(writer, node):
-    formula = _mathml(node, as_block=True)
-    writer.body.append(f'<div class="formula">{formula}</div>\n')
+    tex, number = node.astext(), ""
+    if tag := _TAG.search(tex):
+        tex, number = tex[: tag.start()], f'<span class="number">({tag[1]})</span>'
+    formula = f'<div class="formula">{_mathml(tex, as_block=True)}</div>'
+    writer.body.append(f'<div class="numbered">{formula}{number}</div>\n' if number else formula)
     raise SkipNode
 
 
-def _mathml(node, **options):
+def _mathml(tex, **options):
     try:
-        formula = tex2mathml(node.astext(), **options)
+        formula = tex2mathml(tex, **options)
     except MathError as error:
-        raise ValueError(f"{node.astext()}: {error}") from error
+        raise ValueError(f"{tex}: {error}") from error
     return _FUNCTION.sub(r'\1<mspace width="0.17em"/>', formula)

@@ -1,5 +1,6 @@
 """The web page: each chapter once, with what differs between the frameworks in tabs."""
 
+import ast
 import base64
 import shutil
 import subprocess
@@ -7,13 +8,24 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from tools.book import reference
+from tools.book import diagrams, labels, reference
 from tools.book.chapter import CHAPTERS, ROOT
 from tools.book.crosscheck import results
+from tools.book.diagrams import drawing
 
 BUILD = ROOT / "book" / "_build"
 STATIC = Path(__file__).with_name("static")
+PAGES = ("coming-from", "glossary")  # pages that have nothing to run
 SAME = "The same in all four frameworks."
+# What functions of `d2l_ext.plotting` draw, for those who don't see it.
+DRAWN = {
+    "attention_grid": "Attention maps side by side",
+    "attention_map": "Attention map",
+    "loss_curves": "Curves",
+    "mask_map": "Map of a mask",
+    "positional_encoding": "Positional encoding, as curves and as a map",
+    "show_heatmaps": "Heat maps",
+}
 
 
 def build(chapters, notebooks):
@@ -27,13 +39,17 @@ def build(chapters, notebooks):
     shutil.rmtree(BUILD, ignore_errors=True)
     source.mkdir(parents=True)
     index = (CHAPTERS / "index.md").read_text(encoding="utf-8")
-    names = "\n".join([*(chapter.name for chapter in chapters), "reference/index"])
+    names = "\n".join([*(chapter.name for chapter in chapters), *PAGES, "reference/index"])
     (source / "index.md").write_text(
         f"{index}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n", encoding="utf-8"
     )
     for chapter in chapters:
         text = _Page(chapter, notebooks[chapter.name], source).text()
         (source / f"{chapter.name}.md").write_text(text, encoding="utf-8")
+    for name in PAGES:
+        text = (CHAPTERS / f"{name}.md").read_text(encoding="utf-8")
+        text = labels.resolved(text, name, {}, page=True)
+        (source / f"{name}.md").write_text(text, encoding="utf-8")
     write_reference(source)
     run_sphinx(source, BUILD / "html")
     return BUILD / "html" / "index.html"
@@ -51,6 +67,7 @@ def run_sphinx(source, target):
     """Make a web site of a folder of MyST Markdown."""
     shutil.copy(Path(__file__).with_name("sphinx_conf.py"), source / "conf.py")
     shutil.copytree(STATIC, source / "_static")
+    (source / "_static" / "figures.css").write_text(drawing.page_style(), encoding="utf-8")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
     if subprocess.run([*command, source, target], cwd=ROOT).returncode:
         raise SystemExit("sphinx failed")
@@ -72,8 +89,10 @@ class _Page:
     def _block(self, blocks):
         """Return a group of the chapter's blocks, ``{number: cell}``, as it stands on the page."""
         first = next(iter(blocks.values()))
-        if first.kind == "markdown":
-            return first.text
+        if not first.is_code:
+            return labels.resolved(
+                self._text(first), self.chapter.name, self.chapter.labels, page=True
+            )
         per = {b: self._cells(b, blocks) for b in self.notebooks}
         per = {b: cells for b, cells in per.items() if cells}
         sources = {b: tuple(cell.source for cell in cells) for b, cells in per.items()}
@@ -83,37 +102,65 @@ class _Page:
         (cell, *more), *_ = per.values()
         if more:  # a long definition that all frameworks share
             return self._shown([cell, *more])
-        code, outputs = _code(cell.source), {b: results(cells[0]) for b, cells in per.items()}
-        if all(output == results(cell) for output in outputs.values()):
-            return code + self._output(results(cell), note=True)
-        return code + "\n\n" + _tabs({b: self._output(o) for b, o in outputs.items()})
+        code, first = _code(cell.source), results(cell)
+        if all(results(cells[0]) == first for cells in per.values()):
+            return code + self._output(cell, note=True)
+        return code + "\n\n" + _tabs({b: self._output(cells[0]) for b, cells in per.items()})
+
+    def _text(self, cell):
+        """Return a block that is not code, as MyST Markdown."""
+        if cell.kind == "markdown":
+            return cell.text
+        label = f"{cell.kind[:3]}-{cell.argument}"
+        caption, _, rest = cell.text.partition("\n\n")
+        caption = f":::{{container}} caption\n**{self.chapter.labels[label].text}.** {caption}\n:::"
+        if cell.kind == "table":
+            return f"({label})=\n{caption}\n\n{rest}"
+        svg = diagrams.DIAGRAMS[cell.argument].svg(style=False)
+        return f"({label})=\n{_raw(f'<figure>{svg}')}\n\n{caption}\n\n{_raw('</figure>')}"
 
     def _shown(self, cells):
         """Return cells of one framework with their outputs."""
-        return "\n\n".join(_code(cell.source) + self._output(results(cell)) for cell in cells)
+        return "\n\n".join(_code(cell.source) + self._output(cell) for cell in cells)
 
     def _cells(self, backend, numbers):
         cells = self.notebooks[backend].cells
         return [c for c in cells if c.metadata.get("block") in numbers]
 
-    def _output(self, found, note=False):
+    def _output(self, cell, note=False):
         parts = []
-        for kind, value in found:
-            parts.append(_printed(value) if kind == "text" else self._picture(value))
+        for kind, value in results(cell):
+            parts.append(
+                _printed(value) if kind == "text" else self._picture(value, alt(cell.source))
+            )
         if note and parts:
             parts.append(f":::{{container}} same\n{SAME}\n:::")
         return "".join(f"\n\n{part}" for part in parts)
 
-    def _picture(self, data):
+    def _picture(self, data, words):
         self.pictures += 1
         name = f"{self.chapter.name}-{self.pictures}.png"
         (self.folder / name).write_bytes(base64.b64decode(data))
-        alt = "the figure that the code above draws"
-        return f"```{{image}} {name}\n:alt: {alt}\n:class: output\n```"
+        return f"```{{image}} {name}\n:alt: {words}\n:class: output\n```"
+
+
+def alt(source):
+    """Return what a cell's picture shows: the kind, and the words that the call has."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    for call in calls:
+        if isinstance(call.func, ast.Name) and call.func.id in DRAWN:
+            constants = [x.value for x in ast.walk(call) if isinstance(x, ast.Constant)]
+            words = [x for x in constants if isinstance(x, str) and x.strip()]
+            return ": ".join(filter(None, (DRAWN[call.func.id], ", ".join(words))))
+    return "The picture that the code above draws"
 
 
 def _own(cell):
     return cell.kind == "code-cell" and len(cell.frameworks) == 1
+
+
+def _raw(html):
+    return f"```{{raw}} html\n{html}\n```"
 
 
 def _code(source):

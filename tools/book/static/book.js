@@ -65,12 +65,28 @@
     block.prepend(list);
   }
 
+  function addCopyButton(block) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "copy";
+    button.textContent = "Copy";
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(block.querySelector("pre").textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    });
+    block.append(button);
+  }
+
   const asked = new URLSearchParams(location.search).get("framework");
   if (asked in names) remember(asked);
   const first = [asked, remembered(), "torch"].find((name) => name in names);
   root.dataset.framework = first;
   document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll("div.frameworks").forEach(addTabs);
+    if (navigator.clipboard) {
+      document.querySelectorAll("div.highlight-python div.highlight").forEach(addCopyButton);
+    }
     show(first);
   });
 
