@@ -28,6 +28,7 @@ from d2l_ext.files import replacing
 from tools.wheel import build
 
 ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).with_name("matrix.json")  # kept with the code; delete it to begin anew
 PYTHONS = ("3.11", "3.12", "3.13")
 SETS = {"newest": "constraints.txt", "numpy1": "constraints-numpy1.txt"}
 ALONE = ("torch", "mxnet", "jax", "tensorflow")
@@ -93,7 +94,7 @@ class Environment:
         self._install(f"{self.wheel}[dev]")
         self._install("--no-deps", "d2l")
         listed = json.loads(self._pip("list", "--format", "json").stdout)
-        return {item["name"].lower(): item["version"] for item in listed}
+        return {item["name"].lower().replace("_", "-"): item["version"] for item in listed}
 
     def _install(self, *what):
         done = self._pip("install", "--quiet", "-c", ROOT / SETS[self.cell.set], *what)
@@ -194,11 +195,12 @@ def interpreters(wanted):
 @click.option("--only", multiple=True, help="Cells whose names begin so, like 3.12-newest-jax.")
 @click.option("--tests", type=click.Choice(["quick", "all"]), default="quick", show_default=True)
 @click.option("--folder", type=click.Path(path_type=Path), default="/tmp/d2l_ext-matrix")
-def main(wanted, only, tests, folder):
-    """Install and run every combination; print the table."""
+@click.option("--results", "file", type=click.Path(path_type=Path), default=RESULTS)
+def main(wanted, only, tests, folder, file):
+    """Install and run every combination that has no result yet; print the table."""
     folder.mkdir(parents=True, exist_ok=True)
     wheel = build(folder)
-    found, file = interpreters(wanted), folder / "results.json"
+    found = interpreters(wanted)
     results = json.loads(file.read_text()) if file.exists() else {}
     todo = [
         cell
@@ -208,7 +210,7 @@ def main(wanted, only, tests, folder):
     for cell in track(todo, "cells", console=Console(stderr=True)):
         results[cell.name] = examine(cell, found[cell.python], folder, wheel, tests)
         with replacing(file) as stream:
-            stream.write(json.dumps(results, indent=1).encode())
+            stream.write(json.dumps(results, indent=1).encode() + b"\n")
     print(table(results))
     sys.exit(not all(result["ok"] for result in results.values()))
 
