@@ -167,6 +167,9 @@ CHANGES = {
     r"tgt_vocab: tokens: got 'u' more than once": lambda t, m, c: c["tgt_vocab"].append("u"),
     r"tgt_vocab: tokens: got 3, must be strings": lambda t, m, c: c["tgt_vocab"].append(3),
     r"training state \(m\)": lambda t, m, c: t.pop("training.m.decoder.dense.bias"),
+    r"training\.v\.decoder\.dense\.bias: got shape \(8,\), must be \(7,\)": lambda t, m, c: (
+        t.update({"training.v.decoder.dense.bias": np.zeros(8, "float32")})
+    ),
     r"has no parameters": lambda t, m, c: [t.pop(k) for k in list(t) if k[:3] != "tra"],
 }
 
@@ -214,7 +217,10 @@ def drop(tensors, name):
 MISFITS = {
     r"decoder\.dense\.bias is missing": lambda t, m, c: drop(t, "decoder.dense.bias"),
     r"decoder\.dense\.bias has shape \(8,\), must be \(7,\)": lambda t, m, c: t.update(
-        {"decoder.dense.bias": np.zeros(8, "float32")}
+        {
+            f"{before}decoder.dense.bias": np.zeros(8, "float32")
+            for before in ("", "training.m.", "training.v.")
+        }
     ),
     r"which is no class of": lambda t, m, c: c["model"].update({"class": "Nonsense"}),
     r"does not take": lambda t, m, c: c["model"]["config"]["encoder"]["config"].update(x=1),
