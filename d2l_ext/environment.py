@@ -7,6 +7,8 @@ them can do so first.
 """
 
 import importlib.metadata
+import os
+from pathlib import Path
 
 # One thread each: processes share the cores, the models are tiny, and sums keep their order.
 ENVIRONMENT = {
@@ -45,6 +47,12 @@ def _quick_flags() -> str:
 # For many small programs, each run a few times: the same operations, machine code made in less
 # time, with JAX 0.7 to 0.10 in a third of it.
 QUICK = ENVIRONMENT | {"XLA_FLAGS": _quick_flags()}
+
+
+def importable() -> dict[str, str]:
+    """Return what lets another process import this package too, from wherever it was started."""
+    folder = str(Path(__file__).resolve().parents[1])
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))}
 
 
 def threads(number: int) -> dict[str, str]:

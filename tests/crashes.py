@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from runs import SMALL, quiet
 
 import d2l_ext
 from d2l_ext.training import checkpoint, run, stopping
@@ -24,16 +25,9 @@ from d2l_ext.training.settings import read_settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 SAVE_EVERY = 5
-SETTINGS = {
+SETTINGS = SMALL | {
     "max_pairs": 150,
-    "min_freq": 1,
-    "embed_size": 8,
-    "num_hiddens": 8,
-    "num_layers": 1,
-    "val_fraction": 0.1,
-    "test_fraction": 0.1,
     "batch_size": 30,  # four steps an epoch
-    "buckets": (16,),
     "epochs": 5,
     "save_every": SAVE_EVERY,
     "bleu_sentences": 2,
@@ -100,9 +94,9 @@ def obey(backend, path):
         folder, settings = json.loads(line)
         with contextlib.suppress(stopping.Stopped):
             if settings is None:
-                run.resume(folder, report=lambda line: None, progress=False)
+                run.resume(folder, report=quiet, progress=False)
             else:
-                run.start(folder, read_settings(**settings), lambda line: None, progress=False)
+                run.start(folder, read_settings(**settings), quiet, progress=False)
         print("ended", flush=True)
 
 

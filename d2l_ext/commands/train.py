@@ -116,17 +116,17 @@ def train(
         )
     if port is not None and not hosts:
         raise click.UsageError("--port goes with --hosts")
-    if asked("device") is not None and (hosts or (workers or 1) > 1):
+    several = bool(hosts) or (workers or 1) > 1
+    if asked("device") is not None and several:
         raise click.UsageError("--device goes with one process; several compute on the processor")
-    plan = launch.plan(workers, hosts, port) if hosts or (workers or 1) > 1 else None
+    plan = launch.plan(workers, hosts, port) if several else None
     try:
         if resume is not None:
             epochs = given.get("epochs")
             if plan is not None:
                 launch.train(plan, resume, None, epochs, resume=True, report=click.echo)
                 return
-            if (resume / run.CONFIG).exists():
-                opened(read_settings(resume / run.CONFIG).backend)
+            opened(run.settings_of(resume).backend)
             run.resume(resume, report=click.echo, progress=True, epochs=epochs)
             return
         settings = _with_absolute_data(read_settings(config, **given))

@@ -1,8 +1,8 @@
 """Training on several processes by MXNet's parameter server, ps-lite, without its rounding.
 
-A server adds up what the workers push. It does so in float32, whatever it is sent: the flag that
-decides is never set, and a start in some has it false. Sums are exact all the same, because they
-are of whole numbers: with 2^e above every entry's absolute value, an entry is cut into pieces
+A server adds up what the workers push. It does so in float32, whatever it is sent, but for a start
+in about seven (measured; perhaps a flag that is never set). Sums are exact all the same, because
+they are of whole numbers: with 2^e above every entry's absolute value, an entry is cut into pieces
 
     x = 2^e (k1 2^-b + k2 2^-2b + ...),  whole |k| <= 2^b,
 
@@ -26,6 +26,7 @@ from d2l_ext.mxnet.layers import Array
 from d2l_ext.mxnet.seq2seq import masked_loss
 from d2l_ext.parallel.group import Group
 from d2l_ext.parallel.helper import start
+from d2l_ext.parallel.hosts import parsed
 from d2l_ext.parallel.trainer import HEAD, SharedTrainer
 
 DIGITS = 24  # bits of float32
@@ -67,12 +68,12 @@ class MXNetGroup(Group):
     """Workers of a parameter server, which runs on the leader's machine."""
 
     def _join(self):
-        host, _, port = self.addresses[0].rpartition(":")
+        host, port = parsed(self.addresses[0])
         os.environ |= {
             "DMLC_ROLE": "worker",
             "DMLC_PS_ROOT_URI": host,
-            "DMLC_PS_ROOT_PORT": port,
-            "DMLC_NODE_HOST": self.addresses[self.rank].rpartition(":")[0],
+            "DMLC_PS_ROOT_PORT": str(port),
+            "DMLC_NODE_HOST": parsed(self.addresses[self.rank])[0],
             "DMLC_NUM_SERVER": "1",
             "DMLC_NUM_WORKER": str(self.size),
         }

@@ -21,6 +21,7 @@ from d2l_ext.parallel import hosts as addresses_of
 from d2l_ext.parallel.hosts import PORT, is_here
 from d2l_ext.parallel.machine import Ends, Here, There, wait_for
 from d2l_ext.parallel.sockets import accepted, connect, server
+from d2l_ext.parallel.worker import log_path
 from d2l_ext.training import run, stopping
 from d2l_ext.training.settings import Settings
 
@@ -259,7 +260,7 @@ def _raise(ends: Ends, found: Plan, folder: Path) -> None:
     leads = ", the leader," if rank == 0 else ""
     raise WorkerDied(
         f"worker {rank} of {len(found.hosts)}{where}{leads} {_how(end)}; what it said is in"
-        f" {folder / f'worker-{rank}.log'}"
+        f" {log_path(folder, rank)}"
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from d2l_ext.agreement.running import wire
+from d2l_ext.environment import importable
 from d2l_ext.parallel.worker import log_path
 
 Ends = dict[int, dict[str, Any]]  # by rank: how a worker ended
@@ -64,8 +65,6 @@ class Here:
         self._answers[rank], sink = Pipe(duplex=False)
         log = open(log_path(self._folder, rank), "ab")  # noqa: SIM115 (closed below)
         threads = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // num_here, 1))}
-        package = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         # The leader has the terminal, for its bar and its lines.
         output = None if rank == 0 else log
         with log, source, sink:
@@ -78,7 +77,7 @@ class Here:
                 ],
                 pass_fds=_numbers(source, sink),
                 stdin=subprocess.DEVNULL,
-                env=threads | os.environ | {"PYTHONPATH": path},
+                env=threads | os.environ | importable(),
                 start_new_session=True,  # Ctrl-C comes to the command, which tells the workers
                 stdout=output,
                 stderr=output,

@@ -84,13 +84,12 @@ class SharedTrainer(Trainer):
             raise ValueError(f"dropout: got {dropout!r}, must be masks or None in a shared run")
         *inputs, labels = batch
         masks = self.model.masks(inputs, dropout, self.num_steps)
-        signal = self.signal()
-        vectors = []
+        signal, checksum, vectors = self.signal(), self._checksum(batch), []
         for place, number in enumerate(self.group.shares):
             rows = rows_of(len(labels), number, self.group.num_shares)
             *part, part_labels = cut(batch, rows)
             asked = [float(place == 0 and signal == s) for s in SIGNALS]
-            tail = np.array([self._real(part_labels), self._checksum(batch), *asked])
+            tail = np.array([self._real(part_labels), checksum, *asked])
             if rows.start == rows.stop:
                 vectors.append(self._nothing(place, tail))
                 continue

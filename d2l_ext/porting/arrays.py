@@ -55,8 +55,7 @@ def corresponding(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> lis
     for same in (_same_whole, _same_kind):
         for j, y in enumerate(other):
             for i, x in enumerate(one):
-                new = i not in found.values() and j not in found
-                if new and same(x, y) and _reshaped(x, y.shape) is not None:
+                if i not in found.values() and j not in found and same(x, y):
                     found[j] = i
     return [(i, j) for j, i in sorted(found.items())]
 
@@ -69,7 +68,8 @@ def _same_whole(x: np.ndarray, y: np.ndarray) -> bool:
 
 
 def _same_kind(x: np.ndarray, y: np.ndarray) -> bool:
-    return x.dtype.kind == y.dtype.kind and is_mask(x) == is_mask(y)
+    kinds = x.dtype.kind == y.dtype.kind and is_mask(x) == is_mask(y)
+    return kinds and _reshaped(x, y.shape) is not None
 
 
 def lowest_dtype(arrays: Iterable[np.ndarray]) -> str | None:

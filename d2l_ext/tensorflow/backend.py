@@ -137,6 +137,19 @@ def compiled(function):
     return tf.function(function, autograph=False, reduce_retracing=True)
 
 
+def _is_news(record):
+    """Return whether a warning is not that of retracing, for trainers.
+
+    Each compiles its own step, once. TensorFlow counts by the code, and takes five trainers for
+    one that compiles five times.
+    """
+    text = record.getMessage()
+    return not ("tf.function retracing" in text and "Trainer." in text)
+
+
+tf.get_logger().addFilter(_is_news)
+
+
 def assign(variables, values):
     """Set variables one by one."""
     for variable, value in zip(variables, values, strict=True):

@@ -174,3 +174,15 @@ def test_compiled_softmax_sums_half_precision_in_float32():
     function, _ = compiled(BE.api.masked_softmax, True)
     weights, exps = BE.numpy(function(X)), np.exp(BE.numpy(X).astype("float64"))
     np.testing.assert_allclose(weights, exps / exps.sum(-1, keepdims=True), rtol=2.0**-8)
+
+
+def test_many_trainers_are_no_warning(caplog):
+    """TensorFlow counts compilations by the code, of whichever trainer; others' are still told."""
+    X, other = np.zeros((1, 4), int), tf.function(lambda x: x)
+    for num_hiddens in range(12, 84, 12):
+        sizes = SIZES | {"num_hiddens": num_hiddens}
+        model = BE.model(BE.api.GPT(**sizes, num_blks=1), X, dtype="float64")
+        BE.trainer(model, lr=0.01, compile=False).step((X, X))
+        other(tf.zeros(num_hiddens))
+    assert [r.getMessage() for r in caplog.records if "Trainer" in r.getMessage()] == []
+    assert "tf.function retracing" in caplog.text

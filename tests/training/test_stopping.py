@@ -10,30 +10,14 @@ import time
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from runs import SMALL, quiet
 
 from d2l_ext import files
 from d2l_ext.cli import main
 from d2l_ext.training import checkpoint, run, stopping
 from d2l_ext.training.settings import read_settings
 
-SMALL = {
-    "max_pairs": 90,
-    "min_freq": 1,
-    "embed_size": 8,
-    "num_hiddens": 8,
-    "num_layers": 1,
-    "val_fraction": 0.1,
-    "test_fraction": 0.1,
-    "batch_size": 24,  # three steps an epoch
-    "buckets": (16,),
-    "epochs": 2,
-    "save_every": 0,
-}
 STEPS = 3
-
-
-def quiet(line):
-    pass
 
 
 def start(folder, **options):

@@ -9,11 +9,10 @@ import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import Pipe
-from pathlib import Path
 from typing import Any
 
 from d2l_ext.agreement.running import wire
-from d2l_ext.environment import ENVIRONMENT
+from d2l_ext.environment import ENVIRONMENT, importable
 
 
 class WorkerError(Exception):
@@ -53,8 +52,6 @@ class Worker:
         )  # waits at the pipes, so that the waiting can be limited
         requests, self._requests = Pipe(duplex=False)
         self._answers, answers = Pipe(duplex=False)
-        package = str(Path(__file__).resolve().parents[3])
-        path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         command = [python or sys.executable, "-m", f"{__package__}.worker", name]
         pipes = requests.fileno(), answers.fileno()
         try:
@@ -64,7 +61,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                env=os.environ | environment | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+                env=os.environ | environment | importable() | {"PYTHONUNBUFFERED": "1"},
                 start_new_session=True,  # what it starts ends with it
             )
         except OSError as error:
