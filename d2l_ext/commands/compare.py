@@ -1,5 +1,6 @@
 """``python -m d2l_ext compare``."""
 
+import functools
 import importlib.metadata
 import os
 import sys
@@ -16,10 +17,11 @@ from d2l_ext.agreement.cases.case import Case
 from d2l_ext.agreement.cases.named import named
 from d2l_ext.agreement.cases.plans import TranslationPlan
 from d2l_ext.agreement.comparison import Comparison
-from d2l_ext.agreement.judging.unfinished import NAME, Unfinished
+from d2l_ext.agreement.judging.unfinished import NAME, Unfinished, code
 from d2l_ext.agreement.reporting.folder import write
 from d2l_ext.agreement.reporting.report import MAIN, Report
 from d2l_ext.agreement.reporting.terminal import show
+from d2l_ext.agreement.running.spread import ClusterError, spread
 from d2l_ext.commands.doctor import PACKAGES
 from d2l_ext.config import describe
 from d2l_ext.data import TranslationData, load_pairs
@@ -41,6 +43,7 @@ Examples:
   python -m d2l_ext compare --data fra-eng --dropout 0.2
   python -m d2l_ext compare --cases all --train all
   python -m d2l_ext compare --cases recurrent/GRU --train none
+  python -m d2l_ext compare --cases all --scheduler tcp://10.0.0.1:8786
 """
 
 
@@ -127,6 +130,12 @@ def _cases(ctx: click.Context, param: click.Parameter, value: str) -> list[Case]
     help="Run a backend with an interpreter of its own.",
 )
 @click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Let a Dask cluster do the cases, on one machine or many: its scheduler's address, like"
+    " tcp://10.0.0.1:8786.",
+)
+@click.option(
     "--limit", default=600.0, show_default=True, help="Seconds that a framework may be silent."
 )
 def compare(
@@ -140,6 +149,7 @@ def compare(
     cases: list[Case],
     train: str,
     pythons: dict[str, str],
+    scheduler: str | None,
     limit: float,
 ) -> None:
     """Train in several frameworks and compare everything.
@@ -174,12 +184,18 @@ def compare(
         "models": len(plans) - (MAIN in plans),
         "restarts": max((plan.draws for plan in plans.values()), default=0),
     }
+    if scheduler and pythons:
+        raise click.UsageError("--python is of this machine; it does not go with --scheduler")
     decisive = {"seed": seed, "pythons": pythons, "versions": _versions(names)}
     unfinished = Unfinished(folder / NAME, decisive)
     if len(unfinished):
         console.print(f"{len(unfinished)} cases are known from a comparison that was interrupted")
     try:
         with Bars(names) as bars:
+            if scheduler:
+                alike = functools.partial(_alike, names)
+                todo = names, cases, dtypes, seed, limit
+                spread(scheduler, *todo, unfinished, alike, bars.show)
             outcomes = Comparison(
                 names, cases, plans, dtypes, seed, pythons, limit, bars.show, unfinished
             ).run()
@@ -187,6 +203,8 @@ def compare(
         raise click.ClickException(
             f"interrupted; the same command goes on with what is in {folder / NAME}"
         ) from None
+    except ClusterError as error:
+        raise click.ClickException(str(error)) from None
     report = Report(outcomes, plans, dtypes, settings, left_out)
     files = write(report, folder)
     unfinished.end()
@@ -200,6 +218,11 @@ def _versions(names: Sequence[str]) -> dict[str, str]:
     packages = ["numpy", *(package for name in names for package in PACKAGES[name])]
     found = {d.name: d.version for d in importlib.metadata.distributions()}
     return {package: found[package] for package in packages if package in found}
+
+
+def _alike(names: Sequence[str]) -> dict[str, Any]:
+    """Return what is equal on machines whose verdicts go into one report."""
+    return {"code": code(), **_versions(names)}
 
 
 def _available(

@@ -47,6 +47,7 @@ class Unfinished:
 
     def add(self, backend: str, dtype: str, case: str, verdicts: list[Verdict]) -> None:
         """Keep the verdicts of a case."""
+        self._done[backend, dtype, case] = verdicts
         with self._lock, open(self._path, "ab") as file:
             file.write(_line((backend, dtype, case), verdicts))
 
