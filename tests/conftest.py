@@ -76,22 +76,33 @@ def room_for_compiled_functions():
         d2l_ext.backend("jax").forget()
 
 
-def _backend(name):
+def _backend(request):
+    name = request.param
     if name != "reference" and name not in d2l_ext.installed():
         pytest.skip(f"{name} is not installed: {d2l_ext.interface.install(name)}")
-    return d2l_ext.backend(name)
+    backend = d2l_ext.backend(name)
+    if name == "tensorflow":
+        _take_graphs_as_they_are()
+    return backend
+
+
+def _take_graphs_as_they_are():
+    """Let TensorFlow not rewrite its graphs, of which each runs a few times."""
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="session", params=d2l_ext.COLUMNS)
 def backend(request):
     """Each framework's backend in turn; one that is not installed is skipped."""
-    return _backend(request.param)
+    return _backend(request)
 
 
 @pytest.fixture(scope="session", params=d2l_ext.BACKENDS)
 def any_backend(request):
     """Each framework's backend in turn, and the NumPy reference."""
-    return _backend(request.param)
+    return _backend(request)
 
 
 @pytest.fixture(
@@ -106,4 +117,4 @@ def be(request):
 
     For tests of many shapes. What JAX computes is in the catalogue's cases as well.
     """
-    return _backend(request.param)
+    return _backend(request)

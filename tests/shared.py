@@ -2,12 +2,21 @@
 
 import functools
 
+import pytest
+
+import d2l_ext
 from d2l_ext.agreement.cases import generated
 from d2l_ext.agreement.cases.catalogue import catalogue
 from d2l_ext.agreement.judging.solved import SolvedCase
 from d2l_ext.agreement.judging.verdict import verdicts
 
 CATALOGUE = catalogue()
+
+
+def frameworks(*slow):
+    """Return the frameworks as parameters, some of them with the slow tests only."""
+    marks = {name: [pytest.mark.slow] for name in slow}
+    return [pytest.param(name, marks=marks.get(name, [])) for name in d2l_ext.COLUMNS]
 
 
 @functools.lru_cache(maxsize=512)

@@ -252,9 +252,19 @@ def kernels():
         yield {name: stack.enter_context(kernel(quick=True)) for name in d2l_ext.installed()}
 
 
-def test_quick_run(chapter, kernels):
-    """Every cell runs in every framework, with smaller numbers, and all print the same."""
-    notebooks = {name: run(chapter.notebook(name, quick=True)) for name, run in kernels.items()}
+# Two frameworks for each chapter in the quick tests, all others by turns with the first.
+SOME = {
+    chapter: (d2l_ext.COLUMNS[0], d2l_ext.COLUMNS[1 + i % 3]) for i, chapter in enumerate(CHAPTERS)
+}
+
+
+@pytest.mark.parametrize(
+    "every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["two", "all"]
+)
+def test_quick_run(chapter, kernels, every):
+    """Every cell runs in the frameworks, with smaller numbers, and all print the same."""
+    runs = {name: run for name, run in kernels.items() if every or name in SOME[chapter.name]}
+    notebooks = {name: run(chapter.notebook(name, quick=True)) for name, run in runs.items()}
     for notebook in notebooks.values():
         for cell in notebook.cells:
             assert not any(output.get("name") == "stderr" for output in cell.get("outputs", []))

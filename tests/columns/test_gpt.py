@@ -210,8 +210,15 @@ def step_by_step(model, X, cuts, reserve):
     return np.concatenate(found, axis=1), state
 
 
-@pytest.mark.parametrize("reserve", [False, True])
-@pytest.mark.parametrize("name", OPTIONS)
+# Each with room and without; in the quick tests with the one or the other by turns.
+PIECES = [
+    pytest.param(name, reserve, marks=[pytest.mark.slow] * (i % 2 == reserve))
+    for i, name in enumerate(OPTIONS)
+    for reserve in (False, True)
+]
+
+
+@pytest.mark.parametrize(("name", "reserve"), PIECES)
 @given(seed=st.integers(0, 999), data=st.data())
 @settings(max_examples=3)
 def test_decoding_in_pieces_equals_the_whole(be, name, reserve, seed, data):

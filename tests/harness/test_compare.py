@@ -416,12 +416,11 @@ def test_every_small_model_agrees_over_100_steps(name):
     assert found.agrees
 
 
-@two_frameworks
 def test_a_case_is_found_by_its_name(tmp_path):
     generated = "generated/masked_softmax/sizes=3,mask=empty rows,scale=1e4,dropout=0"
     for name in (generated, "masking/causal_mask", "masking/masked_softmax/empty"):
         result = invoke(
-            *("--backends", ",".join(d2l_ext.installed()[:2]), "--dtype", "float64"),
+            *("--backends", ",".join(d2l_ext.installed()[:1]), "--dtype", "float64"),
             *("--cases", name, "--train", "none", "--report", tmp_path),
         )
         assert result.exit_code == 0, result.output

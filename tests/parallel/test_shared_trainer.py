@@ -11,6 +11,7 @@ import signal
 import numpy as np
 import pytest
 from member import LR, MAX_NORM, batches, translator
+from shared import frameworks
 
 from d2l_ext.parallel import shares, trainer
 from d2l_ext.parallel.group import GroupError
@@ -70,6 +71,7 @@ def assert_same(found, tolerance):
             assert error <= tolerance * max(np.abs(x).max() for x in found[0].values()), name
 
 
+@pytest.mark.parametrize("be", [*frameworks("jax", "tensorflow"), "reference"], indirect=True)
 def test_shares_make_the_step_of_the_batch(be):
     check(be, 3)
 

@@ -6,6 +6,7 @@ import sys
 
 import command
 import pytest
+from shared import frameworks
 
 import d2l_ext
 from d2l_ext import environment
@@ -54,6 +55,7 @@ command.main(["--threads", sys.argv[2]], standalone_mode=False)
 """
 
 
+@pytest.mark.parametrize("backend", frameworks("tensorflow"), indirect=True)
 def test_threads_take_effect(backend):
     """One thread does all the work, or two share it; what the machine does besides is no matter."""
     assert float(run_alone(WORK, backend.name, 1)) < 0.2
@@ -146,7 +148,7 @@ for loss, outputs in found:
 """
 
 
-@pytest.mark.parametrize("name", SECOND)
+@pytest.mark.parametrize("name", [p for p in frameworks("tensorflow") if p.values[0] in SECOND])
 def test_what_is_chosen_computes(name):
     if name not in d2l_ext.installed():
         pytest.skip(f"{name} is not installed")
