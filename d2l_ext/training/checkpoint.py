@@ -155,8 +155,8 @@ def save(
             tensors |= {f"training.{moment}.{name}": x for name, x in state[moment].items()}
     content = {
         "model": describe(model.module),
-        "src_vocab": _written(src_vocab),
-        "tgt_vocab": _written(tgt_vocab),
+        "src_vocab": written(src_vocab),
+        "tgt_vocab": written(tgt_vocab),
         "num_steps": None if state is None else state["num_steps"],
         "seed": model.seed,
         "info": info or {},
@@ -243,7 +243,7 @@ def _with_digest(data: bytes, old: str, new: str) -> bytes:
 
 
 def _checkpoint(tensors: Arrays, content: dict[str, Any]) -> Checkpoint:
-    vocabularies = {side: _vocab(side, content) for side in ("src_vocab", "tgt_vocab")}
+    vocabularies = {side: read_vocab(side, content) for side in ("src_vocab", "tgt_vocab")}
     parameters = {k: x for k, x in tensors.items() if not k.startswith("training.")}
     if not parameters:
         raise CheckpointError("has no parameters")
@@ -326,14 +326,19 @@ def _check_whole(name: str, value: Any, least: int | None) -> None:
         raise CheckpointError(f"{name}: got {value!r}, must be a whole number")
 
 
-def _written(vocab: Vocab | None) -> Any:
+def written(vocab: Vocab | None) -> Any:
     """Return a vocabulary as JSON has it: a list of words, or how subwords are made."""
     if vocab is None:
         return None
     return vocab.to_dict() if isinstance(vocab, Subwords) else vocab.to_list()
 
 
-def _vocab(side: str, content: Mapping[str, Any]) -> Vocab | None:
+def read_vocab(side: str, content: Mapping[str, Any]) -> Vocab | None:
+    """Return the vocabulary of a side, "src_vocab" or "tgt_vocab", that `written` made JSON of.
+
+    Raises:
+        CheckpointError: it is something else.
+    """
     found = content[side]
     if found is None:
         return None

@@ -92,9 +92,10 @@ def test_own_dropout_draws_anew_unless_it_is_given_a_key():
     assert layer.asked == (100,)
 
 
-def test_a_module_on_its_own_starts_as_a_model_does():
-    weight = np.asarray(matrix(200, 400)[...])
-    bound = np.sqrt(6 / 600)
+@pytest.mark.parametrize("window", [(), (2, 3)])
+def test_a_module_on_its_own_starts_as_a_model_does(window):
+    weight = np.asarray(matrix(200, 400, *window)[...])
+    bound = np.sqrt(6 / (600 * np.prod(window)))
     assert weight.dtype == np.float32
     assert 0.99 * bound < weight.max() <= bound
     assert -bound <= weight.min() < -0.99 * bound
