@@ -20,6 +20,7 @@ COMMANDS = {
     "doctor": ("d2l_ext.commands.doctor", "Check which frameworks work, and how to mend the rest."),
     "embed": ("d2l_ext.commands.embed", "Turn texts into vectors, with BERT."),
     "evaluate": ("d2l_ext.commands.evaluate", "Measure a model on what was held out."),
+    "export": ("d2l_ext.commands.export", "Write a translator as ONNX or CTranslate2 has it."),
     "generate": ("d2l_ext.commands.generate", "Go on with a text, with a language model."),
     "inspect": ("d2l_ext.commands.inspect", "Show what is in a checkpoint."),
     "locate": ("d2l_ext.commands.locate", "Find the layer that leaves the reference, in a case."),

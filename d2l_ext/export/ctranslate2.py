@@ -32,7 +32,7 @@ def specification(saved: Checkpoint) -> Any:
     from ctranslate2.specs import TransformerSpec
 
     parts = _configurations(saved)
-    spec = TransformerSpec(_encoder(parts["encoder"]), _decoder(parts["decoder"]))
+    spec: Any = TransformerSpec(_encoder(parts["encoder"]), _decoder(parts["decoder"]))
     _fill_encoder(spec.encoder, parts["encoder"], _below(saved.parameters, "encoder"))
     _fill_decoder(spec.decoder, parts["decoder"], _below(saved.parameters, "decoder"))
     assert saved.src_vocab is not None and saved.tgt_vocab is not None

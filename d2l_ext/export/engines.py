@@ -1,6 +1,7 @@
 """Exported translators, run by the engines they were made for: what the command checks them with.
 
-Each has ``translate(sentences, beam)``, which returns the tokens of each sentence.
+Each has ``translate(sentences, beam)``, which returns the tokens of each sentence. Hypotheses are
+compared by their log-probabilities: engines have penalties of their own for lengths.
 """
 
 import json
@@ -62,16 +63,17 @@ class OnnxModel:
         import onnxruntime
 
         content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        vocabularies = (read_vocab(side, content) for side in ("src_vocab", "tgt_vocab"))
-        self.data = BucketedData.without_pairs(*vocabularies, content["buckets"])
+        src_vocab, tgt_vocab = (read_vocab(side, content) for side in ("src_vocab", "tgt_vocab"))
+        if src_vocab is None or tgt_vocab is None:
+            raise ValueError(f"{folder / DESCRIPTION}: lacks a vocabulary")
+        self.data = BucketedData.without_pairs(src_vocab, tgt_vocab, content["buckets"])
         self._axes, self._changed = content["state"], content["changed"]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors
-        self._encoder, self._decoder = (
-            onnxruntime.InferenceSession(folder / name, options)
-            for name in ("encoder.onnx", "decoder.onnx")
-        )
+        # Any: they return arrays, and could return what no graph of ours has.
+        self._encoder: Any = onnxruntime.InferenceSession(folder / "encoder.onnx", options)
+        self._decoder: Any = onnxruntime.InferenceSession(folder / "decoder.onnx", options)
 
     def decoding(self, src: Any, valid_lens: Any, keep_weights: bool = False) -> OnnxDecoding:
         """Encode a batch; return what decodes it."""
@@ -104,7 +106,9 @@ class OnnxModel:
 
     def translate(self, sentences: Sequence[str], beam: int = 1) -> list[list[str]]:
         """Translate sentences; return their tokens."""
-        method: dict[str, Any] = {"method": "beam", "beam": beam} if beam > 1 else {}
+        method: dict[str, Any] = (
+            {"method": "beam", "beam": beam, "length_penalty": 0} if beam > 1 else {}
+        )
         model: Any = self
         return [t.tokens for t in translations(model, self.data, sentences, **method)]
 

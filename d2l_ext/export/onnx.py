@@ -1,11 +1,13 @@
 """A translator as two ONNX graphs: what is done once for a sentence, and a step of the decoder.
 
-    encoder.onnx    src (batch, num_steps), valid_lens (batch) -> the state that decoding starts from
-    decoder.onnx    tokens (batch, 1), the state -> log_probs (batch, vocab_size), what is new in it
+    encoder.onnx    src (batch, num_steps), valid_lens (batch) -> the state that decoding starts
+                    from
+    decoder.onnx    tokens (batch, 1), the state -> log_probs (batch, vocab_size), and what is new
+                    in the state
 
-The state is the decoder's own, with caches of keys and values, as a flat list of arrays; export.json
-names them and says which axis has the sentences. A recurrent encoder's graph has one length, that
-of the longest sentence in training, to which sources are padded; a Transformer's takes any.
+The state is the decoder's own, with caches of keys and values, as a flat list of arrays;
+export.json says which axis has the sentences. A recurrent encoder's graph has one length, that of
+the longest sentence in training, to which sources are padded; a Transformer's takes any.
 """
 
 import json
@@ -20,9 +22,10 @@ import torch
 from torch import nn
 
 from d2l_ext.data import BucketedData
-from d2l_ext.interface import Model
 from d2l_ext.nested import leaves, nest
+from d2l_ext.torch.backend import TorchModel
 from d2l_ext.torch.layers import Array
+from d2l_ext.torch.seq2seq import Decoder, EncoderDecoder
 from d2l_ext.torch.transformer import TransformerDecoder, TransformerEncoder
 from d2l_ext.training.checkpoint import written
 
@@ -33,15 +36,14 @@ FORMAT = 1
 class Start(nn.Module):
     """What is done once for each sentence: ids and lengths to the state, as a list of arrays."""
 
-    def __init__(self, module: nn.Module):
+    def __init__(self, module: EncoderDecoder):
         super().__init__()
-        self.module = module
+        self.encoder, self.decoder = module.encoder, module.decoder
 
     def state(self, src: Array, valid_lens: Array) -> list:
         """Return the decoder's state; of a Transformer with caches that hold no step yet."""
-        decoder = self.module.decoder
-        state = decoder.init_state(self.module.encoder(src, valid_lens), valid_lens)
-        if isinstance(decoder, TransformerDecoder):
+        state = self.decoder.init_state(self.encoder(src, valid_lens), valid_lens)
+        if isinstance(self.decoder, TransformerDecoder):
             enc_outputs, lens, _, projected, position = state
             empty = [(keys[:, :0], values[:, :0]) for keys, values, _ in projected]
             state = [enc_outputs, lens, empty, projected, position]
@@ -56,27 +58,27 @@ class Step(nn.Module):
     """A step of the decoder: tokens and the state's arrays to log-probabilities and new arrays.
 
     Args:
-        module: an `EncoderDecoder`.
-        state: one of its decoder's, whose structure is kept.
+        decoder: a `Decoder`.
+        state: one of its own, whose structure is kept.
         changed: numbers of the arrays that a step changes; None returns all.
     """
 
-    def __init__(self, module: nn.Module, state: list, changed: list[int] | None = None):
+    def __init__(self, decoder: Decoder, state: list, changed: list[int] | None = None):
         super().__init__()
-        self.module, self.structure, self.changed = module, state, changed
+        self.decoder, self.structure, self.changed = decoder, state, changed
 
     def forward(self, tokens: Array, arrays: list[Array]) -> tuple[Array, list[Array]]:
         """Return (batch, vocab_size), and the arrays."""
         rest = iter(arrays)
         state = nest(lambda _: next(rest), self.structure)
-        logits, state = self.module.decoder(tokens, state)
+        logits, state = self.decoder(tokens, state)
         new = leaves(state)
         if self.changed is not None:
             new = [new[i] for i in self.changed]
         return logits[:, -1].log_softmax(dim=-1), new
 
 
-def write(model: Model, data: BucketedData, folder: Path) -> None:
+def write(model: TorchModel, data: BucketedData, folder: Path) -> None:
     """Write the graphs and their description into a folder.
 
     Args:
@@ -95,7 +97,7 @@ def write(model: Model, data: BucketedData, folder: Path) -> None:
         _example(module, batch, steps if any_length else num_steps, past)
         for batch, steps, past in ((3, 5, 2), (4, 7, 3))
     )
-    start, step = Start(module), Step(module, one["structure"], one["changed"])
+    start, step = Start(module), Step(module.decoder, one["structure"], one["changed"])
     names = [f"state_{i}" for i in range(len(one["state"]))]
     _export(
         start,
@@ -126,13 +128,13 @@ def write(model: Model, data: BucketedData, folder: Path) -> None:
     (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
 
-def _example(module: nn.Module, batch: int, num_steps: int, past: int) -> dict[str, Any]:
+def _example(module: EncoderDecoder, batch: int, num_steps: int, past: int) -> dict[str, Any]:
     """Decode some steps of a batch; return the arrays before and what the last step changed."""
     src, tokens = (torch.ones(batch, n, dtype=torch.int64) for n in (num_steps, 1))
     valid_lens, start = torch.full((batch,), num_steps - 1), Start(module)
     with torch.no_grad():
         structure, state = start.state(src, valid_lens), start(src, valid_lens)
-        step = Step(module, structure)
+        step = Step(module.decoder, structure)
         for _ in range(past):
             _, state = step(tokens, state)
         _, new = step(tokens, state)
@@ -195,4 +197,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
-
