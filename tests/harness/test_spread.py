@@ -35,7 +35,7 @@ def said(folder):
 def test_the_report_is_the_one_of_this_machine(cluster, tmp_path, monkeypatch):
     invoke(*GIVEN, "--report", tmp_path / "here")
     asked = []
-    monkeypatch.setattr(spread, "AT_ONCE", 2)
+    monkeypatch.setattr(spread, "AT_ONCE", 6)
     monkeypatch.setattr(comparison.Comparison, "_verdicts", lambda *a: asked.append(a) or [])
     where = ("--scheduler", cluster.scheduler_address)
     invoke(*GIVEN, *where, "--report", tmp_path / "there")
@@ -53,9 +53,10 @@ def run(address, tmp_path, alike=dict, **options):
     return {c.name for c in cases if unfinished.get(NAME, "float64", c.name)}
 
 
+@pytest.mark.slow
 def test_what_a_lost_worker_had_to_do_is_done_by_another(cluster, tmp_path, monkeypatch):
     """The nanny of a worker that is killed starts a new one."""
-    monkeypatch.setattr(spread, "AT_ONCE", 1)
+    monkeypatch.setattr(spread, "AT_ONCE", 4)
     killed = []
 
     def kill(*_):
