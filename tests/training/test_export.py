@@ -41,6 +41,7 @@ def check(path, tmp_path, to):
     (tmp_path / "sentences.txt").write_text("\n".join([*SENTENCES, " ".join(SENTENCES) + " xyz"]))
     given = "--output", tmp_path / to, "--check", tmp_path / "sentences.txt"
     output = invoke("export", path, "--to", to, *given).output
+    assert len(output.splitlines()) == 3
     assert output.count("6 of 6 translations are the same") == 2
 
 
