@@ -9,8 +9,11 @@ until one makes the two sides equal.
 
 A piece's budget is 8 times the largest change that it shows when the first model's values are moved
 by one rounding unit, 5 times, and not less than the harness's least budget.
+
+Gradients are compared in the same way (`backward`), in those pieces whose values agree.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,8 +31,10 @@ from d2l_ext.porting.arrays import (
     relative_error,
     reshaped,
 )
+from d2l_ext.porting.backward import Backward, Item, Place
 from d2l_ext.porting.known.causes import CAUSES, Cause
 from d2l_ext.porting.known.explain import explain
+from d2l_ext.porting.known.gradients import explain_gradient
 from d2l_ext.porting.known.piece import Piece, distinct
 from d2l_ext.porting.pairing import Transform, complete, pair_calls, propose
 from d2l_ext.porting.rails import Call, Rails, Side, noise_of
@@ -47,6 +52,7 @@ def locate(
     mapping: Mapping[str, str | tuple[str, Transform]] | None = None,
     options_a: dict[str, Any] | None = None,
     options_b: dict[str, Any] | None = None,
+    backward: bool = True,
 ) -> Located:
     """Find where a model and its port differ, and which known difference that is.
 
@@ -80,6 +86,8 @@ Keras; BERT's is 1e-12.
             (`numpy.transpose`, say). By default `propose` makes one.
         options_a: keyword arguments of the first model's call.
         options_b: keyword arguments of the second model's call.
+        backward: whether to compare gradients, by the inputs of each layer and by the parameters,
+            where values agree.
 
     Returns:
         A `Located`.
@@ -88,7 +96,7 @@ Keras; BERT's is 1e-12.
         Side(a, inputs, options_a),
         Side(b, inputs if inputs_b is None else inputs_b, options_b),
     )
-    return _Comparison(*sides, mapping).result()
+    return _Comparison(*sides, mapping).result(backward)
 
 
 def parameters(model: Any, *inputs: Any, options: dict[str, Any] | None = None) -> Arrays:
@@ -116,6 +124,7 @@ class _Comparison:
         self.partner = {x.number: y for x, y in self.pairs}
         rails_a = {x.number: x for x, _ in self.pairs}
         rails_b = {y.number: x for x, y in self.pairs}
+        self.rails = rails_a, rails_b
         self.on_b = b.run(Rails(rails_b)).seen
         again = a.run(Rails(rails_a)).seen, b.run(Rails(rails_b)).seen
         self.unsteady = {
@@ -123,26 +132,88 @@ class _Comparison:
             "B": lambda x, y, side: again[1][y.number, side],
         }
         rng = randomness.generator(0, "locate")
-        self.noisy = [a.run(Rails(rails_a, noise_of(rng))).seen for _ in range(DRAWS)]
+        self.noises = [noise_of(rng) for _ in range(DRAWS)]
+        self.noisy = [a.run(Rails(rails_a, noise)).seen for noise in self.noises]
 
-    def result(self) -> Located:
-        rows, found, lower = [], [], None
+    def result(self, backward: bool) -> Located:
+        rows, found, lower = {}, [], None
         for x, side, before in self._places():
-            row = self._row(x, side, before)
-            rows.append(row)
+            row = rows[x.number, side] = self._row(x, side, before)
             if not row.agrees and not self._known_already(x, side, row):
                 found.append(self._difference(x, side, row))
             elif row.agrees and lower is None:
                 lower = self._precision(x, side, row)
-        limits = [one for one in found if one.cause == CAUSES["limit"][0]]
+        backwards = self._backward(rows) if backward else []
+        limits = [one for one in found + backwards if one.cause == CAUSES["limit"][0]]
         differences = [one for one in found if one not in limits]
         if not differences and lower is not None:
             differences.append(lower)
+        differences += [one for one in backwards if one not in limits]
         unmapped = (
             [name for name in self.a.parameters if name not in self.names],
             [name for name in self.b.parameters if name not in self.names.values()],
         )
-        return Located(rows, differences, limits, self.parameter_errors, unmapped)
+        return Located([*rows.values()], differences, limits, self.parameter_errors, unmapped)
+
+    def _backward(self, rows: dict[Place, Row]) -> list[Difference]:
+        """Compare the gradients of the pieces that agree; enters their errors into the rows."""
+        left_out = [
+            (x.number, side)
+            for x, side, _ in self._places()
+            if not rows[x.number, side].agrees
+            or any(self._unsteady(which, x, side) for which in "AB")
+        ]
+        # Where values are not the same, the two may have other parameters: one bias for two, say.
+        same = {
+            name: target
+            for name, target in self.mapping.items()
+            if self.parameter_errors[name, target[0]] <= _allowed("float32")
+        }
+        backward = Backward((self.a, self.b), self.rails, same, self.noises, _allowed, left_out)
+        for place, row in rows.items():
+            here = [one for item, one in backward.measured.items() if item[:2] == place]
+            if here:
+                worst = max(here, key=lambda one: one.error / one.budget)
+                rows[place] = dataclasses.replace(
+                    row, gradient=worst.error, gradient_budget=worst.budget
+                )
+        found = []
+        for place, pulled in backward.wrong(list(rows)):
+            if rows[place].dtype == "float64" and pulled.error <= _allowed("float32"):
+                cause = Cause(*CAUSES["limit"], pulled.error)
+            else:
+                tied = isinstance(pulled.item, str) and self._uses(pulled.item) > 1
+                cause = explain_gradient(pulled, self._words(pulled.item), tied)
+            one = Difference(
+                rows[place].place,
+                pulled.error,
+                pulled.budget,
+                cause.name,
+                cause.explanation,
+                backward=True,
+            )
+            # One array that is cut off has no gradient in all code that uses it.
+            if all(one.explanation != other.explanation for other in found):
+                found.append(one)
+        return found
+
+    def _uses(self, name: str) -> int:
+        """Return how many layers of the first model have a parameter, under whatever name."""
+        value = self.a.parameters[name]
+        return sum(
+            any(
+                x.shape == value.shape and (x == value).all()
+                for x in call.layer.parameters.values()
+            )
+            for call in self.a.calls
+        )
+
+    def _words(self, item: Item) -> str:
+        """Say what a gradient is by."""
+        if isinstance(item, str):
+            return item
+        number, side, _ = item
+        return f"the {'inputs' if side == 'in' else 'outputs'} of {self.a.calls[number].layer}"
 
     def _known_already(self, x: Call, side: str, row: Row) -> bool:
         """Whether the same deviation showed before: code between layers uses an array again."""
