@@ -3,7 +3,7 @@
 import dataclasses
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -104,6 +104,18 @@ class Rails(Visitor):
             if arrays[j].dtype.kind == "f":
                 self.ends[spot] = arrays[j]
         return new
+
+
+class Recorded(Protocol):
+    """What a model's run left: a `Side`, which can run again, or a `Trace`, which can't."""
+
+    calls: list[Call]
+    record: Recorder
+
+    @property
+    def parameters(self) -> Arrays: ...
+
+    def owned(self, call: Call) -> list[str]: ...
 
 
 class Side:
