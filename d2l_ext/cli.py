@@ -16,6 +16,7 @@ from d2l_ext.commands.errors import UserError
 
 # Name of the command, its module and what it does. The module has a command of that name.
 COMMANDS = {
+    "audit": ("d2l_ext.commands.audit", "Compare transformers' models over frameworks."),
     "compare": ("d2l_ext.commands.compare", "Train in several frameworks and compare everything."),
     "doctor": ("d2l_ext.commands.doctor", "Check which frameworks work, and how to mend the rest."),
     "embed": ("d2l_ext.commands.embed", "Turn texts into vectors, with BERT."),

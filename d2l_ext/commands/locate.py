@@ -3,6 +3,7 @@
 import sys
 
 import click
+from rich.console import Console
 
 from d2l_ext import interface
 from d2l_ext.agreement.cases.job import Job
@@ -13,26 +14,33 @@ from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import machine_options, opened
 from d2l_ext.config import build
 from d2l_ext.porting import locate as find
+from d2l_ext.porting import locate_traces
 from d2l_ext.reference.backend import BACKEND
 
 
 @click.command()
-@click.argument("case")
-@click.option(
-    "--backend", type=click.Choice(interface.COLUMNS), required=True, help="Framework to look into."
-)
+@click.argument("case", metavar="CASE | A.trace B.trace")
+@click.argument("other", required=False, metavar="")
+@click.option("--backend", type=click.Choice(interface.COLUMNS), help="Framework to look into.")
 @click.option("--seed", default=0, show_default=True, help="Of the case's numbers.")
 @click.option(
     "--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True
 )
 @machine_options
-def locate(case: str, backend: str, seed: int, dtype: str) -> None:
+def locate(case: str, other: str | None, backend: str | None, seed: int, dtype: str) -> None:
     """Find the layer in which a framework leaves the NumPy reference, in a case of compare.
 
     What is beyond its budget is listed first. Then the module of CASE runs in both, with the same
-    parameters and inputs, without dropout, layer by layer. The exit status is 0 only if everything
-    agrees.
+    parameters and inputs, without dropout, layer by layer. Given two files of
+    d2l_ext.porting.trace, find where the second leaves the first. The exit status is 0 only if
+    everything agrees.
     """
+    if other is not None:
+        found = locate_traces(case, other)
+        Console().print(found)
+        sys.exit(bool(found.differences))
+    if backend is None:
+        raise UserError("--backend: is missing, must be a framework to look into")
     try:
         cases = named(case)
     except ValueError as error:

@@ -4,16 +4,18 @@ A Linen module is given as ``(module, variables)`` or as ``module.bind(variables
 """
 
 import contextlib
+import functools
 
 import jax
 import numpy as np
 from flax import linen, nnx
+from jax import lax
 from jax import numpy as jnp
 
 from d2l_ext.jax.backend import parts
 from d2l_ext.jax.layers import Dropout, Embedding, Linear
 from d2l_ext.jax.normalization import LayerNorm
-from d2l_ext.porting.probe import Probe, watching
+from d2l_ext.porting.probe import Probe, replaced, watching
 
 KINDS = (
     ("linear", (linen.Dense, nnx.Linear, Linear)),
@@ -28,11 +30,13 @@ GATES = {linen.GRUCell: "rzn", linen.LSTMCell: "ifgo", linen.OptimizedLSTMCell: 
 class _Probe(Probe):
     """What both have in common."""
 
+    _params = None  # by which gradients are taken, while they are
+
     def _read(self, path, module):
         kind = next((k for k, cls in KINDS if isinstance(module, cls)), type(module).__name__)
         if isinstance(module, (linen.RNN, nnx.RNN)):
             return kind, self._recurrent(module.cell)
-        own = {name: np.array(x) for name, x in self._own(module).items()}
+        own = {name: self._numpy(x) for name, x in self._own(module).items()}
         if kind == "linear":
             own["kernel"] = own["kernel"].T
         known = kind in ("linear", "embedding", "norm", "RMSNorm")
@@ -43,17 +47,39 @@ class _Probe(Probe):
         own = {}
         for side, name in (("i", "ih"), ("h", "hh")):
             if gates := self._gates(cell, side):
-                kernels = [np.array(gate["kernel"]).T for gate in gates]
+                kernels = [self._numpy(gate["kernel"]).T for gate in gates]
+                own[f"weight_{name}_l0"] = np.concatenate(kernels)
+                if self._instead is not None and any("bias" not in gate for gate in gates):
+                    continue  # a bias that is not there is zero, but has no gradient
                 biases = [
-                    gate.get("bias", np.zeros(len(k)))
+                    self._numpy(gate["bias"]) if "bias" in gate else np.zeros(len(k))
                     for gate, k in zip(gates, kernels, strict=True)
                 ]
-                own[f"weight_{name}_l0"] = np.concatenate(kernels)
                 own[f"bias_{name}_l0"] = np.concatenate(biases).astype(kernels[0].dtype)
         return own
 
+    def _pull(self, run, starts):
+        def ends(starts, params):
+            self._params = params
+            try:
+                return run(starts)
+            finally:
+                self._params = None
+
+        values, pull = jax.vjp(ends, starts, self._trainable())
+
+        def pulled(cotangents):
+            full = [
+                jnp.zeros(y.shape, y.dtype) if c is None else jnp.asarray(c, y.dtype)
+                for y, c in zip(values, cotangents, strict=True)
+            ]
+            return pull(full)
+
+        return pulled
+
     def _is_array(self, x):
-        return isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+        # What is traced for its gradient has a value, what is traced to be compiled has none.
+        return isinstance(x, jax.Array) and not isinstance(lax.stop_gradient(x), jax.core.Tracer)
 
     def _array(self, x):
         return jnp.asarray(x)
@@ -62,6 +88,7 @@ class _Probe(Probe):
         return jnp.asarray(array, old.dtype)
 
     def _numpy(self, x):
+        x = lax.stop_gradient(x)
         return np.array(x.astype("float32") if x.dtype == jnp.bfloat16 else x)
 
 
@@ -72,7 +99,28 @@ class NNXProbe(_Probe):
         return model.merged()
 
     def _run(self, inputs):
-        self.module(*inputs, **self.options)
+        if self._params is None:
+            self.module(*inputs, **self.options)
+            return
+        module = nnx.clone(self.module)
+        nnx.update(module, self._params)
+        self._merged = {id(part): path for path, part in parts(module)}
+        with replaced(self, "_paths", self._merged):
+            module(*inputs, **self.options)
+
+    def _pull(self, run, starts):
+        pull = super()._pull(run, starts)
+
+        def pulled(cotangents):
+            by_start, gradients = pull(cotangents)
+            module = nnx.clone(self.module)
+            nnx.update(module, gradients)
+            return by_start, dict(parts(module))
+
+        return pulled
+
+    def _trainable(self):
+        return nnx.split(self.module, nnx.Param, ...)[1]
 
     @contextlib.contextmanager
     def _watching(self):
@@ -91,6 +139,8 @@ class NNXProbe(_Probe):
         return (x.dtype.name for x in jax.tree.leaves(nnx.state(self.module, nnx.Param)))
 
     def _own(self, module):
+        if self._instead is not None:
+            module = self._instead[(self._paths | self._merged)[id(module)]]
         return {k: v[...] for k, v in vars(module).items() if isinstance(v, nnx.Param)}
 
     def _gates(self, cell, side):
@@ -116,8 +166,13 @@ class LinenProbe(_Probe):
     def _run(self, inputs):
         # A module that is bound once would name its compact layers anew in a second call.
         module, variables = self.module.unbind()
+        if self._params is not None:
+            variables = {**variables, "params": self._params}
         rngs = {name: rng.as_jax_rng() for name, rng in self.module.scope.rngs.items()}
         module.apply(variables, *inputs, rngs=rngs, **self.options)
+
+    def _trainable(self):
+        return jax.tree.map(jnp.asarray, self.module.variables.get("params", {}))
 
     def _watching(self):
         def watched(call, args, kwargs, context):
@@ -136,12 +191,18 @@ class LinenProbe(_Probe):
         return (jnp.asarray(leaf).dtype.name for leaf in leaves)
 
     def _own(self, module):
-        params = module.variables.get("params", {})
-        return {k: v for k, v in params.items() if not hasattr(v, "items")}
+        return {k: v for k, v in self._tree(module).items() if not hasattr(v, "items")}
 
     def _gates(self, cell, side):
-        params = cell.variables["params"]
+        params = self._tree(cell)
         return [params[side + gate] for gate in GATES.get(type(cell), "")]
+
+    def _tree(self, module):
+        """Return the parameters of a module, or what is there instead; nested as they are."""
+        if self._instead is None:
+            return module.variables.get("params", {})
+        # A layer that is applied to parameters from elsewhere has no place of its own.
+        return functools.reduce(lambda tree, key: tree.get(key, {}), module.path, self._instead)
 
 
 def PROBE(module, inputs, options=None):

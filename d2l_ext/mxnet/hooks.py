@@ -4,6 +4,7 @@ import contextlib
 
 import mxnet as mx
 import numpy
+from mxnet import autograd
 from mxnet.gluon import Block, nn, rnn
 
 from d2l_ext.mxnet.layers import Dropout
@@ -28,6 +29,30 @@ class MXNetProbe(Probe):
 
     def _run(self, inputs):
         self.module(*inputs, **self.options)
+
+    def _pull(self, run, starts):
+        starts = [x.copy() for x in starts]
+        for x in starts:
+            x.attach_grad()
+        with autograd.record(train_mode=autograd.is_training()):
+            # MXNet refuses to go back from what has no graph: a zero gives it one.
+            ends = [y + _zeros(y) for y in run(starts)]
+        params = [p for p in self.module.collect_params().values() if p.grad_req != "null"]
+        kept = [p.grad().copy() for p in params]
+
+        def pull(cotangents):
+            for gradient in [x.grad for x in starts] + [p.grad() for p in params]:
+                gradient[:] = 0
+            pairs = [(y, c) for y, c in zip(ends, cotangents, strict=True) if c is not None]
+            heads, cotangents = [y for y, _ in pairs], [self._like(c, y) for y, c in pairs]
+            autograd.backward(heads, cotangents, retain_graph=True)
+            found = [x.grad.copy() for x in starts]
+            by_param = {id(p): p.grad().asnumpy() for p in params}
+            for p, before in zip(params, kept, strict=True):
+                p.grad()[:] = before
+            return found, by_param
+
+        return pull
 
     @contextlib.contextmanager
     def _watching(self):
@@ -62,10 +87,18 @@ class MXNetProbe(Probe):
 
     def _read(self, path, module):
         kind = next((k for k, cls in KINDS if isinstance(module, cls)), type(module).__name__)
-        own = {name: p.data().asnumpy() for name, p in module._reg_params.items()}
+        own = {name: self._value(p) for name, p in module._reg_params.items()}
         if isinstance(module, (rnn.GRU, rnn.LSTM, rnn.GRUCell, rnn.LSTMCell)):
             return kind, {_recurrent(name): value for name, value in own.items()}
         return kind, {NAMES.get(k, k) if kind == "norm" else k: v for k, v in own.items()}
+
+    def _value(self, parameter):
+        if self._instead is None:
+            return parameter.data().asnumpy()
+        return self._instead.get(id(parameter), numpy.zeros(parameter.shape))
+
+    def _like(self, array, old):
+        return self._array(array.astype(old.dtype))
 
     def _is_array(self, x):
         return isinstance(x, mx.nd.NDArray)
@@ -76,6 +109,13 @@ class MXNetProbe(Probe):
 
     def _numpy(self, x):
         return x.asnumpy()
+
+
+def _zeros(x):
+    """Return zeros that gradients go back to."""
+    zeros = x * 0
+    zeros.attach_grad()
+    return zeros
 
 
 def _recurrent(name):

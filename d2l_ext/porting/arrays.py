@@ -10,18 +10,24 @@ from d2l_ext.agreement.judging.error import error
 LOW = -1e3  # added to a score, it leaves a weight of less than the smallest number
 
 
-def reshaped(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return x in another layout that it fits (first two axes exchanged, axes of size 1)."""
-    found = _reshaped(x, shape)
+def reshaped(x: np.ndarray, shape: tuple[int, ...], like: np.ndarray | None = None) -> np.ndarray:
+    """Return x in another layout that it fits (first two axes exchanged, axes of size 1).
+
+    Args:
+        x: an array.
+        shape: of the other layout.
+        like: what x is a gradient of, if it is one: it has the same layouts.
+    """
+    found = _reshaped(x, shape, _whole(x if like is None else like))
     if found is None:
         raise ValueError(f"got an array of shape {x.shape}, which is no layout of {shape}")
     return found
 
 
-def _reshaped(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+def _reshaped(x: np.ndarray, shape: tuple[int, ...], whole: bool) -> np.ndarray | None:
     if x.shape == shape:
         return x
-    if x.ndim >= (2 if _whole(x) else 3) and x.swapaxes(0, 1).shape == shape:
+    if x.ndim >= (2 if whole else 3) and x.swapaxes(0, 1).shape == shape:
         return x.swapaxes(0, 1)
     if [n for n in x.shape if n > 1] == [n for n in shape if n > 1]:
         return x.reshape(shape)
@@ -63,13 +69,13 @@ def corresponding(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> lis
 def _same_whole(x: np.ndarray, y: np.ndarray) -> bool:
     if "b" in (x.dtype.kind, y.dtype.kind) or x.dtype.kind == y.dtype.kind == "f":
         return False
-    like = _reshaped(x, y.shape)
+    like = _reshaped(x, y.shape, True)
     return like is not None and np.array_equal(like, y)
 
 
 def _same_kind(x: np.ndarray, y: np.ndarray) -> bool:
     kinds = x.dtype.kind == y.dtype.kind and is_mask(x) == is_mask(y)
-    return kinds and _reshaped(x, y.shape) is not None
+    return kinds and _reshaped(x, y.shape, _whole(x)) is not None
 
 
 def lowest_dtype(arrays: Iterable[np.ndarray]) -> str | None:

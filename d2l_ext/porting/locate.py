@@ -9,16 +9,18 @@ until one makes the two sides equal.
 
 A piece's budget is 8 times the largest change that it shows when the first model's values are moved
 by one rounding unit, 5 times, and not less than the harness's least budget.
+
+Gradients are compared in the same way (`backward`), in those pieces whose values agree.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from d2l_ext import randomness
-from d2l_ext.agreement.judging.budget import FACTOR, LEAST, unit
-from d2l_ext.agreement.judging.error import error
+from d2l_ext.agreement.judging.budget import unit
 from d2l_ext.interface import Arrays
 from d2l_ext.porting.arrays import (
     corresponding,
@@ -28,15 +30,15 @@ from d2l_ext.porting.arrays import (
     relative_error,
     reshaped,
 )
+from d2l_ext.porting.backward import Backward, Item, Place
+from d2l_ext.porting.comparison import Comparison, allowed, place_between
 from d2l_ext.porting.known.causes import CAUSES, Cause
-from d2l_ext.porting.known.explain import explain
-from d2l_ext.porting.known.piece import Piece, distinct
-from d2l_ext.porting.pairing import Transform, complete, pair_calls, propose
+from d2l_ext.porting.known.gradients import explain_gradient
+from d2l_ext.porting.pairing import Transform
 from d2l_ext.porting.rails import Call, Rails, Side, noise_of
 from d2l_ext.porting.result import Difference, Located, Row
 
 DRAWS = 5
-NEARBY = 8  # arrays of earlier layers that a piece may be computed from
 
 
 def locate(
@@ -47,6 +49,7 @@ def locate(
     mapping: Mapping[str, str | tuple[str, Transform]] | None = None,
     options_a: dict[str, Any] | None = None,
     options_b: dict[str, Any] | None = None,
+    backward: bool = True,
 ) -> Located:
     """Find where a model and its port differ, and which known difference that is.
 
@@ -80,6 +83,8 @@ Keras; BERT's is 1e-12.
             (`numpy.transpose`, say). By default `propose` makes one.
         options_a: keyword arguments of the first model's call.
         options_b: keyword arguments of the second model's call.
+        backward: whether to compare gradients, by the inputs of each layer and by the parameters,
+            where values agree.
 
     Returns:
         A `Located`.
@@ -88,7 +93,7 @@ Keras; BERT's is 1e-12.
         Side(a, inputs, options_a),
         Side(b, inputs if inputs_b is None else inputs_b, options_b),
     )
-    return _Comparison(*sides, mapping).result()
+    return _OnRails(*sides, mapping).result(backward)
 
 
 def parameters(model: Any, *inputs: Any, options: dict[str, Any] | None = None) -> Arrays:
@@ -100,22 +105,15 @@ def parameters(model: Any, *inputs: Any, options: dict[str, Any] | None = None) 
     return Side(model, inputs, options).parameters
 
 
-class _Comparison:
+class _OnRails(Comparison[Side]):
     """Both sides on the first one's rails."""
 
     def __init__(self, a: Side, b: Side, mapping: Mapping[str, str | tuple[str, Transform]] | None):
-        self.a, self.b, self.deviations = a, b, []
-        own_a, own_b = a.parameters, b.parameters
-        self.mapping = complete(propose(own_a, own_b) if mapping is None else mapping, own_a, own_b)
-        self.parameter_errors = {
-            (name, target): error(own_b[target], transform(own_a[name]))[0]
-            for name, (target, transform) in self.mapping.items()
-        }
-        self.names = {name: target for name, (target, _) in self.mapping.items()}
-        self.pairs = pair_calls(a, b, self.names)
-        self.partner = {x.number: y for x, y in self.pairs}
+        super().__init__(a, b, mapping)
+        self.deviations: list[np.ndarray] = []
         rails_a = {x.number: x for x, _ in self.pairs}
         rails_b = {y.number: x for x, y in self.pairs}
+        self.rails = rails_a, rails_b
         self.on_b = b.run(Rails(rails_b)).seen
         again = a.run(Rails(rails_a)).seen, b.run(Rails(rails_b)).seen
         self.unsteady = {
@@ -123,26 +121,84 @@ class _Comparison:
             "B": lambda x, y, side: again[1][y.number, side],
         }
         rng = randomness.generator(0, "locate")
-        self.noisy = [a.run(Rails(rails_a, noise_of(rng))).seen for _ in range(DRAWS)]
+        self.noises = [noise_of(rng) for _ in range(DRAWS)]
+        self.noisy = [a.run(Rails(rails_a, noise)).seen for noise in self.noises]
 
-    def result(self) -> Located:
-        rows, found, lower = [], [], None
-        for x, side, before in self._places():
-            row = self._row(x, side, before)
-            rows.append(row)
+    def result(self, backward: bool) -> Located:
+        rows, found, lower = {}, [], None
+        for x, side, before in self.places():
+            row = rows[x.number, side] = self._row(x, side, before)
             if not row.agrees and not self._known_already(x, side, row):
                 found.append(self._difference(x, side, row))
             elif row.agrees and lower is None:
                 lower = self._precision(x, side, row)
-        limits = [one for one in found if one.cause == CAUSES["limit"][0]]
+        backwards = self._backward(rows) if backward else []
+        limits = [one for one in found + backwards if one.cause == CAUSES["limit"][0]]
         differences = [one for one in found if one not in limits]
         if not differences and lower is not None:
             differences.append(lower)
-        unmapped = (
-            [name for name in self.a.parameters if name not in self.names],
-            [name for name in self.b.parameters if name not in self.names.values()],
+        differences += [one for one in backwards if one not in limits]
+        return Located([*rows.values()], differences, limits, self.parameter_errors, self.unmapped)
+
+    def _backward(self, rows: dict[Place, Row]) -> list[Difference]:
+        """Compare the gradients of the pieces that agree; enters their errors into the rows."""
+        left_out = [
+            (x.number, side)
+            for x, side, _ in self.places()
+            if not rows[x.number, side].agrees
+            or any(self._unsteady(which, x, side) for which in "AB")
+        ]
+        # Where values are not the same, the two may have other parameters: one bias for two, say.
+        same = {
+            name: target
+            for name, target in self.mapping.items()
+            if self.parameter_errors[name, target[0]] <= allowed("float32")
+        }
+        backward = Backward((self.a, self.b), self.rails, same, self.noises, allowed, left_out)
+        for place, row in rows.items():
+            here = [one for item, one in backward.measured.items() if item[:2] == place]
+            if here:
+                worst = max(here, key=lambda one: one.error / one.budget)
+                rows[place] = dataclasses.replace(
+                    row, gradient=worst.error, gradient_budget=worst.budget
+                )
+        found = []
+        for place, pulled in backward.wrong(list(rows)):
+            if rows[place].dtype == "float64" and pulled.error <= allowed("float32"):
+                cause = Cause(*CAUSES["limit"], pulled.error)
+            else:
+                tied = isinstance(pulled.item, str) and self._uses(pulled.item) > 1
+                cause = explain_gradient(pulled, self._words(pulled.item), tied)
+            one = Difference(
+                rows[place].place,
+                pulled.error,
+                pulled.budget,
+                cause.name,
+                cause.explanation,
+                backward=True,
+            )
+            # One array that is cut off has no gradient in all code that uses it.
+            if all(one.explanation != other.explanation for other in found):
+                found.append(one)
+        return found
+
+    def _uses(self, name: str) -> int:
+        """Return how many layers of the first model have a parameter, under whatever name."""
+        value = self.a.parameters[name]
+        return sum(
+            any(
+                x.shape == value.shape and (x == value).all()
+                for x in call.layer.parameters.values()
+            )
+            for call in self.a.calls
         )
-        return Located(rows, differences, limits, self.parameter_errors, unmapped)
+
+    def _words(self, item: Item) -> str:
+        """Say what a gradient is by."""
+        if isinstance(item, str):
+            return item
+        number, side, _ = item
+        return f"the {'inputs' if side == 'in' else 'outputs'} of {self.a.calls[number].layer}"
 
     def _known_already(self, x: Call, side: str, row: Row) -> bool:
         """Whether the same deviation showed before: code between layers uses an array again."""
@@ -163,26 +219,15 @@ class _Comparison:
         self.deviations += deviations
         return known
 
-    def _places(self) -> Iterator[tuple[Call, str, Call | None]]:
-        """Yield the paired calls' inputs and outputs in order, and the array that came before."""
-        before = None
-        for call, side in self.a.record.events:
-            if call.number in self.partner:
-                yield call, side, before
-                before = call
-
     def _row(self, x: Call, side: str, left: Call | None) -> Row:
         y = self.partner[x.number]
         wanted, given = x.arrays(side), self.on_b[y.number, side]
         free = y.arrays(side)
         dtype = lowest_dtype([*wanted, *given])
         size = largest_error(wanted, given)
-        place, counterpart = str(x.layer), str(y.layer)
-        if side == "in" and left is not None:
-            place = f"{left.layer} → {x.layer}"
         return Row(
-            place,
-            counterpart,
+            place_between(x, side, left),
+            str(y.layer),
             "" if side == "in" else x.layer.kind,
             size,
             self._budget(x, side, dtype),
@@ -198,7 +243,7 @@ class _Comparison:
         moved = [largest_error(wanted, seen[x.number, side]) * scale for seen in self.noisy]
         if self._unsteady("A", x, side):
             moved = []
-        return _allowed(dtype, moved)
+        return allowed(dtype, moved)
 
     def _unsteady(self, which: str, x: Call, side: str) -> bool:
         """Whether a side's own values are not the same in a second run on the same rails."""
@@ -212,70 +257,8 @@ class _Comparison:
             if self._unsteady(which, x, side):
                 title, sentence = CAUSES["dropout"]
                 cause = Cause(title, f"{which}: two calls differ. {sentence}", row.error)
-        cause = cause or self._explained(x, side, row)
+        cause = cause or self.explained(x, side, row)
         return Difference(row.place, row.error, row.budget, cause.name, cause.explanation)
-
-    def _explained(self, x: Call, side: str, row: Row) -> Cause:
-        y = self.partner[x.number]
-        wanted, given = x.arrays(side), self.on_b[y.number, side]
-        matches = corresponding(wanted, given)
-        if not matches:
-            shapes = [[array.shape for array in arrays] for arrays in (wanted, given)]
-            return Cause(
-                "unknown", f"A has arrays of shapes {shapes[0]}, B {shapes[1]}.", row.error
-            )
-        i, j = next(m for m in matches if differs(wanted[m[0]], given[m[1]], row.budget))
-        kind = x.layer.kind if side == "out" else ""
-        context = [array for call in self._around(x) for array in call.inputs]
-        own = [x.layer.parameters, y.layer.parameters]
-        if side == "in":
-            own = [call.layer.parameters for call in self._around(x)[1:]]
-        piece = Piece(
-            kind,
-            x.inputs if side == "out" and x.end == x.number + 1 else self._nearby(x, side),
-            context,
-            own,
-            wanted[i],
-            reshaped(given[j], wanted[i].shape),
-        )
-        coarse = _allowed("float32")
-        cause = explain(piece, relative_error, row.budget) or self._other_parameters(x, side, row)
-        if cause is None and row.dtype == "float64":
-            if row.error <= coarse:
-                return Cause(*CAUSES["limit"], row.error)
-            cause = explain(piece, relative_error, coarse)
-        return cause or Cause(
-            "unknown", "None of the known differences makes the two sides equal here.", row.error
-        )
-
-    def _other_parameters(self, x: Call, side: str, row: Row) -> Cause | None:
-        """Return the cause that the layer's parameters are not the same, or None."""
-        owners = [x] if side == "out" else self._around(x)[1:]
-        own = {name for call in owners for name in call.layer.named}
-        least = _allowed(row.dtype) if row.dtype else 0
-        wrong = [
-            f"{name} (error {size:.1e})"
-            for (name, _), size in self.parameter_errors.items()
-            if name in own and size > least
-        ]
-        if not wrong:
-            return None
-        title, sentence = CAUSES["parameters"]
-        return Cause(title, f"{', '.join(wrong)}. {sentence}", row.error)
-
-    def _around(self, x: Call) -> list[Call]:
-        """List a call and those that it is inside of, the innermost first."""
-        return [call for call in reversed(self.a.calls) if call.contains(x)]
-
-    def _nearby(self, x: Call, side: str) -> list[np.ndarray]:
-        """List the arrays that came up before a place, the latest first."""
-        events = self.a.record.events
-        end = events.index((x, side))
-        found = []
-        for call, s in reversed(events[:end]):
-            if call.number in self.partner:
-                found += call.arrays(s)
-        return distinct(found)[:NEARBY]
 
     def _precision(self, x: Call, side: str, row: Row) -> Difference | None:
         """Return the difference that B computes in a lower precision than A, if it does."""
@@ -292,8 +275,3 @@ class _Comparison:
             title,
             f"A computes in {lowest_dtype(wanted)}, B in {row.dtype}. {sentence}",
         )
-
-
-def _allowed(dtype: str, moved: Sequence[float] = ()) -> float:
-    """Return the budget of a precision, given how far rounding moves the result."""
-    return max([LEAST[dtype] * unit(dtype), *(FACTOR * size for size in moved)])

@@ -9,7 +9,7 @@ import numpy as np
 from d2l_ext.interface import Arrays
 from d2l_ext.porting.arrays import corresponding
 from d2l_ext.porting.probe import KNOWN
-from d2l_ext.porting.rails import Call, Side
+from d2l_ext.porting.rails import Call, Recorded
 
 Transform: TypeAlias = Callable[[np.ndarray], np.ndarray]  # turns a parameter of a into that of b
 
@@ -63,7 +63,7 @@ def complete(
     }
 
 
-def pair_calls(a: Side, b: Side, mapping: Mapping[str, str]) -> list[tuple[Call, Call]]:
+def pair_calls(a: Recorded, b: Recorded, mapping: Mapping[str, str]) -> list[tuple[Call, Call]]:
     """Pair the calls of two sides: the best alignment of the two sequences that keeps their order.
 
     A pair of calls is kept only if the pairs inside the one are inside the other.
@@ -91,7 +91,7 @@ def pair_calls(a: Side, b: Side, mapping: Mapping[str, str]) -> list[tuple[Call,
         pairs = kept
 
 
-def _likeness(a: Side, b: Side, x: Call, y: Call, mapping: Mapping[str, str]) -> float:
+def _likeness(a: Recorded, b: Recorded, x: Call, y: Call, mapping: Mapping[str, str]) -> float:
     """Return how much two calls look like calls of one layer; 0 means that they can't be."""
     if (x.number == 0) != (y.number == 0):
         return 0

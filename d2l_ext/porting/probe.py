@@ -15,11 +15,12 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from d2l_ext.interface import Arrays, Model, Module, Tensor
+from d2l_ext.porting.cuts import Cuts, Pull, Pullback
 
 # Layers that are known by their kind; what they call inside is not looked at.
 KNOWN = ("linear", "embedding", "norm", "gru", "lstm", "dropout")
@@ -58,6 +59,9 @@ class Visitor:
         """See a layer's outputs; return arrays for their place, or None."""
 
 
+Look: TypeAlias = Callable[[Layer, list[np.ndarray]], "list[np.ndarray] | None"]
+
+
 class Probe(ABC):
     """A module that can be looked into while it runs.
 
@@ -71,14 +75,56 @@ class Probe(ABC):
         self.options = options or {}
         self.module = self._prepare(module) if isinstance(module, Model) else module
         self._visitor, self._closed = Visitor(), False
+        self._cuts = Cuts()
+        self._seen: dict[str, Any] = {}  # the layers that were called
+        self._instead: Any = None  # what `_read` is to read in the place of parameters
         self._run(self._given(inputs))  # creates lazy weights
         self._paths = {id(layer): path for path, layer in self._layers() if layer is not None}
 
     def run(self, visitor: Visitor, inputs: Sequence[Any]) -> None:
         """Run the module on NumPy inputs, floats cast to the dtype of its parameters."""
         self._visitor, self._closed = visitor, False
+        self._cuts = Cuts()
         with self._watching():
             self._run(self._given(inputs))
+
+    def pullback(self, visitor: Callable[[], Visitor], inputs: Sequence[Any]) -> Pullback:
+        """Run the module on a visitor's values, and return how gradients go back through it.
+
+        Wherever a float is put in the place of another, the graph is cut: gradients begin at what
+        had come up there and end at what was put in. So each piece between two cuts has its own.
+
+        Args:
+            visitor: makes one that puts in the same values each time.
+            inputs: as of `run`.
+        """
+        self.run(visitor(), inputs)
+        starts = self._cuts.starts
+
+        def run(starts):
+            self._visitor, self._closed = visitor(), False
+            self._cuts = Cuts(starts)
+            with self._watching():
+                self._run(self._given(inputs))
+            return self._cuts.ends
+
+        pull = self._pull(run, starts)
+
+        def pulled(cotangents):
+            by_start, self._instead = pull(cotangents)
+            try:
+                by_name = {
+                    name: gradient
+                    for path, module in self._seen.items()
+                    for name, gradient in self._describe(path, module).named.items()
+                }
+            finally:
+                self._instead = None
+            zeros = (np.zeros_like(self._numpy(x)) for x in starts)
+            pairs = zip(by_start, zeros, strict=True)
+            return [zero if g is None else self._numpy(g) for g, zero in pairs], by_name
+
+        return pulled
 
     def _given(self, inputs: Sequence[Any]) -> list[Any]:
         dtype = next((name for name in self._dtypes() if "float" in name), None)
@@ -98,17 +144,17 @@ class Probe(ABC):
         kwargs: dict[str, Any],
     ) -> Any:
         """Call a layer between the visitor's two looks at it."""
-        arrays = self._arrays((args, kwargs))
-        if path is None or self._closed or not arrays:
+        if path is None or self._closed or not self._leaves((args, kwargs)):
             return call(*args, **kwargs)
+        self._seen[path] = module
         layer = self._describe(path, module)
-        args, kwargs = self._exchange((args, kwargs), self._visitor.enter(layer, arrays))
+        args, kwargs = self._shown((args, kwargs), layer, self._visitor.enter)
         self._closed = layer.kind in KNOWN
         try:
             output = call(*args, **kwargs)
         finally:
             self._closed = False
-        return self._exchange(output, self._visitor.leave(layer, self._arrays(output)))
+        return self._shown(output, layer, self._visitor.leave)
 
     def _describe(self, path: str, module: Any) -> Layer:
         kind, parameters = self._read(path, module)
@@ -117,33 +163,39 @@ class Probe(ABC):
             kind = {3: "gru", 4: "lstm"}.get(rows // size, kind)
         return Layer(path, kind, parameters)
 
-    def _arrays(self, tree: Any) -> list[np.ndarray]:
-        """List the arrays in nested tuples, lists and dictionaries, as NumPy."""
-        return [self._numpy(x) for x in self._leaves(tree)]
+    def _shown(self, tree: Any, layer: Layer, look: Look) -> Any:
+        """Show the arrays in nested containers to a visitor, and put in what it returns."""
+        leaves = self._leaves(tree)
+        arrays = [self._numpy(x) for x in leaves]
+        new = look(layer, arrays)
+        if new is None:
+            return tree
+        rest = iter(
+            [
+                x if after is before else self._put(after.astype(before.dtype), x)
+                for x, before, after in zip(leaves, arrays, new, strict=True)
+            ]
+        )
+        return self._exchange(tree, rest)
+
+    def _put(self, new: np.ndarray, old: Tensor) -> Tensor:
+        """Return what goes on in the place of a framework array."""
+        x = self._like(new, old)
+        return self._cuts.at(old, x) if new.dtype.kind == "f" else x
 
     def _leaves(self, tree: Any) -> list[Tensor]:
         if (container := opened(tree)) is not None:
             return [leaf for item in container[0] for leaf in self._leaves(item)]
         return [tree] if self._is_array(tree) else []
 
-    def _exchange(self, tree: Any, arrays: Sequence[np.ndarray] | None) -> Any:
-        """Put arrays in the place of those in a tree, with their dtypes; None keeps the tree."""
-        if arrays is None:
-            return tree
-        rest = iter(arrays)
-
-        def exchange(tree):
-            if (container := opened(tree)) is not None:
-                items, like = container
-                new = [exchange(item) for item in items]
-                same = all(x is y for x, y in zip(items, new, strict=True))
-                return tree if same else like(new)
-            if not self._is_array(tree):
-                return tree
-            new, old = next(rest), self._numpy(tree)
-            return tree if new is old else self._like(new.astype(old.dtype), tree)
-
-        return exchange(tree)
+    def _exchange(self, tree: Any, new: Iterator[Tensor]) -> Any:
+        """Put framework arrays in the place of those in a tree."""
+        if (container := opened(tree)) is not None:
+            items, like = container
+            exchanged = [self._exchange(item, new) for item in items]
+            same = all(x is y for x, y in zip(items, exchanged, strict=True))
+            return tree if same else like(exchanged)
+        return next(new) if self._is_array(tree) else tree
 
     def _like(self, array: np.ndarray, old: Tensor) -> Tensor:
         """Turn NumPy into a framework array of another one's dtype."""
@@ -156,6 +208,19 @@ class Probe(ABC):
     @abstractmethod
     def _run(self, inputs: list[Any]) -> None:
         """Call the module on framework arrays; None stands where an input is left out."""
+
+    @abstractmethod
+    def _pull(self, run: Callable[[list[Tensor]], list[Tensor]], starts: list[Tensor]) -> Pull:
+        """Run with gradients in view, and return how they go back.
+
+        Args:
+            run: runs the module with framework arrays put in at the cuts, and returns what had come
+                up there.
+            starts: the framework arrays to be put in.
+
+        Returns:
+            ``pull(cotangents)``, see `Pull`.
+        """
 
     @abstractmethod
     def _watching(self) -> AbstractContextManager[None]:
@@ -171,7 +236,7 @@ class Probe(ABC):
 
     @abstractmethod
     def _read(self, path: str, module: Any) -> tuple[str, Arrays]:
-        """Return a layer's kind and its own parameters, as NumPy."""
+        """Return a layer's kind and its own parameters, or what is `_instead` of them, as NumPy."""
 
     @abstractmethod
     def _is_array(self, x: Any) -> bool:

@@ -3,7 +3,7 @@
 import dataclasses
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from d2l_ext.porting.arrays import corresponding, is_mask, reshaped
 from d2l_ext.porting.probe import Layer, Visitor
 
 Noise: TypeAlias = Callable[[np.ndarray], np.ndarray]
+# An array of the first model: the number of a call, its side ("in" or "out"), which of its arrays.
+Spot: TypeAlias = tuple[int, str, int]
 V = TypeVar("V", bound=Visitor)
 
 
@@ -58,13 +60,24 @@ class Rails(Visitor):
     """Puts a model onto given values at every call in ``rails``, and notes what it had computed.
 
     Args:
-        rails: ``{number of the call: the other model's call}``.
+        rails: ``{number of the call: the first model's call}``.
         noise: a function that is applied to what is put in.
+        moved: ``{spot: array}``, what is added to what is put in.
+
+    Attributes:
+        seen: what came up, ``{(number of the call, side): arrays}``.
+        ends: the floats among it that something was put in for, by their spots.
     """
 
-    def __init__(self, rails: Mapping[int, Call], noise: Noise = lambda x: x):
-        self.rails, self.noise = rails, noise
+    def __init__(
+        self,
+        rails: Mapping[int, Call],
+        noise: Noise = lambda x: x,
+        moved: Mapping[Spot, np.ndarray] | None = None,
+    ):
+        self.rails, self.noise, self.moved = rails, noise, moved or {}
         self.seen: dict[tuple[int, str], list[np.ndarray]] = {}
+        self.ends: dict[Spot, np.ndarray] = {}
         self._count = 0
         self._open: list[int] = []
 
@@ -83,9 +96,26 @@ class Rails(Visitor):
         call = self.rails[number]
         wanted, new = call.arrays(side), list(arrays)
         for i, j in corresponding(wanted, arrays):
-            if not is_mask(arrays[j]):
-                new[j] = reshaped(self.noise(wanted[i]), arrays[j].shape)
+            if is_mask(arrays[j]):
+                continue
+            spot = (call.number, side, i)
+            x = self.noise(wanted[i]) + self.moved.get(spot, 0)
+            new[j] = reshaped(x, arrays[j].shape, like=wanted[i])
+            if arrays[j].dtype.kind == "f":
+                self.ends[spot] = arrays[j]
         return new
+
+
+class Recorded(Protocol):
+    """What a model's run left: a `Side`, which can run again, or a `Trace`, which can't."""
+
+    calls: list[Call]
+    record: Recorder
+
+    @property
+    def parameters(self) -> Arrays: ...
+
+    def owned(self, call: Call) -> list[str]: ...
 
 
 class Side:

@@ -21,6 +21,8 @@ class Row:
         budget: the largest error that rounding explains.
         free: the error at this place when nothing is put back: what it adds up to.
         dtype: the lower of the two models' precisions there.
+        gradient: the error of the gradient by what is here, in all code that uses it, or None.
+        gradient_budget: the largest such error that rounding explains.
     """
 
     place: str
@@ -30,6 +32,8 @@ class Row:
     budget: float
     free: float
     dtype: str | None
+    gradient: float | None = None
+    gradient_budget: float | None = None
 
     @property
     def agrees(self) -> bool:
@@ -45,6 +49,7 @@ class Difference:
         place, error, budget: as in `Row`.
         cause: the name of the known difference that makes the two equal, or "unknown".
         explanation: what each side does.
+        backward: whether it is the gradients that differ, and not the values.
     """
 
     place: str
@@ -52,10 +57,12 @@ class Difference:
     budget: float
     cause: str
     explanation: str
+    backward: bool = False
 
     def __str__(self) -> str:
+        what = "gradient, error" if self.backward else "error"
         return (
-            f"{self.place}: {self.cause} (error {self.error:.1e}, budget {self.budget:.1e})\n"
+            f"{self.place}: {self.cause} ({what} {self.error:.1e}, budget {self.budget:.1e})\n"
             f"  {self.explanation}"
         )
 
@@ -67,7 +74,7 @@ class Located:
         rows: a `Row` for each piece, in the order of computation.
         differences: a `Difference` for each piece beyond its budget. Each has its own cause, as
             later pieces were computed from the first model's values; a deviation that is met again
-            because an array is used twice is listed once.
+            because an array is used twice is listed once. Those of gradients come last.
         limits: a `Difference` for each piece that is exact in float32 only, because an operator of
             the framework is float32 inside: nothing that a port could do about.
         parameters: ``{(name in a, name in b): error}`` of the parameters as they were mapped.
@@ -100,10 +107,12 @@ class Located:
         return "\n".join(lines)
 
     def __rich__(self) -> Table:
-        table = Table("place", "in B", "kind", "error", "budget", "adds up to", title=str(self))
+        columns = ("place", "in B", "kind", "error", "budget", "adds up to", "gradient", "budget")
+        table = Table(*columns, title=str(self))
         for row in self.rows:
             style = None if row.agrees else "bold red"
-            numbers = (f"{x:.1e}" for x in (row.error, row.budget, row.free))
+            sizes = (row.error, row.budget, row.free, row.gradient, row.gradient_budget)
+            numbers = ("" if x is None else f"{x:.1e}" for x in sizes)
             table.add_row(row.place, row.counterpart, row.kind, *numbers, style=style)
         return table
 

@@ -5,6 +5,7 @@ import numpy as np
 from d2l_ext.porting.probe import Probe, watching
 from d2l_ext.reference.layers import Dropout, Embedding, Linear, Module
 from d2l_ext.reference.normalization import LayerNorm
+from d2l_ext.reference.tangent import Tangent, gradient, value_of
 
 KINDS = (("linear", Linear), ("embedding", Embedding), ("norm", LayerNorm), ("dropout", Dropout))
 
@@ -19,6 +20,29 @@ class ReferenceProbe(Probe):
     def _run(self, inputs):
         self.module(*inputs, **self.options)
 
+    def _pull(self, run, starts):
+        slots = list(self.module.slots())
+        params = [getattr(owner, slot) for _, owner, slot in slots]
+
+        def write(values):
+            for (_, owner, slot), value in zip(slots, values, strict=True):
+                setattr(owner, slot, value)
+
+        def pull(cotangents):
+            def inner(values):
+                write(values[1])
+                pairs = zip(run(values[0]), cotangents, strict=True)
+                return sum((y * c).sum() for y, c in pairs if c is not None)
+
+            try:
+                by_start, by_param = gradient(inner, (starts, params))
+            finally:
+                write(params)
+            owners = [(id(owner), slot) for _, owner, slot in slots]
+            return by_start, dict(zip(owners, by_param, strict=True))
+
+        return pull
+
     def _watching(self):
         return watching(self, Module)
 
@@ -30,16 +54,18 @@ class ReferenceProbe(Probe):
 
     def _read(self, path, module):
         kind = next((k for k, cls in KINDS if isinstance(module, cls)), type(module).__name__)
-        return kind, {name: getattr(module, name).copy() for name in module._names}
+        if self._instead is not None:
+            return kind, {name: self._instead[id(module), name] for name in module._names}
+        return kind, {name: self._numpy(getattr(module, name)) for name in module._names}
 
     def _is_array(self, x):
-        return isinstance(x, np.ndarray)
+        return isinstance(x, (np.ndarray, Tangent))
 
     def _array(self, x):
         return x.copy()
 
     def _numpy(self, x):
-        return x.copy()
+        return value_of(x).copy()
 
 
 PROBE = ReferenceProbe

@@ -29,6 +29,30 @@ class TensorFlowProbe(Probe):
         args = [inputs] if functional and len(inputs) > 1 else inputs
         self.module(*args, **self.options)
 
+    def _pull(self, run, starts):
+        variables = [weight.value for weight in self.module.trainable_variables]
+        with tf.GradientTape(persistent=True) as tape:
+            for x in starts:
+                tape.watch(x)
+            ends = run(starts)
+
+        def pull(cotangents):
+            pairs = [
+                (y, self._like(c, y))
+                for y, c in zip(ends, cotangents, strict=True)
+                if c is not None
+            ]
+            found = tape.gradient(
+                [y for y, _ in pairs],
+                [*starts, *variables],
+                output_gradients=[c for _, c in pairs],
+            )
+            dense = [None if g is None else tf.convert_to_tensor(g) for g in found]
+            by_variable = zip(map(id, variables), dense[len(starts) :], strict=True)
+            return dense[: len(starts)], dict(by_variable)
+
+        return pull
+
     def _watching(self):
         return watching(self, keras.Layer)
 
@@ -54,13 +78,35 @@ class TensorFlowProbe(Probe):
         kind = next((k for k, cls in KINDS if isinstance(module, cls)), type(module).__name__)
         for cls, order in GATES:
             if isinstance(module, cls):
-                return kind, _recurrent(module.cell, order)
-        own = {k: v.numpy() for k, v in vars(module).items() if isinstance(v, keras.Variable)}
+                return kind, self._recurrent(module.cell, order)
+        own = {
+            k: self._value(v)
+            for k, v in vars(module).items()
+            if isinstance(v, keras.Variable) and (self._instead is None or v.trainable)
+        }
         own = {name.removeprefix("_"): value for name, value in own.items()}
         known = kind in ("linear", "embedding", "norm")
         if kind == "linear":
             own["kernel"] = own["kernel"].T
         return kind, {NAMES.get(k, k) if known else k: v for k, v in own.items()}
+
+    def _recurrent(self, cell, order):
+        def rows(columns):  # (..., gates * units) to PyTorch's (gates * units, ...)
+            gates = np.split(columns, len(order), axis=-1)
+            return np.concatenate([gates[i] for i in order], axis=-1).T
+
+        kernels = {"weight_ih_l0": cell.kernel, "weight_hh_l0": cell.recurrent_kernel}
+        own = {name: rows(self._value(kernel)) for name, kernel in kernels.items()}
+        if cell.use_bias:
+            bias = np.atleast_2d(self._value(cell.bias))
+            own |= {f"bias_{n}_l0": rows(b) for n, b in zip(("ih", "hh"), bias, strict=False)}
+        return own
+
+    def _value(self, variable):
+        if self._instead is None:
+            return self._numpy(tf.convert_to_tensor(variable.value))
+        gradient = self._instead.get(id(variable.value))
+        return np.zeros(variable.shape) if gradient is None else self._numpy(gradient)
 
     def _is_array(self, x):
         return isinstance(x, tf.Tensor) and not tf.is_symbolic_tensor(x)
@@ -86,19 +132,6 @@ def _children(layer):
         elif isinstance(value, (list, tuple, dict)) and not name.startswith("_"):
             items = value.items() if isinstance(value, dict) else enumerate(value)
             yield from ((f"{name}.{k}", v) for k, v in items if isinstance(v, keras.Layer))
-
-
-def _recurrent(cell, order):
-    def rows(columns):  # (..., gates * units) to PyTorch's (gates * units, ...)
-        gates = np.split(columns, len(order), axis=-1)
-        return np.concatenate([gates[i] for i in order], axis=-1).T
-
-    kernels = {"weight_ih_l0": cell.kernel, "weight_hh_l0": cell.recurrent_kernel}
-    own = {name: rows(kernel.value.numpy()) for name, kernel in kernels.items()}
-    if cell.use_bias:
-        bias = np.atleast_2d(cell.bias.value.numpy())
-        own |= {f"bias_{n}_l0": rows(b) for n, b in zip(("ih", "hh"), bias, strict=False)}
-    return own
 
 
 PROBE = TensorFlowProbe

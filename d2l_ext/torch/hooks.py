@@ -18,13 +18,43 @@ KINDS = (
 class TorchProbe(Probe):
     """A `torch.nn.Module`, in the mode that it is in: ``module.train()`` is the caller's choice."""
 
+    _differentiates = False
+
     def _prepare(self, model):
         model.prepare(False, None, keep_weights=True)
         return model.module
 
     def _run(self, inputs):
-        with torch.no_grad():
+        with torch.set_grad_enabled(self._differentiates):
             self.module(*inputs, **self.options)
+
+    def _pull(self, run, starts):
+        self._differentiates = True
+        try:
+            with torch.enable_grad():
+                starts = [x.detach().requires_grad_() for x in starts]
+                ends = run([x.clone() for x in starts])  # which the module may change in place
+        finally:
+            self._differentiates = False
+        params = [p for p in self.module.parameters() if p.requires_grad]
+
+        def pull(cotangents):
+            # One number: given gradients, `grad` would load PyTorch's compiler, for seconds.
+            with torch.enable_grad():
+                inner = [
+                    (y * self._like(c, y)).sum()
+                    for y, c in zip(ends, cotangents, strict=True)
+                    if c is not None and y.requires_grad
+                ]
+            if not inner:
+                return [None] * len(starts), {}
+            found = torch.autograd.grad(
+                sum(inner), [*starts, *params], retain_graph=True, allow_unused=True
+            )
+            by_param = zip(map(id, params), found[len(starts) :], strict=True)
+            return found[: len(starts)], dict(by_param)
+
+        return pull
 
     def _watching(self):
         return watching(self, nn.Module)
@@ -37,10 +67,20 @@ class TorchProbe(Probe):
 
     def _read(self, path, module):
         kind = next((k for k, cls in KINDS if isinstance(module, cls)), type(module).__name__)
-        own = {k: self._numpy(p) for k, p in module.named_parameters(recurse=False)}
+        own = {
+            k: self._value(p)
+            for k, p in module.named_parameters(recurse=False)
+            if self._instead is None or p.requires_grad
+        }
         if isinstance(module, nn.RNNCellBase):
             own = {f"{name}_l0": value for name, value in own.items()}
         return kind, own
+
+    def _value(self, parameter):
+        if self._instead is None:
+            return self._numpy(parameter)
+        gradient = self._instead.get(id(parameter))
+        return self._numpy(torch.zeros_like(parameter) if gradient is None else gradient)
 
     def _is_array(self, x):
         return isinstance(x, torch.Tensor)

@@ -49,9 +49,9 @@ def _cast(tree, cast):
     return {k: _cast(v, cast) if isinstance(v, dict) else cast(v) for k, v in tree.items()}
 
 
-def located(pair, port, attended):
+def located(pair, port, attended, backward=False):
     inputs = IDS, attended, KINDS, POSITIONS
-    return locate(pair[0], port, *inputs, None, inputs_b=inputs)
+    return locate(pair[0], port, *inputs, None, inputs_b=inputs, backward=backward)
 
 
 @pytest.mark.parametrize("attended", [np.ones_like(PADDED), PADDED], ids=["full", "padded"])
@@ -59,6 +59,24 @@ def test_nothing_is_found_in_a_port_that_is_right(pair, attended):
     found = located(pair, pair[1], attended)
     assert len(found.rows) > 70
     assert found.differences == [], found
+
+
+@pytest.mark.slow
+def test_gradients_of_a_port_that_is_right_agree(pair):
+    found = located(pair, pair[1], PADDED, backward=True)
+    assert found.differences == [], found
+    assert sum(row.gradient is not None for row in found.rows) > 60
+
+
+@pytest.mark.slow
+def test_detached_keys_are_named(pair):
+    port = copy.deepcopy(pair[1])
+    key = port.encoder.layer[1].attention.self.key
+    call = key.forward
+    key.forward = lambda X: call(X).detach()
+    (found,) = located(pair, port, PADDED, backward=True).differences
+    assert (found.cause, found.backward) == ("gradient stopped", True)
+    assert found.place == "encoder.layer.1.attention.self.key"
 
 
 def epsilon(port):

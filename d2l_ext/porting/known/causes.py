@@ -156,4 +156,38 @@ CAUSES = {
         "float32 for float64",
         "Keras casts to its policy's dtype and JAX to float32 (unless x64 is on), without a word.",
     ),
+    "not finite": (
+        "gradient not finite",
+        "A `where` that takes the other branch still differentiates this one: what is not finite"
+        " must be replaced before it, not after.",
+    ),
+    "stopped": (
+        "gradient stopped",
+        "One side has no gradient here: `detach` or `no_grad` in PyTorch and MXNet, `stop_gradient`"
+        " in JAX and TensorFlow, or a way through NumPy.",
+    ),
+    "tied": (
+        "tied weights counted once",
+        "The weights are used in more than one place and have the sum of the gradients from all of"
+        " them; one side has a copy here.",
+    ),
+    "straight through": (
+        "straight-through gradient",
+        "One side gives the gradient on unchanged, as code that rounds does on purpose.",
+    ),
+    "dropout mask": (
+        "dropout mask not reused",
+        "What was dropped on the way forward must be dropped on the way back: code that computes a"
+        " layer again needs the same random numbers.",
+    ),
+    "gradient scale": (
+        "scaled gradient",
+        "Values are the same and gradients a constant factor apart: a mean for a sum, a scale that"
+        " is not differentiated, a reversal.",
+    ),
+    "custom gradient": (
+        "custom gradient",
+        "The gradient is not that of the values: moving the inputs a little changes the outputs by"
+        " something else.",
+    ),
 }

@@ -1,0 +1,122 @@
+"""``d2l-ext audit``."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from d2l_ext.commands.errors import UserError
+from d2l_ext.files import replacing
+from d2l_ext.porting.audit import families, running
+from d2l_ext.porting.audit.search import Log, judge, reduced, todo
+from d2l_ext.progress import Bar
+from d2l_ext.templates import templates
+
+NEEDS = {"tensorflow": "tf_keras", "jax": "flax"}
+EPILOG = """\b
+Examples:
+  d2l-ext audit gpt2 mistral
+  d2l-ext audit --framework jax --output audit.json --page audit.html
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("family", nargs=-1, type=click.Choice(families.FAMILIES), metavar="[FAMILY]...")
+@click.option(
+    "--framework",
+    type=click.Choice(running.FRAMEWORKS),
+    multiple=True,
+    help="Whose models are judged.  [default: all that are installed]",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="audit.json",
+    show_default=True,
+    help="The results; cases that are there are not run again.",
+)
+@click.option("--page", type=click.Path(path_type=Path), help="Write the results as a page, too.")
+def audit(
+    family: tuple[str, ...], framework: tuple[str, ...], output: Path, page: Path | None
+) -> None:
+    """Compare transformers' TensorFlow and Flax models with PyTorch's, at the edges.
+
+    Each FAMILY (all by default) runs small, with random weights, through masks with gaps, padding
+    on the left, caches, gradients, odd lengths and every option of its configuration. What differs
+    is reduced to the smallest case that shows it. The exit status is 0 only if nothing differs.
+    """
+    _check(framework)
+    frameworks = framework or [name for name in running.FRAMEWORKS if _has(NEEDS[name])]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    log = Log(output)
+    _run(log, family or families.FAMILIES, frameworks)
+    table = Table("case", "framework", "differs from", "error", "budget", "smallest case")
+    for row in _differences(log):
+        table.add_row(*row)
+    Console().print(table if table.row_count else "nothing differs")
+    click.echo(_summary(log))
+    if page is not None:
+        with replacing(page) as file:
+            template = templates("d2l_ext.porting.audit").get_template("page.html.jinja")
+            file.write(template.render(rows=_differences(log), summary=_summary(log)).encode())
+    sys.exit(bool(table.row_count))
+
+
+def _has(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _check(frameworks: tuple[str, ...]) -> None:
+    needs = {"torch", "transformers", *(NEEDS[name] for name in frameworks)}
+    missing = sorted(name for name in needs if not _has(name))
+    if missing:
+        raise UserError(f"audit needs {', '.join(missing)}: pip install {' '.join(missing)}")
+
+
+def _run(log: Log, names: tuple[str, ...], frameworks: list[str] | tuple[str, ...]) -> None:
+    cases = [
+        (case, missing)
+        for name in names
+        if (here := [one for one in frameworks if running.exists(name, one)])
+        for case in todo(name)
+        if (missing := log.missing(case, here))
+    ]
+    with Bar(len(cases), wanted=True) as bar:
+        for number, (case, missing) in enumerate(cases):
+            bar.show(number, str(case))
+            found = judge(case, missing)
+            smallest = [str(reduced(case, one)[0]) for one in found if one.state == "differs"]
+            log.add(case, found, smallest)
+
+
+def _differences(log: Log) -> list[tuple[str, ...]]:
+    return [
+        (
+            case,
+            one["framework"],
+            one["place"],
+            f"{one['error']:.1e}",
+            f"{one['budget']:.1e}",
+            one.get("smallest", ""),
+        )
+        for case, entries in log.found.items()
+        for one in entries
+        if one["state"] == "differs"
+    ]
+
+
+def _summary(log: Log) -> str:
+    states = [one["state"] for entries in log.found.values() for one in entries]
+    words = {
+        "agrees": "agree",
+        "differs": "differ",
+        "refused": "are refused",
+        "lenient": "run where PyTorch's gives an error",
+        "neither": "run in neither",
+    }
+    counts = [f"{states.count(state)} {text}" for state, text in words.items()]
+    return f"{len(states)} cases: {', '.join(counts)}"

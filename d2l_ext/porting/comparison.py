@@ -1,0 +1,135 @@
+"""Two models side by side: which calls correspond, and what explains a place where they differ."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from d2l_ext.agreement.judging.budget import FACTOR, LEAST, unit
+from d2l_ext.agreement.judging.error import error
+from d2l_ext.porting.arrays import corresponding, differs, relative_error, reshaped
+from d2l_ext.porting.known.causes import CAUSES, Cause
+from d2l_ext.porting.known.explain import explain
+from d2l_ext.porting.known.piece import Piece, distinct
+from d2l_ext.porting.pairing import Transform, complete, pair_calls, propose
+from d2l_ext.porting.rails import Call, Recorded
+from d2l_ext.porting.result import Row
+
+NEARBY = 8  # arrays of earlier layers that a piece may be computed from
+
+
+R = TypeVar("R", bound=Recorded)
+
+
+class Comparison(Generic[R]):
+    """Two models whose parameters and calls are paired.
+
+    Attributes:
+        a, b: the two.
+        mapping: ``{name in a: (name in b, transform)}``.
+        parameter_errors: ``{(name in a, name in b): error}``.
+        pairs, partner: calls that correspond; ``{number of a's call: b's call}``.
+        on_b: what the second one computed, ``{(number of its call, side): arrays}``.
+    """
+
+    on_b: Mapping[tuple[int, str], list[np.ndarray]]
+
+    def __init__(self, a: R, b: R, mapping: Mapping[str, str | tuple[str, Transform]] | None):
+        self.a, self.b = a, b
+        own_a, own_b = a.parameters, b.parameters
+        self.mapping = complete(propose(own_a, own_b) if mapping is None else mapping, own_a, own_b)
+        self.parameter_errors = {
+            (name, target): error(own_b[target], transform(own_a[name]))[0]
+            for name, (target, transform) in self.mapping.items()
+        }
+        self.names = {name: target for name, (target, _) in self.mapping.items()}
+        self.pairs = pair_calls(a, b, self.names)
+        self.partner = {x.number: y for x, y in self.pairs}
+
+    @property
+    def unmapped(self) -> tuple[list[str], list[str]]:
+        """The names of parameters without a counterpart, of both."""
+        return (
+            [name for name in self.a.parameters if name not in self.names],
+            [name for name in self.b.parameters if name not in self.names.values()],
+        )
+
+    def places(self) -> Iterator[tuple[Call, str, Call | None]]:
+        """Yield the paired calls' inputs and outputs in order, and the array that came before."""
+        before = None
+        for call, side in self.a.record.events:
+            if call.number in self.partner:
+                yield call, side, before
+                before = call
+
+    def explained(self, x: Call, side: str, row: Row) -> Cause:
+        y = self.partner[x.number]
+        wanted, given = x.arrays(side), self.on_b[y.number, side]
+        matches = corresponding(wanted, given)
+        if not matches:
+            shapes = [[array.shape for array in arrays] for arrays in (wanted, given)]
+            return Cause(
+                "unknown", f"A has arrays of shapes {shapes[0]}, B {shapes[1]}.", row.error
+            )
+        i, j = next(m for m in matches if differs(wanted[m[0]], given[m[1]], row.budget))
+        kind = x.layer.kind if side == "out" else ""
+        context = [array for call in self._around(x) for array in call.inputs]
+        own = [x.layer.parameters, y.layer.parameters]
+        if side == "in":
+            own = [call.layer.parameters for call in self._around(x)[1:]]
+        piece = Piece(
+            kind,
+            x.inputs if side == "out" and x.end == x.number + 1 else self._nearby(x, side),
+            context,
+            own,
+            wanted[i],
+            reshaped(given[j], wanted[i].shape),
+        )
+        coarse = allowed("float32")
+        cause = explain(piece, relative_error, row.budget) or self._other_parameters(x, side, row)
+        if cause is None and row.dtype == "float64":
+            if row.error <= coarse:
+                return Cause(*CAUSES["limit"], row.error)
+            cause = explain(piece, relative_error, coarse)
+        return cause or Cause(
+            "unknown", "None of the known differences makes the two sides equal here.", row.error
+        )
+
+    def _other_parameters(self, x: Call, side: str, row: Row) -> Cause | None:
+        """Return the cause that the layer's parameters are not the same, or None."""
+        owners = [x] if side == "out" else self._around(x)[1:]
+        own = {name for call in owners for name in call.layer.named}
+        least = allowed(row.dtype) if row.dtype else 0
+        wrong = [
+            f"{name} (error {size:.1e})"
+            for (name, _), size in self.parameter_errors.items()
+            if name in own and size > least
+        ]
+        if not wrong:
+            return None
+        title, sentence = CAUSES["parameters"]
+        return Cause(title, f"{', '.join(wrong)}. {sentence}", row.error)
+
+    def _around(self, x: Call) -> list[Call]:
+        """List a call and those that it is inside of, the innermost first."""
+        return [call for call in reversed(self.a.calls) if call.contains(x)]
+
+    def _nearby(self, x: Call, side: str) -> list[np.ndarray]:
+        """List the arrays that came up before a place, the latest first."""
+        events = self.a.record.events
+        end = events.index((x, side))
+        found = []
+        for call, s in reversed(events[:end]):
+            if call.number in self.partner:
+                found += call.arrays(s)
+        return distinct(found)[:NEARBY]
+
+
+def place_between(x: Call, side: str, left: Call | None) -> str:
+    """Name the place where something goes into or comes out of a call."""
+    return str(x.layer) if side == "out" or left is None else f"{left.layer} → {x.layer}"
+
+
+def allowed(dtype: str, moved: Sequence[float] = ()) -> float:
+    """Return the budget of a precision, given how far rounding moves the result."""
+    return max([LEAST[dtype] * unit(dtype), *(FACTOR * size for size in moved)])
