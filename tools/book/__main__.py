@@ -1,5 +1,7 @@
 """``python -m tools.book``: make the notebooks and the web page."""
 
+import importlib
+import json
 import re
 import sys
 import time
@@ -11,8 +13,9 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from rich.console import Console
 from rich.table import Table
 
+from d2l_ext.agreement.running.differences import measured
 from d2l_ext.interface import COLUMNS
-from tools.book import elsewhere, page
+from tools.book import contrasts, elsewhere, page, seeds, translators
 from tools.book.chapter import ROOT, TITLES, chapters, notebook_path, out_of_step, unchanged
 from tools.book.crosscheck import disagreements
 from tools.book.execute import execute, write
@@ -111,6 +114,33 @@ def alone(numbers, backends, python, bare):
                 f"{chapter.name} {TITLES[backend]} {seconds:.0f} s{' ERROR' if wrong else ''}"
             )
     _finish(problems, f"{len(chosen)} chapters in {len(backends)} frameworks run alone")
+
+
+@main.command("contrasts")
+def measure_contrasts():
+    """Measure what the frameworks do unless told otherwise, for chapter 16's table."""
+    found = {}
+    for name in COLUMNS:
+        defaults = importlib.import_module(f"d2l_ext.{name}.defaults")
+        found[name] = measured(defaults)["defaults"]
+    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    contrasts.KEPT.write_text(text, encoding="utf-8")
+    console.print(f"{contrasts.KEPT.relative_to(ROOT)} is written")
+
+
+@main.command("translators")
+@click.argument("names", nargs=-1, type=click.Choice(tuple(translators.RATES)))
+def train_translators(names):
+    """Train the translators that chapters 4 and 7 read: some minutes."""
+    for name in names or translators.RATES:
+        translators.train(name)
+        console.print(f"{name} is trained")
+
+
+@main.command("seeds")
+def compare_seeds():
+    """Compare models over several seeds, for chapter 3: some minutes."""
+    click.echo(seeds.table(seeds.compare()))
 
 
 def _rewritten(chapter, backend, notebook):

@@ -8,7 +8,8 @@ A chapter is plain Markdown with five kinds of fenced blocks:
   slash, from a file that all frameworks share (`quote`),
 * ``{code-cell}``: code that runs, the same in all frameworks,
 * ``{figure} name``: a diagram (`tools.book.diagrams`) with its caption,
-* ``{table} name``: a caption, an empty line, and a table.
+* ``{table} name``: a caption, an empty line, and a table, or `contrasts.HERE` for the one in which
+  the frameworks stand side by side.
 
 A running cell may start with ``:tags: [...]``. A framework's name leaves the cell to that one.
 ``measured`` marks output that is a measurement of this framework (a rounding error, a time).
@@ -28,7 +29,7 @@ import nbformat
 import yaml
 
 from d2l_ext.interface import COLUMNS
-from tools.book import alone, diagrams, labels, quote
+from tools.book import alone, contrasts, diagrams, labels, quote
 
 ROOT = quote.ROOT
 CHAPTERS = labels.CHAPTERS
@@ -138,7 +139,7 @@ class Chapter:
         if cell.kind == "markdown":
             return cell.text
         label = f"{cell.kind[:3]}-{cell.argument}"
-        caption, _, rest = cell.text.partition("\n\n")
+        caption, rest = parted(cell)
         parts = [f'<a id="{label}"></a>', f"**{self.labels[label].text}.** {caption}"]
         if cell.kind == "figure":
             diagram = diagrams.DIAGRAMS[cell.argument]
@@ -159,6 +160,14 @@ class Chapter:
         (setup,) = (cell.text for cell in self.cells if cell.kind == "setup")
         known = {name: None for name in assigned} | quote.meanings(setup)
         return quote.imports(backend, wanted, known)
+
+
+def parted(cell):
+    """Return the caption of a figure or a table, and what stands below it."""
+    caption, _, rest = cell.text.partition("\n\n")
+    if contrasts.HERE in rest:
+        rest = rest.replace(contrasts.HERE, contrasts.table(contrasts.kept()))
+    return caption, rest
 
 
 def chapters(numbers=()):

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from tools.book import alone, diagrams, labels, reference, slim
-from tools.book.chapter import CHAPTERS, NOTEBOOKS, ROOT, TITLES
+from tools.book.chapter import CHAPTERS, NOTEBOOKS, ROOT, TITLES, parted
 from tools.book.crosscheck import results
 from tools.book.diagrams import drawing
 
@@ -31,18 +31,21 @@ DRAWN = {
 }
 
 
-def build(chapters, notebooks):
+def build(chapters, notebooks, folder=BUILD, with_reference=True):
     """Build the site and return the path of its first page.
 
     Args:
         chapters: a list of `Chapter`.
         notebooks: ``{chapter name: {backend: executed notebook}}``.
+        folder: where it goes; what was there is lost.
+        with_reference: whether it has the reference of all names, which takes most of the time.
     """
-    source = BUILD / "source"
-    shutil.rmtree(BUILD, ignore_errors=True)
+    source, html = folder / "source", folder / "html"
+    shutil.rmtree(folder, ignore_errors=True)
     source.mkdir(parents=True)
     index = (CHAPTERS / "index.md").read_text(encoding="utf-8")
-    names = "\n".join([*(chapter.name for chapter in chapters), *PAGES, "reference/index"])
+    listed = [*(chapter.name for chapter in chapters), *PAGES]
+    names = "\n".join([*listed, *["reference/index"] * with_reference])
     (source / "index.md").write_text(
         f"{index}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n", encoding="utf-8"
     )
@@ -53,11 +56,12 @@ def build(chapters, notebooks):
         text = (CHAPTERS / f"{name}.md").read_text(encoding="utf-8")
         text = labels.resolved(text, name, {}, page=True)
         (source / f"{name}.md").write_text(text, encoding="utf-8")
-    write_reference(source)
-    run_sphinx(source, BUILD / "html")
-    slim.slim(BUILD / "html")
-    shutil.copytree(NOTEBOOKS, BUILD / "html" / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    return BUILD / "html" / "index.html"
+    if with_reference:
+        write_reference(source)
+    run_sphinx(source, html)
+    slim.slim(html)
+    shutil.copytree(NOTEBOOKS, html / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    return html / "index.html"
 
 
 def write_reference(source):
@@ -119,7 +123,7 @@ class _Page:
         if cell.kind == "markdown":
             return cell.text
         label = f"{cell.kind[:3]}-{cell.argument}"
-        caption, _, rest = cell.text.partition("\n\n")
+        caption, rest = parted(cell)
         caption = f":::{{container}} caption\n**{self.chapter.labels[label].text}.** {caption}\n:::"
         if cell.kind == "table":
             return f"({label})=\n{caption}\n\n{rest}"

@@ -6,6 +6,7 @@ that occur in no page and no script go.
 """
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -40,9 +41,9 @@ def slim(html: Path) -> None:
     mathfont.write(static, list(pages.values()))
     for path, text in pages.items():
         path.write_text(text, encoding="utf-8")
-    for path in (*static.rglob("*.map"), *static.rglob("fontawesome*")):
-        if path.is_file():
-            path.unlink()
+    for path in (*static.rglob("*.map"), *static.glob("scripts/fontawesome*")):
+        path.unlink()
+    shutil.rmtree(static / "vendor" / "fontawesome", ignore_errors=True)
 
 
 def icons(drawings: str, texts: list[str]) -> str:

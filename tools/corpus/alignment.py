@@ -31,7 +31,7 @@ def links(source: str, target: str) -> list[tuple[int, int]]:
 
 def _after_elision(token: str) -> str:
     """Return the word itself: "l'école" is "école", "j'achète" is "achète"."""
-    return token.rpartition("'")[2] if token not in ("aujourd'hui",) else token
+    return token.rpartition("'")[2]
 
 
 def _nouns():
