@@ -1,6 +1,7 @@
 """Pictures of attention, masks, positional encodings and losses, from NumPy arrays.
 
-Every function returns a `Picture`, which a notebook shows, and writes it where a path is given.
+Every function returns a `Picture`, which a notebook shows as SVG, sharp at any size, and writes it
+where a path is given.
 Sequential maps go from white to one dark colour and curves differ in colour, brightness and
 dashes, so that neither needs colour vision.
 """
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -25,6 +27,9 @@ CMAP = "Blues"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), "-.", ":", "--")
 DPI = 150
+SVG = {"svg.hashsalt": "d2l_ext"}  # the same picture is the same text
+# Each number is one cell with sharp edges, however large the picture is shown.
+SHARP = {"interpolation": "none"}
 
 
 class Picture(Figure):
@@ -37,14 +42,22 @@ class Picture(Figure):
     def save(self, path: str | Path) -> None:
         """Write the picture, in the format that the name's ending says."""
         path = Path(path)
-        data = io.BytesIO()  # a format that does not exist fails before a file is touched
-        self.savefig(data, format=path.suffix[1:] or "png", dpi=DPI)
+        # A format that does not exist fails before a file is touched.
+        data = self._written(path.suffix[1:] or "png")
         with replacing(path) as file:
-            file.write(data.getvalue())
+            file.write(data)
 
-    def _repr_png_(self) -> bytes:
+    def _repr_svg_(self) -> str:
+        return self._written("svg").decode()
+
+    def _written(self, format: str) -> bytes:
+        for line in [line for ax in self.axes for line in ax.lines]:
+            # Every point is drawn: which are left out would depend on their last digits.
+            line.get_path().should_simplify = False
         data = io.BytesIO()
-        self.savefig(data, format="png", dpi=DPI * 2 / 3)
+        metadata = {"Date": None} if format == "svg" else None
+        with rc_context(SVG):
+            self.savefig(data, format=format, dpi=DPI, metadata=metadata)
         return data.getvalue()
 
 
@@ -79,7 +92,7 @@ def show_heatmaps(
     axes = picture.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     limits = {"vmin": np.nanmin(matrices), "vmax": np.nanmax(matrices)}
     for (row, column), ax in np.ndenumerate(axes):
-        ax.imshow(matrices[row, column], cmap=cmap, **limits)
+        ax.imshow(matrices[row, column], cmap=cmap, **limits, **SHARP)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(MaxNLocator(5, integer=True))
         if row == rows - 1:
@@ -139,7 +152,7 @@ def attention_grid(
     picture = Picture(figsize=(columns * width + margin[0] + 1.2, rows * height + margin[1] + 0.5))
     axes = picture.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for (row, column), ax in np.ndenumerate(axes):
-        ax.imshow(weights[row, column], cmap=CMAP, vmin=0, vmax=1)
+        ax.imshow(weights[row, column], cmap=CMAP, vmin=0, vmax=1, **SHARP)
         _label(ax, source, target, top=row == 0, bottom=False, left=column == 0)
         if row == rows - 1 and column_names is not None:
             ax.set_xlabel(column_names[column])
@@ -185,7 +198,7 @@ def attention_steps(
             ax.set_visible(False)
             continue
         panel = weights[:, :, step].reshape(blocks * heads, keys)
-        ax.imshow(panel, cmap=CMAP, vmin=0, vmax=1, aspect="auto")
+        ax.imshow(panel, cmap=CMAP, vmin=0, vmax=1, aspect="auto", **SHARP)
         lowest = step + columns >= steps
         _label(ax, source, names, bottom=lowest, left=step % columns == 0)
         ax.set_title(target[step], fontsize=10, parse_math=False)
@@ -215,7 +228,7 @@ def mask_map(
     queries, keys = mask.shape
     picture = Picture(figsize=(0.35 * keys + 1.6, 0.35 * queries + 1.2))
     ax = picture.subplots()
-    ax.imshow(mask.astype(float), cmap=CMAP, vmin=0, vmax=1.4)
+    ax.imshow(mask.astype(float), cmap=CMAP, vmin=0, vmax=1.4, **SHARP)
     names = tokens if tokens is not None else [str(i) for i in range(max(queries, keys))]
     _label(ax, names[:keys], names[:queries])
     ax.set_xticks(np.arange(keys + 1) - 0.5, minor=True)
@@ -251,7 +264,7 @@ def positional_encoding(
     _legend(curves, title="column", ncols=max(len(columns), 1), loc="lower left")
     curves.set_ylim(min(P.min(), -1) - 0.45, max(P.max(), 1) + 0.1)
     limit = max(np.abs(P).max(), 1e-9)
-    image = whole.imshow(P, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto")
+    image = whole.imshow(P, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto", **SHARP)
     whole.set_xlabel("column")
     whole.set_ylabel("position")
     picture.colorbar(image, ax=whole)

@@ -13,6 +13,8 @@ import numpy as np
 from d2l_ext.files import replacing
 
 BUNDLED = Path(__file__).with_name("corpus.tsv")
+ALIGNMENTS = Path(__file__).with_name("alignments.tsv")
+TRANSLATORS = Path(__file__).with_name("translators")  # small ones, trained, for the book
 
 # D2L's copy of the English-French sentences of Tatoeba that manythings.org offers (CC BY 2.0),
 # with the hash that D2L 1.0 states for it.
@@ -53,6 +55,26 @@ def load_pairs(
     if source == "fra-eng":
         return _parse(_fra_eng_text(data_dir), f"fra-eng.zip: {FRA_ENG_MEMBER}")
     return _parse(_existing(source).read_bytes(), os.fspath(source))
+
+
+def load_alignments() -> dict[tuple[str, str], list[tuple[int, int]]]:
+    """Return which words of the bundled corpus translate each other.
+
+    Nouns, adjectives, verbs, names and numbers of the grammar's lexicon have a partner, most small
+    words have none.
+
+    Returns:
+        ``{(source, target): [(place in the source, place in the target), ...]}``; places are those
+        of the tokens that `tokenize` makes, from 0.
+    """
+    lines = ALIGNMENTS.read_text(encoding="utf-8").splitlines()
+    links = [[_link(word) for word in line.split()] for line in lines]
+    return dict(zip(load_pairs("bundled"), links, strict=True))
+
+
+def _link(word: str) -> tuple[int, int]:
+    source, _, target = word.partition("-")
+    return int(source), int(target)
 
 
 def _existing(source: str | os.PathLike[str], other: str = "fra-eng") -> Path:

@@ -92,6 +92,35 @@ def forget_bias():
     return float(cell.init(KEY, state, jnp.zeros((1, 2)))["params"]["hf"]["bias"].mean())
 
 
+def rms_norm(x):
+    """Return the default RMS norm of (rows, size)."""
+    return np.asarray(linen.RMSNorm().init_with_output(KEY, jnp.asarray(x))[0])
+
+
+def fused(q, k, v, mask=None):
+    """Return the fused attention of arrays with four axes, under a mask (queries, keys)."""
+    mask = None if mask is None else jnp.asarray(mask)[None, None]
+    return np.asarray(jax.nn.dot_product_attention(*map(jnp.asarray, (q, k, v)), mask=mask))
+
+
+def attention_layer(x, mask):
+    """Return what the attention layer makes of (1, steps, size) under a mask (steps, steps)."""
+    layer = linen.MultiHeadDotProductAttention(1)
+    return np.asarray(layer.init_with_output(KEY, x, mask=mask[None, None])[0])
+
+
+def convolution(image):
+    """Return a default convolution by a kernel of 3 of an image, (1, ?, ?, ?), to two channels."""
+    return np.asarray(linen.Conv(2, (3, 3)).init_with_output(KEY, jnp.asarray(image))[0])
+
+
+def write(x):
+    """Write 1 to the first element of an array."""
+    x = jnp.asarray(x)
+    x[0] = 1
+    return np.asarray(x)
+
+
 def limits():
     """Return ``{finding: size}``: what no setting of the framework's own operators mends."""
     x = np.linspace(-20, 20, 4001)

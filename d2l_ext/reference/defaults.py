@@ -10,7 +10,7 @@ import numpy as np
 
 from d2l_ext import randomness
 from d2l_ext.interface import BETA1, BETA2, EPSILON
-from d2l_ext.reference import layers, masking, normalization, recurrent, seq2seq
+from d2l_ext.reference import layers, masking, normalization, recurrent, scoring, seq2seq
 
 
 def layer_norm(x):
@@ -93,6 +93,18 @@ def gru_biases():
 def forget_bias():
     """Return the initial bias of an LSTM's forget gate, averaged over 256 units."""
     return sum(_start(f"rnn.bias_{side}_l0", 1024)[256:512].mean().item() for side in ("ih", "hh"))
+
+
+def rms_norm(x):
+    """Return the RMS norm of (rows, size)."""
+    layer = normalization.RMSNorm(x.shape[-1])
+    layer.weight = np.ones_like(x[0])
+    return layer(x)
+
+
+def fused(q, k, v, mask=None):
+    """Return the attention of arrays with four axes, under a mask (queries, keys)."""
+    return scoring.attention(q, k, v, mask)[0]
 
 
 def limits():

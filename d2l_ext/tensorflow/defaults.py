@@ -93,6 +93,36 @@ def forget_bias():
     return float(layer.weights[2].numpy()[256:512].mean())
 
 
+def rms_norm(x):
+    """Return the default RMS norm of (rows, size)."""
+    return keras.layers.RMSNormalization()(x).numpy()
+
+
+def fused(q, k, v, mask=None):
+    """Return the fused attention of arrays with four axes, under a mask (queries, keys)."""
+    mask = None if mask is None else tf.constant(mask)[None, None]
+    return keras.ops.dot_product_attention(q, k, v, mask=mask).numpy()
+
+
+def attention_layer(x, mask):
+    """Return what the attention layer makes of (1, steps, size) under a mask (steps, steps)."""
+    keras.utils.set_random_seed(0)
+    layer = keras.layers.MultiHeadAttention(1, x.shape[-1])
+    return layer(x, x, attention_mask=tf.constant(mask)[None]).numpy()
+
+
+def convolution(image):
+    """Return a default convolution by a kernel of 3 of an image, (1, ?, ?, ?), to two channels."""
+    return keras.layers.Conv2D(2, 3)(image).numpy()
+
+
+def write(x):
+    """Write 1 to the first element of an array."""
+    x = tf.constant(x)
+    x[0] = 1
+    return x.numpy()
+
+
 def limits():
     """Return ``{finding: size}``: what no setting of the framework's own operators mends."""
     return {

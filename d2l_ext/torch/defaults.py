@@ -93,6 +93,37 @@ def forget_bias():
     return sum(b[256:512].mean().item() for b in (layer.bias_ih_l0, layer.bias_hh_l0))
 
 
+def rms_norm(x):
+    """Return the default RMS norm of (rows, size)."""
+    return nn.RMSNorm(x.shape[-1])(torch.from_numpy(x)).detach().numpy()
+
+
+def fused(q, k, v, mask=None):
+    """Return the fused attention of arrays with four axes, under a mask (queries, keys)."""
+    arrays = (torch.from_numpy(x) for x in (q, k, v))
+    mask = None if mask is None else torch.from_numpy(mask)
+    return F.scaled_dot_product_attention(*arrays, attn_mask=mask).numpy()
+
+
+def attention_layer(x, mask):
+    """Return what the attention layer makes of (1, steps, size) under a mask (steps, steps)."""
+    torch.manual_seed(0)
+    layer, x = nn.MultiheadAttention(x.shape[-1], 1, batch_first=True), torch.from_numpy(x)
+    return layer(x, x, x, attn_mask=torch.from_numpy(mask))[0].detach().numpy()
+
+
+def convolution(image):
+    """Return a default convolution by a kernel of 3 of an image, (1, ?, ?, ?), to two channels."""
+    return nn.LazyConv2d(2, 3)(torch.from_numpy(image)).detach().numpy()
+
+
+def write(x):
+    """Write 1 to the first element of an array."""
+    x = torch.from_numpy(x)
+    x[0] = 1
+    return x.numpy()
+
+
 def limits():
     """Return ``{finding: size}``: what no setting of the framework's own operators mends."""
     return {}

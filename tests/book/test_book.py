@@ -4,15 +4,14 @@ import ast
 import base64
 import contextlib
 import importlib.util
-import io
 import re
 
 import nbformat
 import numpy as np
 import pytest
-from PIL import Image
 
 import d2l_ext
+from d2l_ext.plotting import SHARP, Picture
 
 if importlib.util.find_spec("nbclient") is None:
     pytest.skip("the book needs the dev extra", allow_module_level=True)
@@ -72,7 +71,7 @@ def test_notebooks_name_no_place_on_a_machine_and_are_small():
 @pytest.mark.parametrize("name", d2l_ext.COLUMNS)
 def test_the_idea_comes_before_the_library(chapter, name):
     """Nothing is taken from the library before it, in at most 20 lines a cell, and shown uncut."""
-    cells = [c.source for c in chapter.notebook(name).cells if c.cell_type == "code"]
+    _, *cells = [c.source for c in chapter.notebook(name).cells if c.cell_type == "code"]
     first = next(i for i, source in enumerate(cells) if "d2l_ext.backend(" in source)
     if chapter.name[:2] not in ("00", "08", "16"):  # which are about the library
         assert first > 0
@@ -163,40 +162,34 @@ def test_crosscheck_of_text(a, b, agree):
     assert crosscheck.same_text(a, b) == agree
 
 
-def png(pixels):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="png")
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def drawn():
-    """A grey picture (height, width, colours) with a dark line."""
-    pixels = np.full((401, 500, 3), 200, np.uint8)
-    pixels[:, 100] = 0
-    return pixels
-
-
-def cell(rows, columns, change):
-    """The picture with a part of it darker."""
-    pixels = drawn()
-    pixels[rows, columns] -= change
-    return pixels
+def drawn(curve=(1.0, 0.5, 0.25), weights=((0.25, 0.75), (0.5, 0.5)), colour="#0072B2", word="a"):
+    """A picture with a curve and a map, SVG."""
+    picture = Picture(figsize=(4, 2))
+    left, right = picture.subplots(1, 2)
+    left.plot(curve, color=colour)
+    left.set_xlabel(word)
+    right.imshow(np.array(weights), vmin=0, vmax=1, cmap="Blues", **SHARP)
+    return picture._repr_svg_()
 
 
 @pytest.mark.parametrize(
-    ("other", "agree"),
+    ("changed", "agree"),
     [
-        (drawn(), True),
-        (cell(slice(40, 80), slice(200, 240), 3), True),  # a step of a colour map
-        (cell(slice(40, 41), slice(200, 201), 200), True),  # a pixel at an edge
-        (cell(slice(40, 80), slice(200, 240), 25), False),  # a cell that is 10 % off
-        (cell(slice(361, 401), slice(460, 500), 25), False),  # the same in the corner
-        (np.roll(drawn(), 1, axis=1), False),  # the line one pixel further
-        (drawn()[:400], False),
+        ({}, True),
+        ({"curve": (1.0, 0.5 + 1e-12, 0.25)}, True),
+        ({"curve": (1.0, 0.503, 0.25)}, True),  # a third of a point
+        ({"curve": (1.0, 0.52, 0.25)}, False),
+        ({"curve": (1.0, 0.5, 0.25, 0.25)}, False),
+        ({"weights": ((0.251, 0.749), (0.5, 0.5))}, True),  # a step of the colour map
+        ({"weights": ((0.3, 0.7), (0.5, 0.5))}, False),
+        ({"weights": ((0.25, 0.75, 0.5), (0.5, 0.5, 0.5))}, False),
+        ({"colour": "#0073B2"}, True),
+        ({"colour": "#E69F00"}, False),
+        ({"word": "b"}, False),
     ],
 )
-def test_crosscheck_of_pictures(other, agree):
-    assert crosscheck.same_image(png(drawn()), png(other)) == agree
+def test_crosscheck_of_pictures(changed, agree):
+    assert crosscheck.same_picture(drawn(), drawn(**changed)) == agree
 
 
 def test_a_long_class_continues_as_its_own_subclass():

@@ -6,7 +6,7 @@ import math
 import pytest
 
 import d2l_ext
-from d2l_ext.agreement.running.differences import DEFAULTS, LIMITS, measured
+from d2l_ext.agreement.running.differences import DEFAULTS, LIMITS, NONE, measured
 
 NAN = "NaN"
 # torch, mxnet, jax, tensorflow, reference
@@ -31,6 +31,16 @@ KNOWN = {
     "dense layer, std of the bias": (300**-0.5 * 3**-0.5, 0, 0, 0, 0),
     "embedding 5000 x 64, std of the start": (1, 0.0404, 0.125, 0.0289, 1),
     "token id beyond the vocabulary": ("error", "row 2", NAN, "error", "error"),
+    "RMSNorm, epsilon": (1e-7, NONE, 1e-6, 1e-6, 1e-6),
+    "True in a mask, attention layer": ("ignore", NONE, "attend", "attend", NONE),
+    "True in a mask, fused attention": ("attend", NONE, "attend", "attend", "attend"),
+    "heads, in fused attention": (
+        *("before the steps", NONE, "after the steps", "after the steps"),
+        "before the steps",
+    ),
+    "an image's channels": ("first", "first", "last", "last", NONE),
+    "a convolution at the edge": ("leaves out", "leaves out", "adds zeros", "leaves out", NONE),
+    "writing into an array": ("in place", "in place", "a new array", "a new array", NONE),
 }
 
 

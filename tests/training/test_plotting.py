@@ -1,6 +1,10 @@
 """Pictures: that they are written whole, show what they should, and say what is wrong."""
 
+import base64
+import io
+import re
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -45,9 +49,28 @@ def test_a_picture_is_written(tmp_path, name):
     assert [p.name for p in path.parent.iterdir()] == ["picture.png"]
 
 
-def test_a_notebook_shows_a_picture():
-    picture = plotting.mask_map(MASK)
-    assert picture._repr_png_().startswith(b"\x89PNG")
+def cut_off(picture):
+    """By how many inches what is drawn is larger than the picture, at its worst side."""
+    picture.draw_without_rendering()
+    box, (width, height) = picture.get_tightbbox(), picture.get_size_inches()
+    return max(-box.x0, -box.y0, box.x1 - width, box.y1 - height)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_nothing_is_cut_off(name):
+    assert cut_off(PICTURES[name](None)) < 0.01
+
+
+def test_what_is_cut_off_is_seen():
+    picture = plotting.Picture(figsize=(2, 2))
+    picture.text(0.9, 0.5, "longer than the rest of the line")
+    assert cut_off(picture) > 0.5
+
+
+def test_a_notebook_shows_a_picture_as_svg():
+    svg, again = (plotting.mask_map(MASK)._repr_svg_() for _ in range(2))
+    assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+    assert svg == again
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
     )
@@ -60,6 +83,20 @@ def test_tokens_stand_at_their_places():
     assert [t.get_text() for t in ax.get_yticklabels()] == TARGET
     assert not any(t.get_parse_math() for t in ax.get_xticklabels())
     np.testing.assert_array_equal(ax.images[0].get_array(), GRID[0, 0])
+
+
+def test_a_cell_of_a_map_is_one_pixel_of_the_svg():
+    svg = plotting.attention_map(GRID[0, 0], SOURCE, TARGET)._repr_svg_()
+    rasters = re.findall(r"data:image/png;base64,\s*([^\"]+)", svg)
+    sizes = [Image.open(io.BytesIO(base64.b64decode(data))).size for data in rasters]
+    assert (len(SOURCE), len(TARGET)) in sizes
+    assert "image-rendering:pixelated" in svg
+
+
+def test_every_point_of_a_curve_is_drawn():
+    y = np.linspace(0, 1, 300)  # on one line, of which two points would do
+    svg = plotting.loss_curves({"x": y})._repr_svg_()
+    assert max(path.count("L ") for path in re.findall(r'd="([^"]*)"', svg)) == 299
 
 
 def test_curves_of_several_frameworks_can_be_told_apart():

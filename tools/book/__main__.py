@@ -1,6 +1,9 @@
 """``python -m tools.book``: make the notebooks and the web page."""
 
+import importlib
+import json
 import re
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,8 +13,9 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from rich.console import Console
 from rich.table import Table
 
+from d2l_ext.agreement.running.differences import measured
 from d2l_ext.interface import COLUMNS
-from tools.book import page
+from tools.book import contrasts, elsewhere, page, seeds, translators
 from tools.book.chapter import ROOT, TITLES, chapters, notebook_path, out_of_step, unchanged
 from tools.book.crosscheck import disagreements
 from tools.book.execute import execute, write
@@ -82,6 +86,61 @@ def book():
     _finish(_wrong(chosen, COLUMNS, executed), f"{len(chosen)} chapters agree")
     index = page.build(chosen, executed)
     console.print(f"the book is in {index.relative_to(ROOT)}")
+
+
+@main.command()
+@chapter_option
+@backend_option
+@click.option("--python", default=sys.executable, help="An interpreter, by default this one.")
+@click.option("--bare", is_flag=True, help="The framework is not there either.")
+def alone(numbers, backends, python, bare):
+    """Run notebooks as a reader does who has only the file, in empty environments.
+
+    What they print must be what the kept notebooks print. Installs much.
+    """
+    chosen, problems = chapters(numbers), []
+    for chapter in chosen:
+        for backend in backends:
+            start, path = time.perf_counter(), notebook_path(chapter, backend)
+            try:
+                found = elsewhere.run(path, backend, python, framework=not bare)
+                pair = {"here": nbformat.read(path, as_version=4), "elsewhere": found}
+                wrong = disagreements(pair)
+            except RuntimeError as error:
+                wrong = [str(error)]
+            problems += [f"{chapter.name} ({backend}): {message}" for message in wrong]
+            seconds = time.perf_counter() - start
+            console.print(
+                f"{chapter.name} {TITLES[backend]} {seconds:.0f} s{' ERROR' if wrong else ''}"
+            )
+    _finish(problems, f"{len(chosen)} chapters in {len(backends)} frameworks run alone")
+
+
+@main.command("contrasts")
+def measure_contrasts():
+    """Measure what the frameworks do unless told otherwise, for chapter 16's table."""
+    found = {}
+    for name in COLUMNS:
+        defaults = importlib.import_module(f"d2l_ext.{name}.defaults")
+        found[name] = measured(defaults)["defaults"]
+    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    contrasts.KEPT.write_text(text, encoding="utf-8")
+    console.print(f"{contrasts.KEPT.relative_to(ROOT)} is written")
+
+
+@main.command("translators")
+@click.argument("names", nargs=-1, type=click.Choice(tuple(translators.RATES)))
+def train_translators(names):
+    """Train the translators that chapters 4 and 7 read: some minutes."""
+    for name in names or translators.RATES:
+        translators.train(name)
+        console.print(f"{name} is trained")
+
+
+@main.command("seeds")
+def compare_seeds():
+    """Compare models over several seeds, for chapter 3: some minutes."""
+    click.echo(seeds.table(seeds.compare()))
 
 
 def _rewritten(chapter, backend, notebook):

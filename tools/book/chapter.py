@@ -8,11 +8,16 @@ A chapter is plain Markdown with five kinds of fenced blocks:
   slash, from a file that all frameworks share (`quote`),
 * ``{code-cell}``: code that runs, the same in all frameworks,
 * ``{figure} name``: a diagram (`tools.book.diagrams`) with its caption,
-* ``{table} name``: a caption, an empty line, and a table.
+* ``{table} name``: a caption, an empty line, and a table, or `contrasts.HERE` for the one in which
+  the frameworks stand side by side.
 
 A running cell may start with ``:tags: [...]``. A framework's name leaves the cell to that one.
 ``measured`` marks output that is a measurement of this framework (a rounding error, a time).
 Neither is compared by `crosscheck`.
+
+The front matter has, where they are needed, ``quick: {variable: value}``, the numbers of a quick
+run, and ``extras: {module: extra}`` and ``bare: {module: requirement}``, what a notebook that is
+opened alone installs beside its framework (`alone`).
 """
 
 import base64
@@ -24,12 +29,13 @@ import nbformat
 import yaml
 
 from d2l_ext.interface import COLUMNS
-from tools.book import diagrams, labels, quote
+from tools.book import alone, contrasts, diagrams, labels, quote
 
 ROOT = quote.ROOT
 CHAPTERS = labels.CHAPTERS
 NOTEBOOKS = ROOT / "notebooks"
-TITLES = {"torch": "PyTorch", "mxnet": "MXNet", "jax": "JAX", "tensorflow": "TensorFlow"}
+TITLES = alone.TITLES
+INSTALLS = "installs"  # the tag of the cell that installs what is missing
 
 _BLOCK = re.compile(
     r"^```\{(setup|definition|code-cell|figure|table)\}([^\n]*)\n(.*?)^```\n", re.M | re.S
@@ -39,13 +45,6 @@ _FRONT_MATTER = re.compile(r"\A---\n(.*?)^---\n", re.M | re.S)
 _HEADING = re.compile(r"^(?=#{1,3} )", re.M)
 _CHAPTER_LINK = re.compile(r"\]\((\d\d-[\w-]+)\.md(#[\w-]+)?\)")
 _PAGE_LINK = re.compile(r"\]\(([a-z-]+\.md)\)")
-
-INSTALL = """\
-*This notebook is one of four: the same chapter in PyTorch, MXNet, JAX and TensorFlow. It needs
-`d2l_ext` with its {title} extra. In a copy of the project:*
-
-    pip install -e ".[{backend}]" jupyterlab -c constraints.txt
-"""
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,7 @@ class Chapter:
         cells: a list of `Cell`.
         labels: ``{label: Label}`` of its figures, tables and formulas.
         quick: ``{variable: value}``, smaller numbers for a quick run.
+        needs: what it needs beside a framework (`alone.Needs`).
     """
 
     def __init__(self, path):
@@ -89,7 +89,9 @@ class Chapter:
         self.name = path.stem
         self.labels = labels.of(self.name, text)
         front = _FRONT_MATTER.match(text)
-        self.quick = (yaml.safe_load(front[1]) if front else {}).get("quick", {})
+        settings = yaml.safe_load(front[1]) if front else {}
+        self.quick = settings.get("quick", {})
+        self.needs = alone.Needs(settings.get("extras", {}), settings.get("bare", {}))
         self.cells = list(_cells(text[front.end() :] if front else text))
 
     def notebook(self, backend, quick=False):
@@ -99,7 +101,10 @@ class Chapter:
             backend: the column.
             quick: whether the numbers in ``quick`` replace the chapter's.
         """
-        cells = [_cell("markdown", INSTALL.format(backend=backend, title=TITLES[backend]), None)]
+        cells = [
+            _cell("markdown", alone.introduction(backend), None),
+            _cell("code", alone.cell(backend, self.needs), None, (INSTALLS,)),
+        ]
         for number, cell in enumerate(self.cells):
             if backend not in cell.frameworks:
                 continue
@@ -134,7 +139,7 @@ class Chapter:
         if cell.kind == "markdown":
             return cell.text
         label = f"{cell.kind[:3]}-{cell.argument}"
-        caption, _, rest = cell.text.partition("\n\n")
+        caption, rest = parted(cell)
         parts = [f'<a id="{label}"></a>', f"**{self.labels[label].text}.** {caption}"]
         if cell.kind == "figure":
             diagram = diagrams.DIAGRAMS[cell.argument]
@@ -157,6 +162,14 @@ class Chapter:
         return quote.imports(backend, wanted, known)
 
 
+def parted(cell):
+    """Return the caption of a figure or a table, and what stands below it."""
+    caption, _, rest = cell.text.partition("\n\n")
+    if contrasts.HERE in rest:
+        rest = rest.replace(contrasts.HERE, contrasts.table(contrasts.kept()))
+    return caption, rest
+
+
 def chapters(numbers=()):
     """Return the chapters with these numbers, or all of them, in their order."""
     found = [Chapter(path) for path in sorted(CHAPTERS.glob("[0-9][0-9]-*.md"))]
@@ -171,8 +184,8 @@ def notebook_path(chapter, backend):
 def out_of_step(chapter, backend):
     """Return what is wrong with a notebook that is kept, or None.
 
-    It must have exactly the cells that the chapter and the column give now, each of them executed
-    without an error.
+    It must have exactly the cells that the chapter and the column give now, each of those that run
+    executed without an error.
     """
     path = notebook_path(chapter, backend)
     if not path.exists():
@@ -182,8 +195,8 @@ def out_of_step(chapter, backend):
     if _parts(kept) != _parts(fresh):
         ids = {c.id for c in kept.cells} ^ {c.id for c in fresh.cells}
         return f"{where} is out of step with its chapter or the library: cells {sorted(ids)}"
-    for cell in kept.cells:
-        if cell.cell_type == "code" and cell.execution_count is None:
+    for cell in running(kept):
+        if cell.execution_count is None:
             return f"{where}: cell {cell.id} was not executed"
         for output in cell.get("outputs", []):
             if output.output_type == "error":
@@ -196,18 +209,26 @@ def out_of_step(chapter, backend):
 def unchanged(chapter, backend, fresh):
     """Give a fresh notebook the outputs of the one that is kept; return whether it could.
 
-    It can where all cells of code are the same: then only the text has changed.
+    It can where all cells that run are the same: then only the text has changed.
     """
     path = notebook_path(chapter, backend)
     if not path.exists():
         return False
-    kept = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-    cells = [c for c in fresh.cells if c.cell_type == "code"]
+    kept, cells = running(nbformat.read(path, as_version=4)), running(fresh)
     if [c.source for c in kept] != [c.source for c in cells]:
         return False
     for cell, old in zip(cells, kept, strict=True):
         cell.outputs, cell.execution_count = old.outputs, old.execution_count
     return True
+
+
+def running(notebook):
+    """Return the cells that are run: all code but what installs, since here all is installed."""
+    return [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and INSTALLS not in cell.metadata.get("tags", ())
+    ]
 
 
 def _parts(notebook):

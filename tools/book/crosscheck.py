@@ -2,7 +2,8 @@
 
 Text must be equal, and numbers up to the digits that are printed: two numbers with d decimals may
 differ by one and a half units of the last one, so that a value on the edge between two roundings
-does not count. Pictures must be equal but for a step of a colour map and single pixels at edges.
+does not count. Pictures, SVG, must have the same parts: words, curves with as many points, maps
+with as many cells; places may differ by what nobody sees, and colours by a step of a colour map.
 """
 
 import base64
@@ -12,26 +13,28 @@ import re
 import numpy as np
 from PIL import Image
 
-from d2l_ext.interface import COLUMNS
-
-VISIBLE = 4  # of 255: more than a step of a colour map, or than one pixel of a block
+STEP = 4  # of 255: a step of a colour map
+NEAR = 0.5  # of a point, of which an inch has 72
 NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?", re.I)
+# Parts of an SVG: a map's colours, a colour, and names that Matplotlib makes of what is drawn.
+RASTER = re.compile(r"data:image/png;base64,\s*([^\"]+)")
+COLOUR = re.compile(r"#([0-9a-f]{6})\b")
+HASHED = re.compile(r"\b(?:image|\w)[0-9a-f]{10}\b")
 
 
 def disagreements(notebooks):
     """Compare executed notebooks of one chapter.
 
     Args:
-        notebooks: ``{backend: notebook}``.
+        notebooks: ``{name: notebook}``, the first of which the others are compared with.
 
     Returns:
         A list of messages; empty where all agree.
     """
-    backends = [name for name in COLUMNS if name in notebooks]
-    outputs = {name: comparable(notebooks[name]) for name in backends}
-    first = backends[0]
+    outputs = {name: comparable(notebook) for name, notebook in notebooks.items()}
+    first, *others = outputs
     messages = []
-    for other in backends[1:]:
+    for other in others:
         for number, (source, mine) in outputs[first].items():
             theirs = outputs[other][number][1]
             if not same(mine, theirs):
@@ -52,12 +55,14 @@ def comparable(notebook):
 
 
 def results(cell):
-    """Return what a cell printed and drew: a list of ("text", str) and ("image", base64)."""
+    """Return what a cell printed and drew: ("text", str), ("picture", SVG) or ("image", base64)."""
     found = []
     for output in cell.outputs:
         data = output.get("data", {})
         if output.output_type == "stream":
             found.append(("text", output.text))
+        elif "image/svg+xml" in data:
+            found.append(("picture", data["image/svg+xml"]))
         elif "image/png" in data:
             found.append(("image", data["image/png"]))
         elif "text/plain" in data:
@@ -68,8 +73,7 @@ def results(cell):
 def same(a, b):
     """Whether two cells' results agree."""
     return len(a) == len(b) and all(
-        kind == other and (same_text(x, y) if kind == "text" else same_image(x, y))
-        for (kind, x), (other, y) in zip(a, b, strict=True)
+        kind == other and SAME[kind](x, y) for (kind, x), (other, y) in zip(a, b, strict=True)
     )
 
 
@@ -93,12 +97,45 @@ def _last_unit(number):
     return 10.0 ** (int(exponent or 0) - decimals) if "." in digits else 1.0
 
 
+def same_picture(a, b):
+    """Whether two pictures, SVG, look the same."""
+    if a == b:
+        return True
+    maps, colours, rest = zip(*map(_parts, (a, b)), strict=True)
+    numbers = [np.array(NUMBER.findall(text), float) for text in rest]
+    words = [NUMBER.sub("#", text).split() for text in rest]
+    return (
+        words[0] == words[1]
+        and all(x.shape == y.shape for x, y in zip(*maps, strict=False))
+        and [len(found) for found in (maps[0], colours[0])] == [len(maps[1]), len(colours[1])]
+        and all(_far(x, y) <= STEP for x, y in zip(*maps, strict=True))
+        and _far(*map(np.array, colours)) <= STEP
+        and _far(*numbers) <= NEAR
+    )
+
+
+def _parts(svg):
+    """Return the maps (height, width, 4) of an SVG, its colours (red, green, blue) and the rest."""
+    maps = [_opened(data) for data in RASTER.findall(svg)]
+    svg = RASTER.sub("", svg)
+    colours = [tuple(bytes.fromhex(colour)) for colour in COLOUR.findall(svg)]
+    return maps, colours, HASHED.sub("", COLOUR.sub("", svg))
+
+
+def _far(x, y):
+    return np.abs(x.astype(float) - y.astype(float)).max(initial=0)
+
+
+def _opened(data):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA"))
+
+
 def same_image(a, b):
     """Whether two pictures have one size and no block of 8 x 8 pixels differs visibly."""
     if a == b:
         return True
-    x, y = (np.asarray(_opened(picture), float) for picture in (a, b))
-    return x.shape == y.shape and _block_means(np.abs(x - y).max(axis=-1)).max() <= VISIBLE
+    x, y = (_opened(picture)[..., :3].astype(float) for picture in (a, b))
+    return x.shape == y.shape and _block_means(np.abs(x - y).max(axis=-1)).max() <= STEP
 
 
 def _block_means(x, size=8):
@@ -109,8 +146,7 @@ def _block_means(x, size=8):
     return blocks.mean(axis=(1, 3))
 
 
-def _opened(picture):
-    return Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+SAME = {"text": same_text, "picture": same_picture, "image": same_image}
 
 
 def _shown(found):

@@ -10,6 +10,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from d2l_ext.environment import ENVIRONMENT, QUICK
+from tools.book.chapter import running
 
 
 @contextlib.contextmanager
@@ -50,13 +51,15 @@ def _run(client, notebook):
     client.execute_cell(reset, 0, store_history=False)
     client.nb = notebook
     client.reset_execution_trackers()
+    run = {cell.id for cell in running(notebook)}
     for index, cell in enumerate(notebook.cells):
-        client.execute_cell(cell, index, client.code_cells_executed + 1)
+        if cell.id in run:
+            client.execute_cell(cell, index, client.code_cells_executed + 1)
     notebook.metadata.language_info = {"name": "python"}
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                output.data = {"image/png": output.data["image/png"].strip()}
+            if "image/svg+xml" in output.get("data", {}):
+                output.data = {"image/svg+xml": output.data["image/svg+xml"]}
     return notebook
 
 

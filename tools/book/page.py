@@ -1,15 +1,15 @@
 """The web page: each chapter once, with what differs between the frameworks in tabs."""
 
 import ast
-import base64
 import shutil
 import subprocess
 import sys
+from base64 import b64decode
 from itertools import groupby
 from pathlib import Path
 
-from tools.book import diagrams, labels, reference
-from tools.book.chapter import CHAPTERS, ROOT
+from tools.book import alone, diagrams, labels, reference, slim
+from tools.book.chapter import CHAPTERS, NOTEBOOKS, ROOT, TITLES, parted
 from tools.book.crosscheck import results
 from tools.book.diagrams import drawing
 
@@ -17,6 +17,9 @@ BUILD = ROOT / "book" / "_build"
 STATIC = Path(__file__).with_name("static")
 PAGES = ("coming-from", "glossary")  # pages that have nothing to run
 SAME = "The same in all four frameworks."
+RUN = """\
+<p class="run">Run it: <a href="{file}" download>download the {title} notebook</a>,
+or <a href="{launch}">open it in Colab</a>.</p>"""
 # What functions of `d2l_ext.plotting` draw, for those who don't see it.
 DRAWN = {
     "attention_grid": "Attention maps side by side",
@@ -28,18 +31,21 @@ DRAWN = {
 }
 
 
-def build(chapters, notebooks):
+def build(chapters, notebooks, folder=BUILD, with_reference=True):
     """Build the site and return the path of its first page.
 
     Args:
         chapters: a list of `Chapter`.
         notebooks: ``{chapter name: {backend: executed notebook}}``.
+        folder: where it goes; what was there is lost.
+        with_reference: whether it has the reference of all names, which takes most of the time.
     """
-    source = BUILD / "source"
-    shutil.rmtree(BUILD, ignore_errors=True)
+    source, html = folder / "source", folder / "html"
+    shutil.rmtree(folder, ignore_errors=True)
     source.mkdir(parents=True)
     index = (CHAPTERS / "index.md").read_text(encoding="utf-8")
-    names = "\n".join([*(chapter.name for chapter in chapters), *PAGES, "reference/index"])
+    listed = [*(chapter.name for chapter in chapters), *PAGES]
+    names = "\n".join([*listed, *["reference/index"] * with_reference])
     (source / "index.md").write_text(
         f"{index}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n", encoding="utf-8"
     )
@@ -50,9 +56,12 @@ def build(chapters, notebooks):
         text = (CHAPTERS / f"{name}.md").read_text(encoding="utf-8")
         text = labels.resolved(text, name, {}, page=True)
         (source / f"{name}.md").write_text(text, encoding="utf-8")
-    write_reference(source)
-    run_sphinx(source, BUILD / "html")
-    return BUILD / "html" / "index.html"
+    if with_reference:
+        write_reference(source)
+    run_sphinx(source, html)
+    slim.slim(html)
+    shutil.copytree(NOTEBOOKS, html / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    return html / "index.html"
 
 
 def write_reference(source):
@@ -68,6 +77,7 @@ def run_sphinx(source, target):
     shutil.copy(Path(__file__).with_name("sphinx_conf.py"), source / "conf.py")
     shutil.copytree(STATIC, source / "_static")
     (source / "_static" / "figures.css").write_text(drawing.page_style(), encoding="utf-8")
+    (source / "_static" / "icons.css").touch()  # for `slim` to fill
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
     if subprocess.run([*command, source, target], cwd=ROOT).returncode:
         raise SystemExit("sphinx failed")
@@ -84,7 +94,8 @@ class _Page:
         # Cells of one framework each that follow each other stand side by side.
         numbered = enumerate(self.chapter.cells)
         groups = groupby(numbered, key=lambda item: "own" if _own(item[1]) else item[0])
-        return "\n\n".join(self._block(dict(group)) for _, group in groups) + "\n"
+        title, *rest = "\n\n".join(self._block(dict(group)) for _, group in groups).split("\n", 1)
+        return "\n".join([title, f"\n{run_it(self.chapter.name)}\n", *rest, ""])
 
     def _block(self, blocks):
         """Return a group of the chapter's blocks, ``{number: cell}``, as it stands on the page."""
@@ -112,7 +123,7 @@ class _Page:
         if cell.kind == "markdown":
             return cell.text
         label = f"{cell.kind[:3]}-{cell.argument}"
-        caption, _, rest = cell.text.partition("\n\n")
+        caption, rest = parted(cell)
         caption = f":::{{container}} caption\n**{self.chapter.labels[label].text}.** {caption}\n:::"
         if cell.kind == "table":
             return f"({label})=\n{caption}\n\n{rest}"
@@ -131,17 +142,27 @@ class _Page:
         parts = []
         for kind, value in results(cell):
             parts.append(
-                _printed(value) if kind == "text" else self._picture(value, alt(cell.source))
+                _printed(value) if kind == "text" else self._picture(kind, value, alt(cell.source))
             )
         if note and parts:
             parts.append(f":::{{container}} same\n{SAME}\n:::")
         return "".join(f"\n\n{part}" for part in parts)
 
-    def _picture(self, data, words):
+    def _picture(self, kind, data, words):
         self.pictures += 1
-        name = f"{self.chapter.name}-{self.pictures}.png"
-        (self.folder / name).write_bytes(base64.b64decode(data))
+        ending, data = ("svg", data.encode()) if kind == "picture" else ("png", b64decode(data))
+        name = f"{self.chapter.name}-{self.pictures}.{ending}"
+        (self.folder / name).write_bytes(data)
         return f"```{{image}} {name}\n:alt: {words}\n:class: output\n```"
+
+
+def run_it(name):
+    """Return the links with which a reader runs a chapter, a panel for each framework."""
+    return _tabs({b: _raw(RUN.format(title=TITLES[b], **_places(b, name))) for b in TITLES})
+
+
+def _places(backend, name):
+    return {"file": f"notebooks/{backend}/{name}.ipynb", "launch": alone.launch(backend, name)}
 
 
 def alt(source):

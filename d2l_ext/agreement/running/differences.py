@@ -112,6 +112,60 @@ def _layout(defaults):
     return {(5, 3): "(out, in)", (3, 5): "(in, out)"}[tuple(shape)]
 
 
+def _rms_epsilon(defaults):
+    """Solve y = x / sqrt(x^2 + epsilon) for epsilon."""
+    x = 1e-3
+    y = float(defaults.rms_norm(np.full((1, 2), x, np.float32))[0, 0])
+    return float(f"{x**2 / y**2 - x**2:.1g}")
+
+
+def _heads(defaults):
+    """Tell where the heads stand in (batch, heads, steps, size): mean values over the others."""
+    v = np.arange(6.0, dtype=np.float32).reshape(1, 2, 3, 1)
+    zeros = np.zeros_like(v)
+    means = defaults.fused(zeros, zeros, v)
+    return {1: "after the steps", 2: "before the steps"}[
+        next(axis for axis in (1, 2) if np.allclose(means, v.mean(axis, keepdims=True)))
+    ]
+
+
+def _fused_mask(defaults):
+    v = np.arange(2.0, dtype=np.float32).reshape(1, 2, 1, 1)
+    if _heads(defaults) == "before the steps":
+        v = v.swapaxes(1, 2)
+    zeros, mask = np.zeros_like(v), np.array([[True, False], [True, False]])
+    seen = defaults.fused(zeros, zeros, v, mask).ravel()[0]
+    return {0.0: "attend", 1.0: "ignore"}[float(seen)]
+
+
+def _layer_mask(defaults):
+    """Tell whether the second of two steps, where the mask is False, has a say in the first."""
+    x = np.random.default_rng(0).standard_normal((1, 2, 4)).astype(np.float32)
+    other, mask = x.copy(), np.array([[True, False], [True, False]])
+    other[0, 1] += 1
+    same = np.allclose(*(defaults.attention_layer(y, mask)[0, 0] for y in (x, other)))
+    return "attend" if same else "ignore"
+
+
+def _channels(defaults):
+    shape = defaults.convolution(np.zeros((1, 6, 7, 8), np.float32)).shape
+    return {1: "first", 3: "last"}[shape.index(2)]
+
+
+def _edge(defaults):
+    shape = defaults.convolution(np.zeros((1, 7, 7, 7), np.float32)).shape
+    return "adds zeros" if 7 in shape else "leaves out"
+
+
+def _writing(defaults):
+    write = defaults.write
+    try:
+        write(np.zeros(2, np.float32))
+    except Exception:  # as above
+        return "a new array"
+    return "in place"
+
+
 DEFAULTS = [
     Default("layer norm, epsilon", _epsilon),
     Default("layer norm, error at mean 1e4 in float32", _far_from_zero),
@@ -132,7 +186,15 @@ DEFAULTS = [
     Default("dense layer, std of the bias", lambda d: float(d.dense(300, 200)[1].std())),
     Default("embedding 5000 x 64, std of the start", lambda d: float(d.embedding(5000, 64).std())),
     Default("token id beyond the vocabulary", _unknown_token),
+    Default("RMSNorm, epsilon", _rms_epsilon),
+    Default("True in a mask, attention layer", _layer_mask),
+    Default("True in a mask, fused attention", _fused_mask),
+    Default("heads, in fused attention", _heads),
+    Default("an image's channels", _channels),
+    Default("a convolution at the edge", _edge),
+    Default("writing into an array", _writing),
 ]
+NONE = "–"  # what has no layer or operator of the kind
 
 MXNET = "https://github.com/apache/mxnet/blob/1.9.1/src/operator/"
 TANH = (
@@ -218,6 +280,8 @@ def measured(defaults):
     for default in DEFAULTS:
         try:
             found[default.name] = default.measure(defaults)
+        except AttributeError:  # the module has no such function
+            found[default.name] = NONE
         except Exception as error:  # of another version of the framework: the report shows it
             found[default.name] = f"fails ({type(error).__name__}: {error})"
     return {"defaults": found, "limits": defaults.limits()}
