@@ -10,12 +10,11 @@ IDS = np.array([[1, 2, 3, 4]])
 
 
 def models(**options):
-    config = LlamaConfig(
+    torch.manual_seed(0)
+    model = LlamaModel(LlamaConfig(
         vocab_size=9, hidden_size=8, intermediate_size=12, num_hidden_layers=1,
         num_attention_heads=2, max_position_embeddings=8, initializer_range=1, **options,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    model = LlamaModel(config).eval()
+    )).eval()  # fmt: skip
     [torch.nn.init.normal_(p) for name, p in model.named_parameters() if "bias" in name]
     return model
 

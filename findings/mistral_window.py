@@ -10,12 +10,11 @@ IDS = np.array([[1, 2, 3, 4, 5, 6]])
 
 
 def model(**options):
-    config = MistralConfig(
+    torch.manual_seed(0)
+    return MistralModel(MistralConfig(
         vocab_size=9, hidden_size=8, intermediate_size=12, num_hidden_layers=1, pad_token_id=0,
         num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=8, **options,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    return MistralModel(config).eval()
+    )).eval()  # fmt: skip
 
 
 for port, own, other in (
