@@ -24,7 +24,7 @@ def locate_traces(
 
     Nothing can be put back in a file: from the first place on, what differs is carried on. So one
     place is named, the first in the order of computation, and `Located.rows` has all. Gradients are
-    compared where values agree everywhere and the layers' names are the same.
+    compared where values agree everywhere and all layers have the same names.
 
     Args:
         a: the file that is right.
@@ -46,6 +46,9 @@ class _OfTraces(Comparison[Trace]):
     ):
         super().__init__(a, b, mapping)
         self.on_b = {(y.number, side): y.arrays(side) for y in b.calls for side in ("in", "out")}
+        # What gradients start from is drawn by the places' names.
+        paths = [[call.layer.path for call in one.calls] for one in (a, b)]
+        self.have_gradients = paths[0] == paths[1]
 
     def result(self) -> Located:
         """Compare everything that both have."""
@@ -70,7 +73,7 @@ class _OfTraces(Comparison[Trace]):
         budget = allowed(dtype, [m for m in moved if math.isfinite(m)]) if dtype else 0.0
         kind = "" if side == "in" else x.layer.kind
         gradient = gradient_budget = None
-        if x.layer.path == y.layer.path:
+        if self.have_gradients:
             for i, j in corresponding(wanted, given):
                 spots = (x.number, side, i), (y.number, side, j)
                 if (measured := self._gradient(*spots, wanted[i])) is not None and (
@@ -96,7 +99,10 @@ class _OfTraces(Comparison[Trace]):
         sizes = [(row.place, row.gradient, row.gradient_budget) for row in rows]
         for name, target in self.names.items():
             value = self.a.parameters[name]
-            if name == target and (measured := self._gradient(name, target, value)) is not None:
+            if (
+                self.have_gradients
+                and (measured := self._gradient(name, target, value)) is not None
+            ):
                 sizes.append((name, *measured))
         for place, size, budget in sizes:
             if size is not None and budget is not None and not size <= budget:
