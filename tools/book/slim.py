@@ -41,7 +41,7 @@ def slim(html: Path) -> None:
     mathfont.write(static, list(pages.values()))
     for path, text in pages.items():
         path.write_text(text, encoding="utf-8")
-    for path in (*static.rglob("*.map"), *static.glob("scripts/fontawesome*")):
+    for path in {*static.rglob("*.map"), *static.glob("scripts/fontawesome*")}:
         path.unlink()
     shutil.rmtree(static / "vendor" / "fontawesome", ignore_errors=True)
 
