@@ -29,7 +29,7 @@ DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), "-.", ":", "--")
 DPI = 150
 SVG = {"svg.hashsalt": "d2l_ext"}  # the same picture is the same text
 # Each number is one cell with sharp edges, however large the picture is shown.
-SHARP = {"interpolation": "none"}
+SHARP: dict[str, Any] = {"interpolation": "none"}
 
 
 class Picture(Figure):
