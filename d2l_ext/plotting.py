@@ -27,7 +27,7 @@ CMAP = "Blues"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), "-.", ":", "--")
 DPI = 150
-SVG = {"svg.hashsalt": "d2l_ext"}  # the same picture is the same text
+SVG: dict[Any, Any] = {"svg.hashsalt": "d2l_ext"}  # the same picture is the same text
 # Each number is one cell with sharp edges, however large the picture is shown.
 SHARP: dict[str, Any] = {"interpolation": "none"}
 
