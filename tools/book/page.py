@@ -128,7 +128,8 @@ class _Page:
         if cell.kind == "table":
             return f"({label})=\n{caption}\n\n{rest}"
         svg = diagrams.DIAGRAMS[cell.argument].svg(style=False)
-        return f"({label})=\n{_raw(f'<figure>{svg}')}\n\n{caption}\n\n{_raw('</figure>')}"
+        figure = _raw(f'<figure id="{label}">{svg}')  # Sphinx gives raw HTML no anchor itself
+        return f"({label})=\n{figure}\n\n{caption}\n\n{_raw('</figure>')}"
 
     def _shown(self, cells):
         """Return cells of one framework with their outputs."""

@@ -19,6 +19,8 @@ SCRIPT = re.compile(r'\s*<script defer src="[^"]*fontawesome\.js[^"]*"></script>
 ICON = re.compile(r"\bfa-(?!solid|fw|lg\b)[a-z-]+")
 DRAWING = re.compile(r'["{{,]?\b{name}"?:\[(\d+),(\d+),\[[^\]]*\],"[0-9a-f]+","([^"]+)"\]')
 SHEETS = ("styles/pydata-sphinx-theme.css", "styles/sphinx-book-theme.css", "basic.css")
+# Names, punctuation and spaces of code have the colour that code has anyway.
+PLAIN = re.compile(r'<span class="[npw]">([^<]*)</span>')
 _WORD = re.compile(r"[\w-]+")
 
 
@@ -30,7 +32,7 @@ def slim(html: Path) -> None:
     """
     static = html / "_static"
     paths = [path for path in html.rglob("*.html") if "_static" not in path.parts]
-    pages = {path: SCRIPT.sub("", path.read_text(encoding="utf-8")) for path in paths}
+    pages = {path: _plain(path.read_text(encoding="utf-8")) for path in paths}
     scripts = {path: path.read_text(encoding="utf-8") for path in static.rglob("*.js")}
     awesome = scripts.pop(static / "scripts" / "fontawesome.js")
     texts = [*pages.values(), *scripts.values()]
@@ -41,9 +43,13 @@ def slim(html: Path) -> None:
     mathfont.write(static, list(pages.values()))
     for path, text in pages.items():
         path.write_text(text, encoding="utf-8")
-    for path in (*static.rglob("*.map"), *static.glob("scripts/fontawesome*")):
+    for path in {*static.rglob("*.map"), *static.glob("scripts/fontawesome*")}:
         path.unlink()
     shutil.rmtree(static / "vendor" / "fontawesome", ignore_errors=True)
+
+
+def _plain(page: str) -> str:
+    return PLAIN.sub(r"\1", SCRIPT.sub("", page))
 
 
 def icons(drawings: str, texts: list[str]) -> str:

@@ -88,6 +88,10 @@
       document.querySelectorAll("div.highlight-python div.highlight").forEach(addCopyButton);
     }
     show(first);
+    // The theme's sidebar has a title and a search field outside of any landmark.
+    const sidebar = document.getElementById("pst-primary-sidebar");
+    sidebar?.setAttribute("role", "region");
+    sidebar?.setAttribute("aria-label", "Book");
   });
 
   // A page that is a file may not read the others, of which the search would show excerpts.
