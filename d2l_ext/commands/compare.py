@@ -21,7 +21,7 @@ from d2l_ext.agreement.judging.unfinished import NAME, Unfinished, code
 from d2l_ext.agreement.reporting.folder import write
 from d2l_ext.agreement.reporting.report import MAIN, Report
 from d2l_ext.agreement.reporting.terminal import show
-from d2l_ext.agreement.running.spread import ClusterError, spread
+from d2l_ext.agreement.spread import ClusterError, spread
 from d2l_ext.commands.doctor import PACKAGES
 from d2l_ext.config import describe
 from d2l_ext.data import TranslationData, load_pairs

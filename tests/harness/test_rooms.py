@@ -8,7 +8,7 @@ import pytest
 import d2l_ext
 
 FOLDER = Path(d2l_ext.__file__).parent / "agreement"
-ORDER = ["cases", "running", "judging", "comparison", "reporting"]
+ORDER = ["cases", "running", "judging", "spread", "comparison", "reporting"]
 
 
 def imported(path):

@@ -8,10 +8,9 @@ import pytest
 from command import invoke
 
 import d2l_ext
-from d2l_ext.agreement import comparison
+from d2l_ext.agreement import comparison, spread
 from d2l_ext.agreement.cases.named import named
 from d2l_ext.agreement.judging.unfinished import Unfinished
-from d2l_ext.agreement.running import spread
 
 distributed = pytest.importorskip("distributed")
 NAME = d2l_ext.installed()[0]
