@@ -48,7 +48,7 @@ test: lint  ## check the code and run the tests, without the slow ones
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 .PHONY: test-quick
-test-quick: $(STAMP)  ## run a few tests of each topic in each column, in about a minute
+test-quick: $(STAMP)  ## run a few tests of each topic in each column, in about two minutes
 	@$(PYTEST) --dist worksteal --quick tests/columns tests/harness/test_agreement.py $(ARGS)
 
 .PHONY: test-all
