@@ -21,7 +21,7 @@ from d2l_ext.environment import QUICK
 AT_ONCE = 20  # cases of a task, for which a framework is loaded once
 SECONDS = 30  # to reach the cluster
 
-Found = tuple[str, str, list[Verdict]]  # dtype, name of the case, verdicts
+Found = tuple[str, list[Verdict]]  # name of the case, verdicts
 
 
 class ClusterError(Exception):
@@ -58,8 +58,8 @@ def spread(
         shares = {b: list(_shares(b, cases, dtypes, unfinished)) for b in backends}
         totals = {b: sum(len(names) for _, names in shares[b]) for b in backends}
         done = dict.fromkeys(backends, 0)
-        for backend, names, found in _answers(client, shares, seed, limit):
-            for dtype, name, verdicts in found:
+        for backend, dtype, names, found in _answers(client, shares, seed, limit):
+            for name, verdicts in found:
                 unfinished.add(backend, dtype, name, verdicts)
             done[backend] += len(names)
             progress(backend, "cases, on the cluster", done[backend], totals[backend])
@@ -75,15 +75,15 @@ def _shares(
             yield dtype, names[first : first + AT_ONCE]
 
 
-def _answers(client, shares, seed, limit) -> Iterator[tuple[str, list[str], list[Found]]]:
-    """Yield a backend, names of cases and what was found, as they come."""
+def _answers(client, shares, seed, limit) -> Iterator[tuple[str, str, list[str], list[Found]]]:
+    """Yield a backend, a precision, names of cases and what was found, as they come."""
     from distributed import as_completed
 
     asked = {}
     for backend, of_backend in shares.items():
         for dtype, names in of_backend:
-            arguments = backend, dtype, names, seed, limit
-            asked[client.submit(verdicts, *arguments, pure=False)] = backend, names
+            share = backend, dtype, names
+            asked[client.submit(verdicts, *share, seed, limit, pure=False)] = share
     for future, found in as_completed(asked, with_results=True):
         yield *asked[future], found
 
@@ -130,5 +130,5 @@ def verdicts(
                 if error.dead:
                     break
                 continue
-            found.append((dtype, name, judge(solved, backend, dtype, results)))
+            found.append((name, judge(solved, backend, dtype, results)))
     return found

@@ -1,7 +1,6 @@
 """``d2l-ext audit``."""
 
 import importlib.util
-import os
 import sys
 from pathlib import Path
 
@@ -51,18 +50,18 @@ def audit(
     """
     _check(framework)
     frameworks = framework or [name for name in running.FRAMEWORKS if _has(NEEDS[name])]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     log = Log(output)
     _run(log, family or families.FAMILIES, frameworks)
     table = Table("case", "framework", "differs from", "error", "budget", "smallest case")
-    for row in _differences(log):
+    differences, summary = _differences(log), _summary(log)
+    for row in differences:
         table.add_row(*row)
     Console().print(table if table.row_count else "nothing differs")
-    click.echo(_summary(log))
+    click.echo(summary)
     if page is not None:
         with replacing(page) as file:
             template = templates("d2l_ext.porting.audit").get_template("page.html.jinja")
-            file.write(template.render(rows=_differences(log), summary=_summary(log)).encode())
+            file.write(template.render(rows=differences, summary=summary).encode())
     sys.exit(bool(table.row_count))
 
 

@@ -9,6 +9,7 @@ import click
 from d2l_ext.commands.errors import UserError
 from d2l_ext.commands.options import translator
 from d2l_ext.data import BucketedData
+from d2l_ext.export import ctranslate2, engines
 from d2l_ext.files import new_folder
 from d2l_ext.interface import Model
 from d2l_ext.training.checkpoint import Checkpoint, CheckpointError
@@ -64,18 +65,14 @@ def export(checkpoint: Path, to: str, output: Path | None, check: Path | None) -
 
 def _write(to: str, saved: Checkpoint, model: Any, data: BucketedData, folder: Path) -> None:
     if to == "ctranslate2":
-        from d2l_ext.export import ctranslate2
-
         ctranslate2.write(saved, folder)
     else:
-        from d2l_ext.export import onnx
+        from d2l_ext.export import onnx  # it loads PyTorch
 
         onnx.write(model, data, folder)
 
 
 def _engine(to: str, folder: Path, data: BucketedData) -> Any:
-    from d2l_ext.export import engines
-
     if to == "ctranslate2":
         return engines.CTranslate2Model(folder, data)
     return engines.OnnxModel(folder)
@@ -84,7 +81,7 @@ def _engine(to: str, folder: Path, data: BucketedData) -> Any:
 def _compare(engine: Any, model: Model, data: BucketedData, sentences: Sequence[str]) -> None:
     different = 0
     for beam in (1, BEAM):
-        method = {"method": "beam", "beam": beam, "length_penalty": 0} if beam > 1 else {}
+        method = engines.method(beam)
         wanted = [t.tokens for t in translations(model, data, sentences, progress=True, **method)]
         same = sum(a == b for a, b in zip(engine.translate(sentences, beam), wanted, strict=True))
         how = f"by a beam of {beam}" if beam > 1 else "greedily"

@@ -17,7 +17,13 @@ from d2l_ext.data.sentences import cut
 from d2l_ext.training.checkpoint import read_vocab
 from d2l_ext.training.translation import translations
 
-DESCRIPTION = "export.json"
+# What is in a folder of ONNX.
+ENCODER, DECODER, DESCRIPTION = "encoder.onnx", "decoder.onnx", "export.json"
+
+
+def method(beam: int) -> dict[str, Any]:
+    """Return how `translations` is asked for what the engines do; a beam of 1 is greedy."""
+    return {"method": "beam", "beam": beam, "length_penalty": 0} if beam > 1 else {}
 
 
 class OnnxDecoding:
@@ -72,8 +78,8 @@ class OnnxModel:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors
         # Any: they return arrays, and could return what no graph of ours has.
-        self._encoder: Any = onnxruntime.InferenceSession(folder / "encoder.onnx", options)
-        self._decoder: Any = onnxruntime.InferenceSession(folder / "decoder.onnx", options)
+        self._encoder: Any = onnxruntime.InferenceSession(folder / ENCODER, options)
+        self._decoder: Any = onnxruntime.InferenceSession(folder / DECODER, options)
 
     def decoding(self, src: Any, valid_lens: Any, keep_weights: bool = False) -> OnnxDecoding:
         """Encode a batch; return what decodes it."""
@@ -106,11 +112,8 @@ class OnnxModel:
 
     def translate(self, sentences: Sequence[str], beam: int = 1) -> list[list[str]]:
         """Translate sentences; return their tokens."""
-        method: dict[str, Any] = (
-            {"method": "beam", "beam": beam, "length_penalty": 0} if beam > 1 else {}
-        )
         model: Any = self
-        return [t.tokens for t in translations(model, self.data, sentences, **method)]
+        return [t.tokens for t in translations(model, self.data, sentences, **method(beam))]
 
 
 def _whole(arrays: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from d2l_ext.data import BucketedData
+from d2l_ext.export.engines import DECODER, DESCRIPTION, ENCODER
 from d2l_ext.nested import leaves, nest
 from d2l_ext.torch.backend import TorchModel
 from d2l_ext.torch.layers import Array
@@ -29,7 +30,6 @@ from d2l_ext.torch.seq2seq import Decoder, EncoderDecoder
 from d2l_ext.torch.transformer import TransformerDecoder, TransformerEncoder
 from d2l_ext.training.checkpoint import written
 
-ENCODER, DECODER, DESCRIPTION = "encoder.onnx", "decoder.onnx", "export.json"
 FORMAT = 1
 
 

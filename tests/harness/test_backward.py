@@ -10,7 +10,8 @@ import d2l_ext
 from d2l_ext.porting import locate
 
 torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402 - after importorskip
+from halved import Halved  # noqa: E402 - after importorskip
+from torch import nn  # noqa: E402
 
 X = np.random.default_rng(0).standard_normal((2, 5, 6))
 NAMES = ("W_q", "W_k", "W_v", "W_o", "fc", "out")
@@ -45,18 +46,6 @@ class Straight(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         return gradient
-
-
-class Halved(torch.autograd.Function):
-    """The identity, with half the gradient."""
-
-    @staticmethod
-    def forward(ctx, X):
-        return X.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient / 2
 
 
 class Cubed(torch.autograd.Function):

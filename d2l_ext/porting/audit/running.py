@@ -35,10 +35,9 @@ def configuration(case: Case) -> Any:
 
 def exists(family: str, framework: str) -> bool:
     """Whether a family has a model in a framework."""
-    name = "modeling_tf_auto" if framework == "tensorflow" else "modeling_flax_auto"
-    auto = importlib.import_module(f"transformers.models.auto.{name}")
-    mapping = "TF_MODEL_MAPPING_NAMES" if framework == "tensorflow" else "FLAX_MODEL_MAPPING_NAMES"
-    return family in getattr(auto, mapping)
+    prefix = PREFIXES[framework]
+    auto = importlib.import_module(f"transformers.models.auto.modeling_{prefix.lower()}_auto")
+    return family in getattr(auto, f"{prefix.upper()}_MODEL_MAPPING_NAMES")
 
 
 def original(case: Case, folder: Path) -> Any:
