@@ -1,4 +1,4 @@
-"""A run that is stopped at many moments: ``python tests/crashes.py BACKEND MOMENTS``.
+"""A run that is stopped at many moments: ``python tests/crashes.py BACKEND MOMENTS [SIGNAL ...]``.
 
 Runs are trained in another process, which gets the signal. Then the run is resumed, in that process
 or, after a kill, in a new one, and its end is compared with that of a run that nobody stopped. A
@@ -107,7 +107,7 @@ def same(one, other):
     )
 
 
-def main(backend, moments):
+def main(backend, moments, signals):
     settings = {"backend": backend, **SETTINGS}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -116,7 +116,7 @@ def main(backend, moments):
         victim.train(folder / "whole", settings)
         assert victim.wait()
         num_steps, rng = victim.step, np.random.default_rng(0)
-        for number in SIGNALS:
+        for number in signals:
             for moment in range(moments):
                 target = folder / f"{number.name}-{moment}"
                 victim.train(target, settings)
@@ -144,4 +144,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "--victim":
         obey(*sys.argv[2:])
     else:
-        main(sys.argv[1], int(sys.argv[2]))
+        named = [signal.Signals[name] for name in sys.argv[3:]]
+        main(sys.argv[1], int(sys.argv[2]), named or SIGNALS)

@@ -47,14 +47,17 @@ def export(checkpoint: Path, to: str, output: Path | None, check: Path | None) -
     """
     folder = output or checkpoint.parent / to
     saved = read_checkpoint(checkpoint)
-    model, data = translator(checkpoint, saved, "torch", "float32")
     try:
         with new_folder(folder) as part:
-            _write(to, saved, model, data, part)
+            model, data = translator(checkpoint, saved, "torch", "float32")
+            if to == "ctranslate2":
+                _write_ctranslate2(checkpoint, saved, part)
+            else:
+                from d2l_ext.torch import onnx  # it loads PyTorch
+
+                onnx.write(model, data, part)
     except FileExistsError as error:
         raise UserError(str(error)) from None
-    except CheckpointError as error:
-        raise UserError(f"{checkpoint}: {error}") from None
     click.echo(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     if check is not None:
         sentences = [
@@ -63,13 +66,11 @@ def export(checkpoint: Path, to: str, output: Path | None, check: Path | None) -
         _compare(_engine(to, folder, data), model, data, sentences)
 
 
-def _write(to: str, saved: Checkpoint, model: Any, data: BucketedData, folder: Path) -> None:
-    if to == "ctranslate2":
+def _write_ctranslate2(checkpoint: Path, saved: Checkpoint, folder: Path) -> None:
+    try:
         ctranslate2.write(saved, folder)
-    else:
-        from d2l_ext.export import onnx  # it loads PyTorch
-
-        onnx.write(model, data, folder)
+    except CheckpointError as error:
+        raise UserError(f"{checkpoint}: {error}") from None
 
 
 def _engine(to: str, folder: Path, data: BucketedData) -> Any:

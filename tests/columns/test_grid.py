@@ -23,8 +23,13 @@ def public_classes(api):
 
 @pytest.mark.parametrize("column", d2l_ext.BACKENDS)
 def test_every_column_has_the_same_files(column):
-    # What only MXNet needs to start; derivatives, which NumPy alone does not have.
-    own = {"mxnet": {"numpy2.py"}, "reference": {"tangent.py", "complex_step.py"}}
+    # What only MXNet needs to start; what exports, whoever has trained; derivatives, which NumPy
+    # alone does not have.
+    own = {
+        "mxnet": {"numpy2.py"},
+        "torch": {"onnx.py"},
+        "reference": {"tangent.py", "complex_step.py"},
+    }
     assert files(column) - own.get(column, set()) == files("reference") - own["reference"]
 
 

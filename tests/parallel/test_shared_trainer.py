@@ -13,6 +13,7 @@ import pytest
 from member import LR, MAX_NORM, batches, translator
 from shared import frameworks
 
+from d2l_ext import randomness
 from d2l_ext.parallel import shares, trainer
 from d2l_ext.parallel.group import GroupError
 from d2l_ext.parallel.trainer import HEAD
@@ -149,10 +150,10 @@ def clipping_per_worker(monkeypatch):
 
     def clipped(self, batch, dropout=None):
         (vector,) = sums(self, batch, dropout)
-        count = vector[1].item()
-        norm = np.linalg.norm(self.model.backend.numpy(vector[HEAD:])) / max(count, 1)
+        vector = np.array(self.model.backend.numpy(vector))
+        norm = np.linalg.norm(vector[HEAD:]) / max(vector[1], 1)
         vector[HEAD:] *= min(1, MAX_NORM / max(norm, 1e-9))
-        return [vector]
+        return [self.model.backend.array(vector)]
 
     monkeypatch.setattr(trainer.SharedTrainer, "sums", clipped)
 
@@ -168,9 +169,7 @@ def the_same_masks(monkeypatch):
 def another_start(monkeypatch):
     monkeypatch.setattr(
         "d2l_ext.randomness.initial_parameters",
-        functools.partial(
-            _moved, __import__("d2l_ext").randomness.initial_parameters, iter("abcd")
-        ),
+        functools.partial(_moved, randomness.initial_parameters, iter("abcd")),
     )
 
 
@@ -183,17 +182,16 @@ def _moved(initial, calls, shapes, seed, tied=()):
     [means_of_means, clipping_per_worker, the_same_masks, another_start],
     ids=lambda f: f.__name__,
 )
-def test_planted_bugs_are_reported(monkeypatch, bug):
-    be = pytest.importorskip("d2l_ext.torch.backend").BACKEND
+@pytest.mark.parametrize("be", frameworks("mxnet", "jax", "tensorflow"), indirect=True)
+def test_planted_bugs_are_reported(monkeypatch, be, bug):
     check(be, 2)
     bug(monkeypatch)
     with pytest.raises(AssertionError):
         check(be, 2)
 
 
-def test_a_lost_row_is_reported(monkeypatch):
-    be = pytest.importorskip("d2l_ext.torch.backend").BACKEND
-
+@pytest.mark.parametrize("be", frameworks("mxnet", "jax", "tensorflow"), indirect=True)
+def test_a_lost_row_is_reported(monkeypatch, be):
     def least(rows, number, size):
         return slice(number * (rows // size), (number + 1) * (rows // size))
 
@@ -202,14 +200,14 @@ def test_a_lost_row_is_reported(monkeypatch):
         together(make(be, 2), [batches()[0]] * 2)
 
 
-def test_a_lost_batch_is_reported():
-    be = pytest.importorskip("d2l_ext.torch.backend").BACKEND
+@pytest.mark.parametrize("be", frameworks("mxnet", "jax", "tensorflow"), indirect=True)
+def test_a_lost_batch_is_reported(be):
     with pytest.raises(GroupError, match="different batches in step 1"):
         together(make(be, 2), [batches()[0], batches()[1]])
 
 
-def test_a_worker_a_step_behind_is_reported():
-    be = pytest.importorskip("d2l_ext.torch.backend").BACKEND
+@pytest.mark.parametrize("be", frameworks("mxnet", "jax", "tensorflow"), indirect=True)
+def test_a_worker_a_step_behind_is_reported(be):
     members = make(be, 2)
     members[1].num_steps = 1
     with pytest.raises(GroupError, match="different batches in step 1"):

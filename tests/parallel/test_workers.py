@@ -1,5 +1,6 @@
 """Runs of several processes from one command: killed, asked to stop, and gone on with."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -124,26 +125,31 @@ MANY = {"epochs": 3, "batch_size": 2}  # 105 steps, of which each is saved
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The folder of a run of two workers that nobody disturbs."""
-    pytest.importorskip("torch")
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    start(folder, 2, **MANY)
-    return folder
+    """A function that returns the parameters of a framework's run that nobody disturbs."""
+
+    @functools.cache
+    def of(name):
+        folder = tmp_path_factory.mktemp("runs") / name
+        start(folder, 2, backend=name, **MANY)
+        return parameters(folder)
+
+    return of
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("at_step", "rank"), [(9 * moment, moment % 2) for moment in range(10)])
-def test_killed_at_any_moment_nothing_is_lost(whole, tmp_path, rank, at_step):
-    folder = tmp_path / "run"
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("at_step", range(0, 100, 10))
+def test_killed_at_any_moment_nothing_is_lost(backend, whole, tmp_path, rank, at_step):
+    folder, settings = tmp_path / "run", {"backend": backend.name, **MANY}
     in_background(folder, rank, signal.SIGKILL, at_step)
     name = f"worker {rank} of 2{', the leader,' if rank == 0 else ''} "
     with pytest.raises(launch.WorkerDied, match=rf"^{name}\(process \d+\) was ended by SIGKILL"):
-        start(folder, 2, **MANY)
+        start(folder, 2, **settings)
     if (folder / run.CONFIG).exists():
         resume(folder, 2)
     else:  # killed before there was anything
-        start(folder, 2, **MANY)
-    for key, value in parameters(whole).items():
+        start(folder, 2, **settings)
+    for key, value in whole(backend.name).items():
         np.testing.assert_array_equal(parameters(folder)[key], value)
 
 

@@ -23,8 +23,8 @@ from torch import nn
 
 from d2l_ext.data import BucketedData
 from d2l_ext.export.engines import DECODER, DESCRIPTION, ENCODER
+from d2l_ext.interface import Model
 from d2l_ext.nested import leaves, nest
-from d2l_ext.torch.backend import TorchModel
 from d2l_ext.torch.layers import Array
 from d2l_ext.torch.seq2seq import Decoder, EncoderDecoder
 from d2l_ext.torch.transformer import TransformerDecoder, TransformerEncoder
@@ -78,7 +78,7 @@ class Step(nn.Module):
         return logits[:, -1].log_softmax(dim=-1), new
 
 
-def write(model: TorchModel, data: BucketedData, folder: Path) -> None:
+def write(model: Model, data: BucketedData, folder: Path) -> None:
     """Write the graphs and their description into a folder.
 
     Args:
