@@ -19,6 +19,8 @@ from rich.progress import (
 
 SECONDS = 20  # from one line to the next
 AT_ONCE = 2  # backends that are compared
+WAITING = "waiting"
+TRUST = 30.0  # seconds as which the expectation counts beside what was measured
 
 
 class Bar:
@@ -81,10 +83,10 @@ class Bars:
             name: self._progress.add_task("waiting", backend=name, total=None) for name in names
         }
         self._lock = threading.Lock()
-        self._shares = dict.fromkeys(names, "waiting")
-        self._first: dict[str, tuple[float, int]] = {}  # when a backend's first step was shown
-        self._left: dict[str, float] = {}  # seconds, of those that have begun
-        self._longest = 0.0  # seconds that one of them takes for all
+        self._shares = dict.fromkeys(names, WAITING)
+        self._started: dict[str, tuple[float, float]] = {}  # when, and what was done then
+        self._done: dict[str, float] = {}
+        self._totals: dict[str, float] = {}
         self._last_line = time.monotonic()
 
     def __enter__(self) -> "Bars":
@@ -94,34 +96,40 @@ class Bars:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, backend: str, what: str, done: int, total: int) -> None:
-        """Move a backend's bar."""
+    def show(self, backend: str, what: str, done: float, total: float) -> None:
+        """Move a backend's bar.
+
+        Args:
+            backend: its name.
+            what: it does; `WAITING` before it begins.
+            done, total: in seconds that were expected.
+        """
         with self._lock:
             self._progress.update(
                 self._tasks[backend], description=what, completed=done, total=total
             )
-            self._shares[backend] = f"{done / total:.0%} ({what})"
-            self._estimate(backend, done, total)
+            self._shares[backend] = what if what == WAITING else f"{done / total:.0%} ({what})"
+            self._done[backend], self._totals[backend] = done, total
+            if what == WAITING:
+                self._started.pop(backend, None)
+            else:
+                self._started.setdefault(backend, (time.monotonic(), done))
             if self._progress.disable and time.monotonic() - self._last_line >= SECONDS:
                 self._last_line = time.monotonic()
                 line = ", ".join(f"{name} {share}" for name, share in self._shares.items())
-                print(line + self._remaining(), file=sys.stderr, flush=True)
+                print(f"{line}; about {self._minutes()} min left", file=sys.stderr, flush=True)
 
-    def _estimate(self, backend: str, done: int, total: int) -> None:
-        """Keep how long a backend still takes, if it goes on as it has begun."""
+    def _minutes(self) -> int:
+        """Return how long all take together, if what was expected is wrong as it was so far."""
+        left = [total - self._done[name] for name, total in self._totals.items()]
+        return math.ceil(self._pace() * max(sum(left) / AT_ONCE, *left) / 60)
+
+    def _pace(self) -> float:
+        """Return how many seconds one that was expected has taken, and takes on trust at first."""
         now = time.monotonic()
-        started, first = self._first.setdefault(backend, (now, done))
-        if done > first:
-            per_step = (now - started) / (done - first)
-            self._left[backend] = per_step * (total - done)
-            self._longest = max(self._longest, per_step * total)
-
-    def _remaining(self) -> str:
-        """Say how long all take together, if those that wait are as slow as the slowest."""
-        if not self._left:
-            return ""
-        left = [self._left.get(name, self._longest) for name in self._shares]
-        return f"; about {math.ceil(max(sum(left) / AT_ONCE, *left) / 60)} min left"
+        taken = sum(now - since for since, _ in self._started.values())
+        done = sum(self._done[name] - first for name, (_, first) in self._started.items())
+        return (taken + TRUST) / (done + TRUST)
 
 
 def _bar() -> Progress:

@@ -17,9 +17,11 @@ from d2l_ext.agreement.cases.plans import Plan, Run
 from d2l_ext.agreement.judging.solved import SolvedCase
 from d2l_ext.agreement.judging.unfinished import Unfinished
 from d2l_ext.agreement.judging.verdict import Verdict, judge
+from d2l_ext.agreement.running.costs import COSTS, UNKNOWN
 from d2l_ext.agreement.running.remote import Worker, WorkerError
 from d2l_ext.agreement.running.training import train
 from d2l_ext.environment import ENVIRONMENT, QUICK
+from d2l_ext.progress import WAITING
 
 # The slowest first, so that no core waits for it at the end.
 ORDER = ("mxnet", "tensorflow", "jax", "torch")
@@ -57,7 +59,8 @@ class Comparison:
         seed: of the cases.
         pythons: ``{backend: interpreter}`` of backends that have their own.
         limit: seconds that a worker may take for one answer.
-        progress: called as ``progress(backend, what, done, total)``.
+        progress: called as ``progress(backend, what, done, total)``, with done and total in
+            seconds of `running.costs`.
         unfinished: what an earlier comparison has found, where this one's cases are kept too.
     """
 
@@ -70,20 +73,20 @@ class Comparison:
         seed: int = 0,
         pythons: Mapping[str, str] | None = None,
         limit: float = 300,
-        progress: Callable[[str, str, int, int], object] | None = None,
+        progress: Callable[[str, str, float, float], object] | None = None,
         unfinished: Unfinished | None = None,
     ):
         self.backends, self.cases, self.plans, self.dtypes = backends, cases, plans, dtypes
         self.seed, self.pythons, self.limit = seed, pythons or {}, limit
         self.progress = progress or (lambda *_: None)
         self.unfinished, self._running, self._interrupted = unfinished, set(), False
-        steps = sum(self._steps(plan) for plan in plans.values())
-        self._total = len(dtypes) * (len(cases) + steps)
         self._lock = threading.Lock()
         self._solved = functools.cache(lambda number: SolvedCase(cases[number], seed))
 
     def run(self) -> dict[str, Outcome]:
         """Return ``{backend: Outcome}``; Ctrl-C ends the workers, and not only the waiting."""
+        for name in self.backends:
+            self.progress(name, WAITING, 0, self._seconds(name))
         order = sorted(self.backends, key=lambda b: ORDER.index(b) if b in ORDER else -1)
         with ThreadPoolExecutor(2) as pool:
             try:
@@ -110,7 +113,7 @@ class Comparison:
             if self.plans:  # as users train: in a process that optimises what it compiles
                 with self._worker(backend) as worker:
                     self._ask_training(worker, outcome)
-            self.progress(backend, "done", self._total, self._total)
+            self.progress(backend, "done", self._seconds(backend), self._seconds(backend))
         except WorkerError as error:
             if not outcome.problems:  # it was lost before it had anything to do
                 outcome.problems.append(("start", str(error), error.details))
@@ -131,15 +134,21 @@ class Comparison:
     def _steps(plan: Plan) -> int:
         return plan.num_steps * (plan.draws + 1)
 
+    def _seconds(self, backend: str) -> float:
+        """Return how long a backend may take for all."""
+        cost, steps = COSTS.get(backend, UNKNOWN), sum(map(self._steps, self.plans.values()))
+        return len(self.dtypes) * (len(self.cases) * cost.case + steps * cost.step)
+
     def _ask_cases(self, worker: Worker, outcome: Outcome) -> None:
         outcome.versions = worker.ask("versions")
         outcome.differences = worker.ask("differences")
+        cost, total = COSTS.get(outcome.backend, UNKNOWN), self._seconds(outcome.backend)
         done = 0
         for dtype in self.dtypes:
             for number, case in enumerate(self.cases):
                 known = self._known(outcome.backend, dtype, case)
                 if known is None:
-                    self.progress(outcome.backend, f"cases, {dtype}", done, self._total)
+                    self.progress(outcome.backend, f"cases, {dtype}", done * cost.case, total)
                     known = self._verdicts(worker, outcome, self.solved(number), dtype)
                 outcome.verdicts += known
                 done += 1
@@ -149,7 +158,7 @@ class Comparison:
         return None if unfinished is None else unfinished.get(backend, dtype, case.name)
 
     def _ask_training(self, worker: Worker, outcome: Outcome) -> None:
-        done = len(self.dtypes) * len(self.cases)
+        done = 0
         for name, plan in self.plans.items():
             for dtype in self.dtypes:
                 self._train(worker, outcome, name, dtype, done)
@@ -172,10 +181,12 @@ class Comparison:
 
     def _train(self, worker: Worker, outcome: Outcome, name: str, dtype: str, done: int) -> None:
         plan, doing = self.plans[name], f"training {name}, {dtype}"
+        cost, total = COSTS.get(outcome.backend, UNKNOWN), self._seconds(outcome.backend)
+        before = len(self.dtypes) * len(self.cases) * cost.case
         steps = iter(range(done, done + self._steps(plan)))
 
         def on_step():
-            self.progress(outcome.backend, doing, next(steps), self._total)
+            self.progress(outcome.backend, doing, before + next(steps) * cost.step, total)
 
         try:
             outcome.runs[name, dtype] = train(worker, plan, dtype, on_step)

@@ -37,7 +37,7 @@ def spread(
     limit: float,
     unfinished: Unfinished,
     alike: Callable[[], Any],
-    progress: Callable[[str, str, int, int], object],
+    progress: Callable[[str, str, float, float], object],
 ) -> None:
     """Do the cases that are not done yet; what is found is in ``unfinished``.
 
@@ -46,7 +46,8 @@ def spread(
 
     Args:
         address: of the scheduler, like ``tcp://10.0.0.1:8786``.
-        backends, cases, dtypes, seed, limit, progress: as in `comparison.Comparison`.
+        backends, cases, dtypes, seed, limit: as in `comparison.Comparison`.
+        progress: as there, with done and total in cases.
         unfinished: what is known.
         alike: what must be equal in every process, here too: code, versions.
 

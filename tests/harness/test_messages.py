@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,13 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 import d2l_ext
+from d2l_ext import progress
 from d2l_ext.agreement.cases.named import named
 from d2l_ext.agreement.judging import unfinished
 from d2l_ext.agreement.judging.error import worst_element
 from d2l_ext.agreement.judging.unfinished import Unfinished
 from d2l_ext.agreement.judging.verdict import Verdict
 from d2l_ext.agreement.pytest_plugin import LOCATE, Agreement
-from d2l_ext.progress import Bars
 
 RNG = np.random.default_rng(0)
 INPUTS = [RNG.standard_normal(shape) for shape in ((2, 1, 5), (2, 4, 3), (2, 4, 6))]
@@ -167,6 +166,25 @@ def test_other_code_does_not_go_on(tmp_path, monkeypatch):
     assert len(Unfinished(path, {})) == 0
 
 
+# The command, and a signal when three cases are known.
+INTERRUPTED = """
+import os, time
+from d2l_ext.agreement.judging.unfinished import Unfinished
+from d2l_ext.cli import main
+
+add = Unfinished.add
+
+def add_and_interrupt(self, *found):
+    add(self, *found)
+    if len(self) == 3:
+        os.kill(os.getpid(), NUMBER)
+        time.sleep(2)
+
+Unfinished.add = add_and_interrupt
+main()
+"""
+
+
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
 )
@@ -176,20 +194,12 @@ def test_an_interrupted_comparison_goes_on(tmp_path, number):
     given = ("compare", "--backends", name, "--cases", "scoring/Cos", "--dtype", "float64")
     given += ("--report", str(tmp_path / "report"))
     path = tmp_path / "report" / unfinished.NAME
-    for _ in range(5):  # on a busy machine it may be done before it is seen to have begun
-        with subprocess.Popen(
-            [sys.executable, "-m", "d2l_ext", *given], stderr=subprocess.PIPE, text=True
-        ) as process:
-            while process.poll() is None and (
-                not path.exists() or path.read_bytes().count(b"\n") < 3
-            ):
-                time.sleep(0.01)
-            process.send_signal(number)
-            _, errors = process.communicate(timeout=60)
-        if process.returncode:
-            break
+    code = INTERRUPTED.replace("NUMBER", str(int(number)))
+    command = [sys.executable, "-c", code, *given]
+    process = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    errors = process.stderr
+    assert process.returncode == (1 if number == signal.SIGINT else -number), errors
     if number == signal.SIGINT:
-        assert process.returncode == 1, errors
         assert errors.strip().splitlines()[-1].startswith("Error: interrupted; the same command")
     known = path.read_bytes().splitlines()[1:]
     assert known
@@ -212,14 +222,27 @@ def test_an_interrupted_comparison_goes_on(tmp_path, number):
 
 
 def test_the_time_that_is_left(monkeypatch, capsys):
-    """Two of three have begun: 10 s a step, of ten steps; the third is as slow as the slowest."""
+    """Two of three have begun, and are three times slower than expected."""
     clock = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    bars = Bars(("a", "b", "c"))
-    bars.show("a", "x", 0, 10)
-    bars.show("b", "x", 0, 10)
-    clock[0] = 20.0
-    bars.show("a", "x", 2, 10)
-    bars.show("b", "x", 4, 10)
-    assert capsys.readouterr().err.endswith("; about 3 min left\n")  # (80 + 100 + 100) / 2 s
-    assert bars._remaining() == "; about 2 min left"  # (80 + 30 + 100) / 2 s
+    monkeypatch.setattr(progress, "TRUST", 0.0)
+    bars = progress.Bars(("a", "b", "c"))
+    for name in "abc":
+        bars.show(name, progress.WAITING, 0, 100)
+    bars.show("a", "x", 0, 100)
+    bars.show("b", "x", 40, 100)  # 40 were known before
+    clock[0] = 60.0
+    bars.show("a", "x", 20, 100)
+    assert capsys.readouterr().err.splitlines()[-1].startswith("a 20% (x), b 40% (x), c waiting")
+    bars.show("b", "x", 60, 100)
+    assert bars._minutes() == 6  # 3 * (80 + 40 + 100) / 2 s
+    monkeypatch.setattr(progress, "TRUST", 1e9)
+    assert bars._minutes() == 2  # as expected
+
+
+def test_one_that_has_more_to_do_than_the_others_together_decides(monkeypatch):
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)
+    bars = progress.Bars(("a", "b"))
+    bars.show("a", progress.WAITING, 0, 50)
+    bars.show("b", progress.WAITING, 0, 590)
+    assert bars._minutes() == 10
