@@ -23,6 +23,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypedDict
 
@@ -155,6 +156,14 @@ class Backend(ABC):
 
     def _use(self, gpu: Any) -> None:  # noqa: B027 - without GPUs there is nothing to choose
         """Compute on one of `_gpus`, or on the CPU if it is None."""
+
+    def eagerly(self, wanted: bool = True) -> AbstractContextManager[None]:
+        """Return a context in which functions run as they stand, or, not wanted, are compiled.
+
+        Only TensorFlow has both for the same function, and takes seconds to compile the smallest;
+        the others do in it what they always do.
+        """
+        return nullcontext()
 
     def forget(self) -> None:  # noqa: B027 - most frameworks have nothing to drop
         """Drop what has been compiled and is in no model: a process can hold only so much of it."""

@@ -82,14 +82,18 @@ def _backend(request):
         pytest.skip(f"{name} is not installed: {d2l_ext.interface.install(name)}")
     backend = d2l_ext.backend(name)
     if name == "tensorflow":
-        _take_graphs_as_they_are()
+        _do_not_compile()
     return backend
 
 
-def _take_graphs_as_they_are():
-    """Let TensorFlow not rewrite its graphs, of which each runs a few times."""
+def _do_not_compile():
+    """Let TensorFlow run functions as they stand, or, where a test asks for graphs, those.
+
+    The cases in float64 are compiled, and so is what tests start in other processes.
+    """
     import tensorflow as tf
 
+    tf.config.run_functions_eagerly(True)
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 

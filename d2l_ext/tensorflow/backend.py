@@ -306,6 +306,16 @@ class TensorFlowBackend(Backend):
         if gpu is not None:
             tf.config.experimental.enable_tensor_float_32_execution(False)
 
+    @contextlib.contextmanager
+    def eagerly(self, wanted=True):
+        """As `Backend.eagerly`."""
+        before = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(wanted)
+        try:
+            yield
+        finally:
+            tf.config.run_functions_eagerly(before)
+
     def vjp(self, function, inputs, cotangent):
         """As `Backend.vjp`."""
         outputs, _, gradients = vjp(function, self.array(inputs), cotangent)

@@ -107,5 +107,11 @@ def unchecked_masked_softmax(
 
 
 def softmax(X: Float[Array, "... num_keys"]) -> Float[Array, "... num_keys"]:
-    """Softmax over the last axis; compiled, half precision would be summed as it is."""
-    return tf.cast(tf.nn.softmax(wide(X)), X.dtype)
+    """Softmax over the last axis; compiled, half precision would be summed as it is.
+
+    TensorFlow's own kernel gives a single key 0.99999994 in float32. Its gradient is then not quite
+    zero, and Adam, which divides a gradient by its size, makes a step of that.
+    """
+    exp = wide(X)
+    exp = tf.exp(exp - tf.stop_gradient(tf.reduce_max(exp, axis=-1, keepdims=True)))
+    return tf.cast(exp / tf.reduce_sum(exp, axis=-1, keepdims=True), X.dtype)

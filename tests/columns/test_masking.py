@@ -38,6 +38,18 @@ def allowed(X, lens, mask):
     return keep
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_single_key_has_all_the_weight_and_its_score_no_gradient(any_backend, dtype):
+    """To the bit: Adam makes a whole step of a gradient that is 1e-7 for 0."""
+    X = np.random.default_rng(1).standard_normal((50, 1, 7)).astype(dtype)
+    lens = any_backend.array(np.ones(len(X), np.int64))
+    weights, (gradient,) = any_backend.vjp(
+        lambda X: any_backend.api.masked_softmax(X, lens), [X], np.cos(X)
+    )
+    np.testing.assert_array_equal(weights, np.arange(7) == 0 * X)
+    assert not gradient.any()
+
+
 @given(case=masked_scores(), dtype=st.sampled_from(["float32", "float64"]))
 @settings(max_examples=60)
 def test_masked_softmax_is_a_distribution_over_the_allowed_keys(any_backend, case, dtype):
