@@ -15,8 +15,8 @@ import d2l_ext
 
 COLUMNS = [
     "torch",
-    "mxnet",
-    # Checked while they are traced, which takes a minute each.
+    # Half a minute and a minute each.
+    pytest.param("mxnet", marks=pytest.mark.slow),
     pytest.param("jax", marks=pytest.mark.slow),
     pytest.param("tensorflow", marks=pytest.mark.slow),
     "reference",

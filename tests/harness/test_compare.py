@@ -333,6 +333,7 @@ def test_two_frameworks_from_end_to_end(tmp_path):
         assert (tmp_path / "report" / picture).stat().st_size > 10_000
 
 
+@pytest.mark.slow
 @two_frameworks
 def test_a_second_run_writes_the_same_numbers(tmp_path):
     names = ",".join(d2l_ext.installed()[:2])

@@ -6,7 +6,7 @@ A failure prints the name of the smallest case that fails, and the command that 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shared import failures
+from shared import failures, frameworks
 
 from d2l_ext.agreement.cases import generated
 
@@ -23,6 +23,7 @@ NAMES = st.builds(
 )
 
 
+@pytest.mark.parametrize("backend", frameworks("jax"), indirect=True)
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 @given(name=NAMES)
 def test_generated_cases_agree(backend, name):

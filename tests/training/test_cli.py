@@ -17,6 +17,7 @@ from command import invoke
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from shared import frameworks
 
 import d2l_ext
 from d2l_ext.cli import main
@@ -131,6 +132,7 @@ def stopped_and_resumed(tmp_path, monkeypatch, wanted, kills):
 FEW_SHAPES = {**SMALL, "max_pairs": 90, "buckets": (16,), "batch_size": 35, "save_every": 1}
 
 
+@pytest.mark.parametrize("backend", frameworks("jax", "tensorflow"), indirect=True)
 def test_a_killed_run_ends_as_if_it_had_not_been(backend, tmp_path, monkeypatch):
     wanted = read_settings(**{**FEW_SHAPES, "backend": backend.name})
     stopped_and_resumed(tmp_path, monkeypatch, wanted, (2,))

@@ -55,7 +55,7 @@ command.main(["--threads", sys.argv[2]], standalone_mode=False)
 """
 
 
-@pytest.mark.parametrize("backend", frameworks("tensorflow"), indirect=True)
+@pytest.mark.parametrize("backend", frameworks("mxnet", "tensorflow"), indirect=True)
 def test_threads_take_effect(backend):
     """One thread does all the work, or two share it; what the machine does besides is no matter."""
     assert float(run_alone(WORK, backend.name, 1)) < 0.2
