@@ -7,6 +7,7 @@ a worker (`running`), judged (`judging`); `reporting` has the verdicts after tha
 import contextlib
 import dataclasses
 import functools
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from d2l_ext.agreement.running.costs import COSTS, UNKNOWN
 from d2l_ext.agreement.running.remote import Worker, WorkerError
 from d2l_ext.agreement.running.training import train
 from d2l_ext.environment import ENVIRONMENT, QUICK
-from d2l_ext.progress import WAITING
+from d2l_ext.progress import AT_ONCE, WAITING
 
 # The slowest first, so that no core waits for it at the end.
 ORDER = ("mxnet", "tensorflow", "jax", "torch")
@@ -83,12 +84,18 @@ class Comparison:
         self._lock = threading.Lock()
         self._solved = functools.cache(lambda number: SolvedCase(cases[number], seed))
 
+    @property
+    def minutes(self) -> int:
+        """How long all of it takes on two cores, about."""
+        seconds = [self._seconds(name) for name in self.backends]
+        return math.ceil(max(sum(seconds) / AT_ONCE, *seconds) / 60)
+
     def run(self) -> dict[str, Outcome]:
         """Return ``{backend: Outcome}``; Ctrl-C ends the workers, and not only the waiting."""
         for name in self.backends:
             self.progress(name, WAITING, 0, self._seconds(name))
         order = sorted(self.backends, key=lambda b: ORDER.index(b) if b in ORDER else -1)
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             try:
                 outcomes = dict(zip(order, pool.map(self._one, order), strict=True))
             except BaseException:

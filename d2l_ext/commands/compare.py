@@ -190,15 +190,19 @@ def compare(
     unfinished = Unfinished(folder / NAME, decisive)
     if len(unfinished):
         console.print(f"{len(unfinished)} cases are known from a comparison that was interrupted")
+    bars = Bars(names)
+    comparison = Comparison(
+        names, cases, plans, dtypes, seed, pythons, limit, bars.show, unfinished
+    )
+    if not scheduler:
+        console.print(f"about {comparison.minutes} min on two cores, less where cases are known")
     try:
-        with Bars(names) as bars:
+        with bars:
             if scheduler:
                 alike = functools.partial(_alike, names)
                 todo = names, cases, dtypes, seed, limit
                 spread(scheduler, *todo, unfinished, alike, bars.show)
-            outcomes = Comparison(
-                names, cases, plans, dtypes, seed, pythons, limit, bars.show, unfinished
-            ).run()
+            outcomes = comparison.run()
     except KeyboardInterrupt:
         raise click.ClickException(
             f"interrupted; the same command goes on with what is in {folder / NAME}"
