@@ -67,6 +67,8 @@ GIVEN = {
     "07-transformer": ("0.01",),
     "09-todays-block": ("0.001",),
 }
+# What another chapter prints.
+ELSEWHERE = {"04-bahdanau": {"0.382": "03-sequence-to-sequence"}}
 TRIED = {
     "07-transformer": ("0.3391", "0.2645", "0.3564", "0.3001", "0.009", "0.03"),
 }
@@ -80,7 +82,7 @@ def chapter(request):
 def test_what_the_text_quotes_is_printed_or_worked_out(chapter):
     text, output = prose(chapter), printed(chapter)
     known = {*WORKED.get(chapter.name, ()), *GIVEN.get(chapter.name, ())}
-    known |= set(TRIED.get(chapter.name, ()))
+    known |= {*TRIED.get(chapter.name, ()), *ELSEWHERE.get(chapter.name, ())}
     values = [float(value) for value in NUMBER.findall(output)]
     for number in set(DECIMAL.findall(text)) - known:
         assert any(rounded(value, number) == number for value in values), number
@@ -94,6 +96,12 @@ def test_what_is_worked_out_is_right(name):
     names = {"e": math.e, "exp": math.exp, "sqrt": math.sqrt}
     for number, how in WORKED[name].items():
         assert rounded(eval(how, {"__builtins__": {}}, names), number) == number, how
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_another_chapter_prints_is_printed_there(name):
+    for number, where in ELSEWHERE[name].items():
+        assert number in NUMBER.findall(printed(CHAPTERS[where]))
 
 
 def test_a_number_that_no_cell_prints_is_found(monkeypatch):
