@@ -68,8 +68,12 @@ GIVEN = {
     "09-todays-block": ("0.001",),
 }
 # What another chapter prints.
-ELSEWHERE = {"04-bahdanau": {"0.382": "03-sequence-to-sequence"}}
+ELSEWHERE = {
+    "04-bahdanau": {"0.382": "03-sequence-to-sequence"},
+    "07-transformer": {"0.517": "04-bahdanau"},
+}
 TRIED = {
+    "04-bahdanau": ("0.38", "0.36", "0.48"),
     "07-transformer": ("0.3391", "0.2645", "0.3564", "0.3001", "0.009", "0.03"),
 }
 
@@ -127,10 +131,7 @@ def test_the_table_of_seeds_begins_with_what_the_chapters_print(name, model):
     assert len(runs["bleu"]) == len(runs["exact"]) == len(seeds.SEEDS)
 
 
-def test_the_translators_keep_what_the_book_promises():
-    """Half of the new sentences exactly, and the Transformer as many as the decoder before it."""
-    last = [
-        int(re.findall(r"translated exactly: (\d+) of 64", printed(CHAPTERS[name]))[-1])
-        for name in ("04-bahdanau", "07-transformer")
-    ]
-    assert 32 <= last[0] <= last[1]
+def test_the_translator_keeps_what_the_book_promises():
+    """Chapter 4's translates half of the new sentences exactly."""
+    output = printed(CHAPTERS["04-bahdanau"])
+    assert int(re.findall(r"translated exactly: (\d+) of 64", output)[-1]) >= 32
