@@ -9,7 +9,7 @@ A chapter is plain Markdown with five kinds of fenced blocks:
 * ``{code-cell}``: code that runs, the same in all frameworks,
 * ``{figure} name``: a diagram (`tools.book.diagrams`) with its caption,
 * ``{table} name``: a caption, an empty line, and a table, or `contrasts.HERE` for the one in which
-  the frameworks stand side by side.
+  the frameworks stand side by side, or `seeds.HERE` for the one in which chapter 3's models do.
 
 A running cell may start with ``:tags: [...]``. A framework's name leaves the cell to that one.
 ``measured`` marks output that is a measurement of this framework (a rounding error, a time).
@@ -29,7 +29,7 @@ import nbformat
 import yaml
 
 from d2l_ext.interface import COLUMNS
-from tools.book import alone, contrasts, diagrams, labels, quote
+from tools.book import alone, contrasts, diagrams, labels, quote, seeds
 
 ROOT = quote.ROOT
 CHAPTERS = labels.CHAPTERS
@@ -165,8 +165,9 @@ class Chapter:
 def parted(cell):
     """Return the caption of a figure or a table, and what stands below it."""
     caption, _, rest = cell.text.partition("\n\n")
-    if contrasts.HERE in rest:
-        rest = rest.replace(contrasts.HERE, contrasts.table(contrasts.kept()))
+    for source in (contrasts, seeds):
+        if source.HERE in rest:
+            rest = rest.replace(source.HERE, source.table(source.kept()))
     return caption, rest
 
 

@@ -3,9 +3,10 @@
 Both are trained on the same sentences of the corpus's grammar, more than the corpus has, without
 those that are kept back; both for as many steps, and with the same number of parameters, within a
 tenth. What is needed to judge them is in the checkpoint: the sentences kept back, with all
-translations that the corpus has of them, and the losses.
+translations that corpus and grammar have of them, and the losses.
 """
 
+import functools
 import hashlib
 
 import numpy as np
@@ -29,23 +30,33 @@ def is_short(source: str) -> bool:
 
 
 def held_out() -> dict[str, list[str]]:
-    """Return sentences of the corpus that are kept back, with their translations."""
+    """Return sentences of the corpus that are kept back, with all their translations.
+
+    The corpus seldom has more than one, and the grammar may have another (*apporte*, *apportez*).
+    """
     found = {}
     for source, target in load_pairs("bundled"):
         if is_short(source):
-            found.setdefault(source, []).append(target)
-    return {source: found[source] for source in sorted(found, key=_place)[:NUM_HELD_OUT]}
+            found.setdefault(source, set()).add(target)
+    sources, grammar = sorted(found, key=_place)[:NUM_HELD_OUT], grammatical()
+    return {s: sorted(found[s] | grammar.get(s, set())) for s in sources}
+
+
+@functools.cache
+def grammatical() -> dict[str, set[str]]:
+    """Return the short sentences of the grammar, with their translations."""
+    found = {}
+    for construction in corpus.QUOTAS:
+        for source, target in construction():
+            if is_short(source := corpus.typeset(source)):
+                found.setdefault(source, set()).add(corpus.typeset(target))
+    return found
 
 
 def training_pairs(num_sources: int = NUM_SOURCES) -> list[tuple[str, str]]:
     """Return pairs of the grammar, without those whose source is kept back."""
     kept_back = {preprocess(source) for source in held_out()}
-    found = {}
-    for construction in corpus.QUOTAS:
-        for source, target in construction():
-            pair = corpus.typeset(source), corpus.typeset(target)
-            if is_short(pair[0]) and preprocess(pair[0]) not in kept_back:
-                found.setdefault(pair[0], set()).add(pair[1])
+    found = {s: t for s, t in grammatical().items() if preprocess(s) not in kept_back}
     sources = sorted(found, key=_place)[:num_sources]
     return [(source, target) for source in sources for target in sorted(found[source])]
 
