@@ -87,6 +87,9 @@ class _Probe(Probe):
     def _like(self, array, old):
         return jnp.asarray(array, old.dtype)
 
+    def _to_bfloat16(self, x):
+        return x.astype(jnp.bfloat16)
+
     def _numpy(self, x):
         x = lax.stop_gradient(x)
         return np.array(x.astype("float32") if x.dtype == jnp.bfloat16 else x)

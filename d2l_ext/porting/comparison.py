@@ -45,6 +45,7 @@ class Comparison(Generic[R]):
         self.names = {name: target for name, (target, _) in self.mapping.items()}
         self.pairs = pair_calls(a, b, self.names)
         self.partner = {x.number: y for x, y in self.pairs}
+        self._deviations: list[np.ndarray] = []
 
     @property
     def unmapped(self) -> tuple[list[str], list[str]]:
@@ -72,34 +73,47 @@ class Comparison(Generic[R]):
                 "unknown", f"A has arrays of shapes {shapes[0]}, B {shapes[1]}.", row.error
             )
         i, j = next(m for m in matches if differs(wanted[m[0]], given[m[1]], row.budget))
-        kind = x.layer.kind if side == "out" else ""
-        context = [array for call in self._around(x) for array in call.inputs]
-        own = [x.layer.parameters, y.layer.parameters]
-        if side == "in":
-            own = [call.layer.parameters for call in self._around(x)[1:]]
-        piece = Piece(
-            kind,
-            x.inputs if side == "out" and x.end == x.number + 1 else self._nearby(x, side),
-            context,
-            own,
-            wanted[i],
-            reshaped(given[j], wanted[i].shape),
-        )
+        piece = self.piece(x, side, wanted[i], given[j])
         coarse = allowed("float32")
-        cause = explain(piece, relative_error, row.budget) or self._other_parameters(x, side, row)
+        cause = explain(piece, relative_error, row.budget) or self.other_parameters(
+            x, side, row, allowed(row.dtype) if row.dtype else 0.0
+        )
         if cause is None and row.dtype == "float64":
             if row.error <= coarse:
                 return Cause(*CAUSES["limit"], row.error)
             cause = explain(piece, relative_error, coarse)
-        return cause or Cause(
-            "unknown", "None of the known differences makes the two sides equal here.", row.error
+        return cause or Cause(*CAUSES["unknown"], row.error)
+
+    def piece(self, x: Call, side: str, wanted: np.ndarray, given: np.ndarray) -> Piece:
+        """Return what is known about a place where one array is another than it should be."""
+        own = [x.layer.parameters, self.partner[x.number].layer.parameters]
+        if side == "in":
+            own = [call.layer.parameters for call in self._around(x)[1:]]
+        return Piece(
+            x.layer.kind if side == "out" else "",
+            x.inputs if side == "out" and x.end == x.number + 1 else self._nearby(x, side),
+            [array for call in self._around(x) for array in call.inputs],
+            own,
+            wanted,
+            reshaped(given, wanted.shape),
         )
 
-    def _other_parameters(self, x: Call, side: str, row: Row) -> Cause | None:
-        """Return the cause that the layer's parameters are not the same, or None."""
+    def met_before(self, deviations: Sequence[np.ndarray]) -> bool:
+        """Whether deviations showed before: code between layers uses an array again."""
+        known = bool(deviations) and all(
+            any(
+                new.shape == old.shape and relative_error(old, new) < 1e-6
+                for old in self._deviations
+            )
+            for new in deviations
+        )
+        self._deviations += deviations
+        return known
+
+    def other_parameters(self, x: Call, side: str, row: Row, least: float) -> Cause | None:
+        """Return the cause that the layer's parameters are further apart than `least`, or None."""
         owners = [x] if side == "out" else self._around(x)[1:]
         own = {name for call in owners for name in call.layer.named}
-        least = allowed(row.dtype) if row.dtype else 0
         wrong = [
             f"{name} (error {size:.1e})"
             for (name, _), size in self.parameter_errors.items()

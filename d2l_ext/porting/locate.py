@@ -17,8 +17,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from d2l_ext import randomness
 from d2l_ext.agreement.judging.budget import unit
 from d2l_ext.interface import Arrays
@@ -27,7 +25,6 @@ from d2l_ext.porting.arrays import (
     differs,
     largest_error,
     lowest_dtype,
-    relative_error,
     reshaped,
 )
 from d2l_ext.porting.backward import Backward, Item, Place
@@ -36,6 +33,7 @@ from d2l_ext.porting.known.causes import CAUSES, Cause
 from d2l_ext.porting.known.gradients import explain_gradient
 from d2l_ext.porting.pairing import Transform
 from d2l_ext.porting.rails import Call, Rails, Side, noise_of
+from d2l_ext.porting.reduced import Reduced
 from d2l_ext.porting.result import Difference, Located, Row
 
 DRAWS = 5
@@ -50,6 +48,7 @@ def locate(
     options_a: dict[str, Any] | None = None,
     options_b: dict[str, Any] | None = None,
     backward: bool = True,
+    trusted: Any = None,
 ) -> Located:
     """Find where a model and its port differ, and which known difference that is.
 
@@ -85,14 +84,23 @@ Keras; BERT's is 1e-12.
         options_b: keyword arguments of the second model's call.
         backward: whether to compare gradients, by the inputs of each layer and by the parameters,
             where values agree.
+        trusted: for a port in bfloat16 or float16: the first model in that precision, as
+            ``copy.deepcopy(a).bfloat16()`` in PyTorch, with `a` in float64 and of the same
+            parameters. Each piece of the port may be as far from `a` as the trusted one is
+            (`reduced`); gradients are not compared.
 
     Returns:
         A `Located`.
+
+    Raises:
+        ValueError: `mapping` has a name that is no parameter's, or `trusted` another precision.
     """
     sides = (
         Side(a, inputs, options_a),
         Side(b, inputs if inputs_b is None else inputs_b, options_b),
     )
+    if trusted is not None:
+        return Reduced(sides[0], Side(trusted, inputs, options_a), sides[1], mapping).result()
     return _OnRails(*sides, mapping).result(backward)
 
 
@@ -110,7 +118,6 @@ class _OnRails(Comparison[Side]):
 
     def __init__(self, a: Side, b: Side, mapping: Mapping[str, str | tuple[str, Transform]] | None):
         super().__init__(a, b, mapping)
-        self.deviations: list[np.ndarray] = []
         rails_a = {x.number: x for x, _ in self.pairs}
         rails_b = {y.number: x for x, y in self.pairs}
         self.rails = rails_a, rails_b
@@ -201,23 +208,15 @@ class _OnRails(Comparison[Side]):
         return f"the {'inputs' if side == 'in' else 'outputs'} of {self.a.calls[number].layer}"
 
     def _known_already(self, x: Call, side: str, row: Row) -> bool:
-        """Whether the same deviation showed before: code between layers uses an array again."""
         given = self.on_b[self.partner[x.number].number, side]
         wanted = x.arrays(side)
-        deviations = [
-            reshaped(given[j], wanted[i].shape) - wanted[i]
-            for i, j in corresponding(wanted, given)
-            if wanted[i].dtype.kind == "f" and differs(wanted[i], given[j], row.budget)
-        ]
-        known = bool(deviations) and all(
-            any(
-                new.shape == old.shape and relative_error(old, new) < 1e-6
-                for old in self.deviations
-            )
-            for new in deviations
+        return self.met_before(
+            [
+                reshaped(given[j], wanted[i].shape) - wanted[i]
+                for i, j in corresponding(wanted, given)
+                if wanted[i].dtype.kind == "f" and differs(wanted[i], given[j], row.budget)
+            ]
         )
-        self.deviations += deviations
-        return known
 
     def _row(self, x: Call, side: str, left: Call | None) -> Row:
         y = self.partner[x.number]

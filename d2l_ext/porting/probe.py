@@ -126,12 +126,21 @@ class Probe(ABC):
 
         return pulled
 
+    @property
+    def dtype(self) -> str | None:
+        """The dtype of the module's first parameter that is a float, or None."""
+        return next((name for name in self._dtypes() if "float" in name), None)
+
     def _given(self, inputs: Sequence[Any]) -> list[Any]:
-        dtype = next((name for name in self._dtypes() if "float" in name), None)
+        dtype = self.dtype
 
         def cast(x):
             x = np.asarray(x)
-            return self._array(x.astype(dtype) if dtype and x.dtype.kind == "f" else x)
+            if dtype is None or x.dtype.kind != "f":
+                return self._array(x)
+            if dtype == "bfloat16":  # which NumPy does not have
+                return self._to_bfloat16(self._array(x.astype("float32")))
+            return self._array(x.astype(dtype))
 
         return [None if x is None else cast(x) for x in inputs]
 
@@ -200,6 +209,10 @@ class Probe(ABC):
     def _like(self, array: np.ndarray, old: Tensor) -> Tensor:
         """Turn NumPy into a framework array of another one's dtype."""
         return self._array(array)
+
+    def _to_bfloat16(self, x: Tensor) -> Tensor:
+        """Round a float32 array of the framework."""
+        raise TypeError("dtype: got bfloat16, which this framework has no layers in")
 
     @abstractmethod
     def _prepare(self, model: Model) -> Module:

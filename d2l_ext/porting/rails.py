@@ -127,6 +127,11 @@ class Side:
         self.record = self.run(Recorder())
         self.calls = self.record.calls
 
+    @property
+    def precision(self) -> str | None:
+        """The dtype of the model's parameters."""
+        return self.probe.dtype
+
     def run(self, visitor: V) -> V:
         """Run with a visitor, and return it."""
         self.probe.run(visitor, self.inputs)

@@ -117,6 +117,9 @@ class TensorFlowProbe(Probe):
     def _like(self, array, old):
         return tf.cast(array, old.dtype)
 
+    def _to_bfloat16(self, x):
+        return tf.cast(x, tf.bfloat16)
+
     def _numpy(self, x):
         return (tf.cast(x, tf.float32) if x.dtype == tf.bfloat16 else x).numpy()
 

@@ -91,6 +91,9 @@ class TorchProbe(Probe):
     def _like(self, array, old):
         return self._array(array).to(old.dtype)
 
+    def _to_bfloat16(self, x):
+        return x.to(torch.bfloat16)
+
     def _numpy(self, x):
         return BACKEND.numpy(x).copy()
 

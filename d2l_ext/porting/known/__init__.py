@@ -7,6 +7,7 @@ numbers and not guessed from names. A relation needs no formula: it says how the
 follows from the first.
 
 * `piece`: what is to be explained, `formula`: what may explain it,
-* `layers`, `recurrent`, `attention`, `between`: the formulas, `relations`: the relations,
-* `causes`: the names of the differences, `explain`: which one it is.
+* `layers`, `recurrent`, `attention`, `between`, `loss`: the formulas, `relations`: the relations,
+* `causes`: the names of the differences, `explain`: which one it is,
+* `precision`, `islands`: arithmetic in bfloat16 and float16, and formulas that it spoils.
 """

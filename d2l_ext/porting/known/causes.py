@@ -29,6 +29,14 @@ CAUSES = {
         "layer-norm variance",
         "Layer norms divide the sum of squares by n; `std` of PyTorch divides by n - 1.",
     ),
+    "rms_epsilon": (
+        "RMS-norm epsilon",
+        "Models choose 1e-5 (Llama), 1e-6 (T5, Mistral, Flax), 1e-8 and others.",
+    ),
+    "rms_weight": (
+        "RMS-norm weight",
+        "Gemma multiplies by 1 + weight, most others by the weight.",
+    ),
     "kernel": (
         "transposed kernel",
         "PyTorch and MXNet keep a dense weight as (outputs, inputs), Flax and Keras as"
@@ -137,6 +145,14 @@ CAUSES = {
         "padding not masked",
         "One side is zero after the end of each sequence and the other is not.",
     ),
+    "loss_reduction": (
+        "loss reduction",
+        "A mean over what is counted, a sum, or each loss by itself.",
+    ),
+    "loss_padding": (
+        "padding counted in the loss",
+        "PyTorch leaves out the label -100; other code a label of padding, or nothing.",
+    ),
     "dropout": (
         "dropout left on",
         "PyTorch drops after `.train()`, MXNet inside `autograd.record()`, Flax with"
@@ -155,6 +171,20 @@ CAUSES = {
     "precision": (
         "float32 for float64",
         "Keras casts to its policy's dtype and JAX to float32 (unless x64 is on), without a word.",
+    ),
+    "island": (
+        "float32 island missing",
+        "The errors are as large as those of the formula with every operation rounded. Norms, the"
+        " softmax and losses are computed in float32 inside and rounded once, at their end.",
+    ),
+    "overflow": (
+        "overflow",
+        "Not finite, where the trusted model is finite: float16 ends at 65504, so masks, scores"
+        " before the maximum is taken off, and sums of squares have to be kept smaller or wider.",
+    ),
+    "unknown": (
+        "unknown",
+        "None of the known differences makes the two sides equal here.",
     ),
     "not finite": (
         "gradient not finite",

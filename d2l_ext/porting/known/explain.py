@@ -1,7 +1,8 @@
 """Which known difference makes the two sides of a piece equal."""
 
+import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,25 +11,48 @@ from d2l_ext.porting.known.attention import attention
 from d2l_ext.porting.known.between import activation, pooling, positional, softmax
 from d2l_ext.porting.known.causes import CAUSES, Cause
 from d2l_ext.porting.known.formula import Formula
-from d2l_ext.porting.known.layers import embedding, layer_norm, linear
+from d2l_ext.porting.known.layers import embedding, layer_norm, linear, rms_norm
+from d2l_ext.porting.known.loss import cross_entropy
 from d2l_ext.porting.known.piece import Piece
 from d2l_ext.porting.known.recurrent import gru, lstm
 from d2l_ext.porting.known.relations import RELATIONS
 
 Choice: TypeAlias = dict[str, Any]  # of a value for each of a formula's options
+ErrorOf: TypeAlias = Callable[[np.ndarray, np.ndarray], float]
 
 CHANGES_A = 2  # options in which the first model may differ from the usual
 CHANGES_B = 3  # options in which the second may differ from the first
 
 # In the order in which they are tried.
 FORMULAS = (
-    *(layer_norm, linear, embedding, gru, lstm),
-    *(activation, softmax, positional, attention, pooling),
+    *(layer_norm, rms_norm, linear, embedding, gru, lstm),
+    *(activation, softmax, cross_entropy, positional, attention, pooling),
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """A formula that gives what the first model computed.
+
+    Attributes:
+        formula, choice: which, and with which options.
+        number, given: from which of its givens.
+        error: what is left.
+    """
+
+    formula: Formula
+    choice: Choice
+    number: int
+    given: dict[str, Any]
+    error: float
+
+
 def explain(
-    piece: Piece, error: Callable[[np.ndarray, np.ndarray], float], budget: float
+    piece: Piece,
+    error: ErrorOf,
+    budget: float,
+    budget_a: float | None = None,
+    also: Callable[[Fit], Cause | None] = lambda fit: None,
 ) -> Cause | None:
     """Find the known difference that fits.
 
@@ -36,15 +60,16 @@ def explain(
         piece: a `Piece`.
         error: ``error(x, y)`` gives the size of the difference of two arrays.
         budget: the largest error that counts as none.
+        budget_a: the same for the first model, if it computes in a higher precision.
+        also: what else may be the cause, where a formula gives what the first model computed.
 
     Returns:
         A `Cause`, or None.
     """
-    for changes, one in itertools.product((0, CHANGES_A), FORMULAS):
-        for given in one.givens(piece):
-            fits = _fits(one, piece, given, changes, error, budget)
-            if fits is not None:
-                return _cause(*fits)
+    for fit in _fits(piece, error, budget if budget_a is None else budget_a):
+        cause = _difference(fit, piece, error, budget) or also(fit)
+        if cause is not None:
+            return cause
     for name, relate in RELATIONS.items():
         for a, b, sides in ((piece.a, piece.b, "B"), (piece.b, piece.a, "A")):
             for detail, y in relate(piece, a, b):
@@ -54,35 +79,47 @@ def explain(
     return None
 
 
-def _fits(
+def _fits(piece: Piece, error: ErrorOf, budget: float) -> Iterator[Fit]:
+    """Yield what gives `a`, those that change the fewest of the usual options first."""
+    found = set()
+    for changes, one in itertools.product(range(CHANGES_A + 1), FORMULAS):
+        usual = {name: values[0] for name, values in one.options.items()}
+        for number, given in enumerate(one.givens(piece)):
+            if (id(one), number) in found:
+                continue
+            best = _closest(one, piece, given, piece.a, usual, changes, error, budget)
+            if best is not None:
+                found.add((id(one), number))
+                yield Fit(one, best[1], number, given, best[0])
+
+
+def _difference(fit: Fit, piece: Piece, error: ErrorOf, budget: float) -> Cause | None:
+    """Return the cause that other options of the same formula give `b`, the fewest, or None."""
+    for changes in range(CHANGES_B + 1):
+        best = _closest(fit.formula, piece, fit.given, piece.b, fit.choice, changes, error, budget)
+        if best is not None:
+            return _cause(fit.choice, best[1], max(fit.error, best[0])) if changes else None
+    return None
+
+
+def _closest(
     one: Formula,
     piece: Piece,
     given: dict[str, Any],
+    wanted: np.ndarray,
+    start: Choice,
     changes: int,
-    error: Callable[[np.ndarray, np.ndarray], float],
+    error: ErrorOf,
     budget: float,
-) -> tuple[Choice, Choice, float] | None:
-    """Return the choice that gives `a`, the one that gives `b` and the error left, or None."""
-    usual = {name: values[0] for name, values in one.options.items()}
-
-    def closest(start: Choice, wanted: np.ndarray, most: int) -> tuple[float, Choice] | None:
-        """Return the choice that fits with the fewest changes, the best of them, and its error."""
-        for changes in range(most + 1):
-            fits = []
-            for choice in one.choices(start, changes):
-                y = one.compute(piece, **given, **choice)
-                if y is not None and y.shape == wanted.shape:
-                    left = error(y, wanted)
-                    fits += [(left, choice)] if left <= budget else []
-            if fits:
-                return min(fits, key=lambda fit: fit[0])
-        return None
-
-    a = closest(usual, piece.a, changes)
-    b = None if a is None else closest(a[1], piece.b, CHANGES_B)
-    if a is None or b is None or a[1] == b[1]:
-        return None
-    return a[1], b[1], max(a[0], b[0])
+) -> tuple[float, Choice] | None:
+    """Return the best of the choices that fit with so many changes, its error first, or None."""
+    fits = []
+    for choice in one.choices(start, changes):
+        y = one.compute(piece, **given, **choice)
+        if y is not None and y.shape == wanted.shape:
+            left = error(y, wanted)
+            fits += [(left, choice)] if left <= budget else []
+    return min(fits, key=lambda fit: fit[0]) if fits else None
 
 
 def _cause(a: Choice, b: Choice, left: float) -> Cause:

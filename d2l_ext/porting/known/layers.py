@@ -1,4 +1,4 @@
-"""Layers with parameters: layer norm, dense, embedding."""
+"""Layers with parameters: layer norm, RMS norm, dense, embedding."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -38,6 +38,29 @@ def layer_norm(
     deviation = np.sqrt((centred**2).sum(axis=-1, keepdims=True) / count + epsilon)
     y = centred / deviation * own.get("weight", 1)
     return y + own.get("bias", 0) if norm_bias == "added" else y
+
+
+def _rms_norm(piece: Piece) -> Iterator[dict[str, Any]]:
+    """Its class has another name in each library; what it has is one weight for each number."""
+    for own in piece.parameters:
+        weights = [p for p in own.values() if p.shape == piece.a.shape[-1:]]
+        if len(own) == len(weights) == 1 and piece.kind:
+            for x in piece.floats()[:1]:
+                if x.shape == piece.a.shape:
+                    yield {"x": x, "weight": weights[0].astype(np.float64)}
+
+
+@formula(
+    _rms_norm,
+    rms_epsilon=(1e-6, 1e-5, 1e-8, 1e-12, 0.0),
+    rms_weight=("weight", "1 + weight"),
+)
+def rms_norm(
+    piece: Piece, x: np.ndarray, weight: np.ndarray, rms_epsilon: float, rms_weight: str
+) -> np.ndarray:
+    """Return x / sqrt(mean of the squares + epsilon) * weight."""
+    y = x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + rms_epsilon)
+    return y * (weight if rms_weight == "weight" else 1 + weight)
 
 
 def _linear(piece: Piece) -> Iterator[dict[str, Any]]:
