@@ -29,8 +29,8 @@ def prose(chapter):
 
 
 def printed(chapter):
-    """What the chapter's cells print, in every framework."""
-    outputs = []
+    """What the chapter's cells print, in every framework, and what its tables have."""
+    outputs = [chapter.captioned(cell) for cell in chapter.cells if cell.kind == "table"]
     for name in d2l_ext.COLUMNS:
         for cell in nbformat.read(notebook_path(chapter, name), as_version=4).cells:
             for output in cell.get("outputs", ()):
@@ -56,7 +56,10 @@ WORKED = {
         "1.41": "sqrt(2)",
         "0.71": "1 / sqrt(2)",
     },
-    "03-sequence-to-sequence": {"0.0316": "sqrt(0.001)"},
+    "03-sequence-to-sequence": {
+        "0.0316": "sqrt(0.001)",
+        "0.70": "sqrt(6 / 8) * (3 / 7) ** 0.25",
+    },
     "07-transformer": {"0.933": "0.9 + 0.1 / 3", "0.033": "0.1 / 3"},
     "08-decoding": {"1.28": "(9 / 6) ** 0.6", "1.59": "(13 / 6) ** 0.6"},
     "09-todays-block": {"3.5355": "sqrt((9 + 16) / 2)"},
