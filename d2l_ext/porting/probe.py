@@ -127,12 +127,12 @@ class Probe(ABC):
         return pulled
 
     @property
-    def dtype(self) -> str | None:
+    def float_dtype(self) -> str | None:
         """The dtype of the module's first parameter that is a float, or None."""
         return next((name for name in self._dtypes() if "float" in name), None)
 
     def _given(self, inputs: Sequence[Any]) -> list[Any]:
-        dtype = self.dtype
+        dtype = self.float_dtype
 
         def cast(x):
             x = np.asarray(x)

@@ -130,7 +130,7 @@ class Side:
     @property
     def precision(self) -> str | None:
         """The dtype of the model's parameters."""
-        return self.probe.dtype
+        return self.probe.float_dtype
 
     def run(self, visitor: V) -> V:
         """Run with a visitor, and return it."""
