@@ -19,6 +19,13 @@ OPTIONS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def graphs():
+    """Functions are compiled here; elsewhere in the tests they run as they stand."""
+    with BE.eagerly(False):
+        yield
+
+
 def draw(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape)
 
