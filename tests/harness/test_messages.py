@@ -168,10 +168,12 @@ def test_other_code_does_not_go_on(tmp_path, monkeypatch):
 
 # The command, and a signal when three cases are known.
 INTERRUPTED = """
-import os, time
+import os, signal, time
 from d2l_ext.agreement.judging.unfinished import Unfinished
 from d2l_ext.cli import main
 
+# A process that was started in the background may have been told to ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 add = Unfinished.add
 
 def add_and_interrupt(self, *found):
