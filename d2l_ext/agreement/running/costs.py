@@ -17,9 +17,9 @@ class Cost:
 
 
 COSTS = {
-    "torch": Cost(case=0.2, step=0.02),
-    "mxnet": Cost(case=0.2, step=0.02),
-    "jax": Cost(case=0.6, step=0.02),
-    "tensorflow": Cost(case=0.6, step=0.02),
+    "torch": Cost(case=0.02, step=0.07),
+    "mxnet": Cost(case=0.16, step=0.19),
+    "jax": Cost(case=0.85, step=0.05),
+    "tensorflow": Cost(case=0.64, step=0.04),
 }
-UNKNOWN = Cost(case=0.6, step=0.02)  # of another backend
+UNKNOWN = Cost(case=0.64, step=0.05)  # of another backend
