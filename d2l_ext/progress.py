@@ -4,7 +4,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.progress import (
@@ -80,7 +80,7 @@ class Bars:
             disable=not sys.stderr.isatty(),
         )
         self._tasks = {
-            name: self._progress.add_task("waiting", backend=name, total=None) for name in names
+            name: self._progress.add_task(WAITING, backend=name, total=None) for name in names
         }
         self._lock = threading.Lock()
         self._shares = dict.fromkeys(names, WAITING)
@@ -121,8 +121,8 @@ class Bars:
 
     def _minutes(self) -> int:
         """Return how long all take together, if what was expected is wrong as it was so far."""
-        left = [total - self._done[name] for name, total in self._totals.items()]
-        return math.ceil(self._pace() * max(sum(left) / AT_ONCE, *left) / 60)
+        pace = self._pace()
+        return minutes([pace * (n - self._done[name]) for name, n in self._totals.items()])
 
     def _pace(self) -> float:
         """Return how many seconds one that was expected has taken, and takes on trust at first."""
@@ -130,6 +130,11 @@ class Bars:
         taken = sum(now - since for since, _ in self._started.values())
         done = sum(self._done[name] - first for name, (_, first) in self._started.items())
         return (taken + TRUST) / (done + TRUST)
+
+
+def minutes(seconds: Sequence[float]) -> int:
+    """Return how long backends take together, given the seconds of each."""
+    return math.ceil(max(sum(seconds) / AT_ONCE, *seconds) / 60)
 
 
 def _bar() -> Progress:

@@ -14,7 +14,6 @@ import coverage
 from rich.progress import track
 
 PACKAGE = Path(__file__).parents[1] / "d2l_ext"
-DTYPES = ("float64", "float32")
 
 
 def walked(column, prefixes):

@@ -7,6 +7,7 @@ import pytest
 import d2l_ext
 from d2l_ext.agreement.cases import generated
 from d2l_ext.agreement.cases.catalogue import catalogue
+from d2l_ext.agreement.judging.budget import DTYPES
 from d2l_ext.agreement.judging.solved import SolvedCase
 from d2l_ext.agreement.judging.verdict import verdicts
 
@@ -25,7 +26,7 @@ def solved(name):
     return SolvedCase(CATALOGUE[name] if name in CATALOGUE else generated.case(name))
 
 
-def failures(name, backend, dtypes=("float64", "float32")):
+def failures(name, backend, dtypes=DTYPES):
     """Return what a case says that a backend fails."""
     found = [v for dtype in dtypes for v in verdicts(solved(name), backend, dtype)]
     assert found

@@ -7,7 +7,6 @@ a worker (`running`), judged (`judging`); `reporting` has the verdicts after tha
 import contextlib
 import dataclasses
 import functools
-import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +17,11 @@ from d2l_ext.agreement.cases.plans import Plan, Run
 from d2l_ext.agreement.judging.solved import SolvedCase
 from d2l_ext.agreement.judging.unfinished import Unfinished
 from d2l_ext.agreement.judging.verdict import Verdict, judge
-from d2l_ext.agreement.running.costs import COSTS, UNKNOWN
+from d2l_ext.agreement.running import costs
 from d2l_ext.agreement.running.remote import Worker, WorkerError
 from d2l_ext.agreement.running.training import train
 from d2l_ext.environment import ENVIRONMENT, QUICK
-from d2l_ext.progress import AT_ONCE, WAITING
+from d2l_ext.progress import AT_ONCE, WAITING, minutes
 
 # The slowest first, so that no core waits for it at the end.
 ORDER = ("mxnet", "tensorflow", "jax", "torch")
@@ -81,19 +80,20 @@ class Comparison:
         self.seed, self.pythons, self.limit = seed, pythons or {}, limit
         self.progress = progress or (lambda *_: None)
         self.unfinished, self._running, self._interrupted = unfinished, set(), False
+        self._num_cases = len(dtypes) * len(cases)
+        self._num_steps = len(dtypes) * sum(map(self._steps, plans.values()))
         self._lock = threading.Lock()
         self._solved = functools.cache(lambda number: SolvedCase(cases[number], seed))
 
     @property
     def minutes(self) -> int:
         """How long all of it takes on two cores, about."""
-        seconds = [self._seconds(name) for name in self.backends]
-        return math.ceil(max(sum(seconds) / AT_ONCE, *seconds) / 60)
+        return minutes([self._seconds(name) for name in self.backends])
 
     def run(self) -> dict[str, Outcome]:
         """Return ``{backend: Outcome}``; Ctrl-C ends the workers, and not only the waiting."""
         for name in self.backends:
-            self.progress(name, WAITING, 0, self._seconds(name))
+            self._show(name, WAITING, 0)
         order = sorted(self.backends, key=lambda b: ORDER.index(b) if b in ORDER else -1)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             try:
@@ -120,7 +120,7 @@ class Comparison:
             if self.plans:  # as users train: in a process that optimises what it compiles
                 with self._worker(backend) as worker:
                     self._ask_training(worker, outcome)
-            self.progress(backend, "done", self._seconds(backend), self._seconds(backend))
+            self._show(backend, "done", self._num_cases, self._num_steps)
         except WorkerError as error:
             if not outcome.problems:  # it was lost before it had anything to do
                 outcome.problems.append(("start", str(error), error.details))
@@ -143,19 +143,22 @@ class Comparison:
 
     def _seconds(self, backend: str) -> float:
         """Return how long a backend may take for all."""
-        cost, steps = COSTS.get(backend, UNKNOWN), sum(map(self._steps, self.plans.values()))
-        return len(self.dtypes) * (len(self.cases) * cost.case + steps * cost.step)
+        return costs.seconds(backend, self._num_cases, self._num_steps)
+
+    def _show(self, backend: str, what: str, cases: int, steps: int = 0) -> None:
+        """Report what a backend does, and how many cases and training steps it has done."""
+        done = costs.seconds(backend, cases, steps)
+        self.progress(backend, what, done, self._seconds(backend))
 
     def _ask_cases(self, worker: Worker, outcome: Outcome) -> None:
         outcome.versions = worker.ask("versions")
         outcome.differences = worker.ask("differences")
-        cost, total = COSTS.get(outcome.backend, UNKNOWN), self._seconds(outcome.backend)
         done = 0
         for dtype in self.dtypes:
             for number, case in enumerate(self.cases):
                 known = self._known(outcome.backend, dtype, case)
                 if known is None:
-                    self.progress(outcome.backend, f"cases, {dtype}", done * cost.case, total)
+                    self._show(outcome.backend, f"cases, {dtype}", done)
                     known = self._verdicts(worker, outcome, self.solved(number), dtype)
                 outcome.verdicts += known
                 done += 1
@@ -188,12 +191,10 @@ class Comparison:
 
     def _train(self, worker: Worker, outcome: Outcome, name: str, dtype: str, done: int) -> None:
         plan, doing = self.plans[name], f"training {name}, {dtype}"
-        cost, total = COSTS.get(outcome.backend, UNKNOWN), self._seconds(outcome.backend)
-        before = len(self.dtypes) * len(self.cases) * cost.case
         steps = iter(range(done, done + self._steps(plan)))
 
         def on_step():
-            self.progress(outcome.backend, doing, before + next(steps) * cost.step, total)
+            self._show(outcome.backend, doing, self._num_cases, next(steps))
 
         try:
             outcome.runs[name, dtype] = train(worker, plan, dtype, on_step)

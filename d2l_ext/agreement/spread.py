@@ -15,6 +15,7 @@ from d2l_ext.agreement.cases.named import named
 from d2l_ext.agreement.judging.solved import SolvedCase
 from d2l_ext.agreement.judging.unfinished import Unfinished
 from d2l_ext.agreement.judging.verdict import Verdict, judge
+from d2l_ext.agreement.running.costs import seconds
 from d2l_ext.agreement.running.remote import Worker, WorkerError
 from d2l_ext.environment import QUICK
 
@@ -46,8 +47,7 @@ def spread(
 
     Args:
         address: of the scheduler, like ``tcp://10.0.0.1:8786``.
-        backends, cases, dtypes, seed, limit: as in `comparison.Comparison`.
-        progress: as there, with done and total in cases.
+        backends, cases, dtypes, seed, limit, progress: as in `comparison.Comparison`.
         unfinished: what is known.
         alike: what must be equal in every process, here too: code, versions.
 
@@ -63,7 +63,8 @@ def spread(
             for name, verdicts in found:
                 unfinished.add(backend, dtype, name, verdicts)
             done[backend] += len(names)
-            progress(backend, "cases, on the cluster", done[backend], totals[backend])
+            share = (seconds(backend, number) for number in (done[backend], totals[backend]))
+            progress(backend, "cases, on the cluster", *share)
 
 
 def _shares(

@@ -5,6 +5,9 @@
     decoder.onnx    tokens (batch, 1), the state -> log_probs (batch, vocab_size), and what is new
                     in the state
 
+In this column alone: whatever framework has trained, its checkpoint is built in PyTorch, whose
+exporter writes ONNX.
+
 The state is the decoder's own, with caches of keys and values, as a flat list of arrays;
 export.json says which axis has the sentences. A recurrent encoder's graph has one length, that of
 the longest sentence in training, to which sources are padded; a Transformer's takes any.

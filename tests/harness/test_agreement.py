@@ -16,17 +16,17 @@ from d2l_ext.agreement.judging import budget
 from d2l_ext.agreement.running.remote import Worker
 from d2l_ext.config import build, describe
 
-DTYPES = ("float64", "float32")
 
-
-def check(name, backend, dtypes=DTYPES):
+def check(name, backend, dtypes=budget.DTYPES):
     wrong = failures(name, backend, dtypes)
     assert not wrong, "\n".join(wrong)
 
 
 def first_dtypes(name, backend):
     """The precisions of the quick tests; JAX compiles each case for each, and has one by turns."""
-    return DTYPES if backend.name != "jax" else [DTYPES[list(CASES).index(name) % 2]]
+    if backend.name != "jax":
+        return budget.DTYPES
+    return [budget.DTYPES[list(CASES).index(name) % 2]]
 
 
 @pytest.mark.parametrize("name", sample())
@@ -38,7 +38,7 @@ def test_agrees(name, any_backend):
 @pytest.mark.parametrize("name", sample())
 @pytest.mark.parametrize("backend", ["jax"], indirect=True)
 def test_agrees_in_the_other_precision(name, backend):
-    check(name, backend, set(DTYPES) - set(first_dtypes(name, backend)))
+    check(name, backend, set(budget.DTYPES) - set(first_dtypes(name, backend)))
 
 
 @pytest.mark.slow

@@ -137,6 +137,8 @@ def test_the_frameworks_own_masks_are_refused():
 
 # Planted bugs.
 
+torch_first = pytest.mark.parametrize("be", frameworks("mxnet", "jax", "tensorflow"), indirect=True)
+
 
 def means_of_means(monkeypatch):
     monkeypatch.setattr(trainer.SharedTrainer, "_real", lambda self, labels: 1)
@@ -182,7 +184,7 @@ def _moved(initial, calls, shapes, seed, tied=()):
     [means_of_means, clipping_per_worker, the_same_masks, another_start],
     ids=lambda f: f.__name__,
 )
-@pytest.mark.parametrize("be", frameworks("mxnet", "jax", "tensorflow"), indirect=True)
+@torch_first
 def test_planted_bugs_are_reported(monkeypatch, be, bug):
     check(be, 2)
     bug(monkeypatch)
@@ -190,7 +192,7 @@ def test_planted_bugs_are_reported(monkeypatch, be, bug):
         check(be, 2)
 
 
-@pytest.mark.parametrize("be", frameworks("mxnet", "jax", "tensorflow"), indirect=True)
+@torch_first
 def test_a_lost_row_is_reported(monkeypatch, be):
     def least(rows, number, size):
         return slice(number * (rows // size), (number + 1) * (rows // size))
@@ -200,13 +202,13 @@ def test_a_lost_row_is_reported(monkeypatch, be):
         together(make(be, 2), [batches()[0]] * 2)
 
 
-@pytest.mark.parametrize("be", frameworks("mxnet", "jax", "tensorflow"), indirect=True)
+@torch_first
 def test_a_lost_batch_is_reported(be):
     with pytest.raises(GroupError, match="different batches in step 1"):
         together(make(be, 2), [batches()[0], batches()[1]])
 
 
-@pytest.mark.parametrize("be", frameworks("mxnet", "jax", "tensorflow"), indirect=True)
+@torch_first
 def test_a_worker_a_step_behind_is_reported(be):
     members = make(be, 2)
     members[1].num_steps = 1

@@ -179,12 +179,10 @@ def test_asked_to_stop_from_outside(tmp_path, number):
 @pytest.fixture(scope="module")
 def one_process(tmp_path_factory):
     """A function that returns what a framework does in one process, without a group."""
-    found = {}
 
+    @functools.cache
     def of(name):
-        if name not in found:
-            found[name] = trained(name, 0, tmp_path_factory.mktemp("one"))
-        return found[name]
+        return trained(name, 0, tmp_path_factory.mktemp("one"))
 
     return of
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from d2l_ext.agreement.running.differences import measured
+from d2l_ext.files import replacing
 from d2l_ext.interface import COLUMNS
 from tools.book import contrasts, elsewhere, page, seeds, translators
 from tools.book.chapter import ROOT, TITLES, chapters, notebook_path, out_of_step, unchanged
@@ -123,9 +124,7 @@ def measure_contrasts():
     for name in COLUMNS:
         defaults = importlib.import_module(f"d2l_ext.{name}.defaults")
         found[name] = measured(defaults)["defaults"]
-    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-    contrasts.KEPT.write_text(text, encoding="utf-8")
-    console.print(f"{contrasts.KEPT.relative_to(ROOT)} is written")
+    _keep(found, contrasts.KEPT)
 
 
 @main.command("translators")
@@ -140,9 +139,15 @@ def train_translators(names):
 @main.command("seeds")
 def compare_seeds():
     """Compare models over several seeds, for chapter 3's table: some minutes."""
-    text = json.dumps(seeds.compare(), indent=1) + "\n"
-    seeds.KEPT.write_text(text, encoding="utf-8")
+    _keep(seeds.compare(), seeds.KEPT)
     click.echo(seeds.table(seeds.kept()))
+
+
+def _keep(found, path):
+    """Write what was found to a file of a chapter's table."""
+    with replacing(path) as file:
+        file.write((json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
+    console.print(f"{path.relative_to(ROOT)} is written")
 
 
 def _rewritten(chapter, backend, notebook):

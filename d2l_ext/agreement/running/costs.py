@@ -19,7 +19,13 @@ class Cost:
 COSTS = {
     "torch": Cost(case=0.02, step=0.07),
     "mxnet": Cost(case=0.16, step=0.19),
-    "jax": Cost(case=0.85, step=0.05),
+    "jax": Cost(case=0.85, step=0.05),  # the step is an estimate
     "tensorflow": Cost(case=0.64, step=0.04),
 }
 UNKNOWN = Cost(case=0.64, step=0.05)  # of another backend
+
+
+def seconds(backend: str, cases: int, steps: int = 0) -> float:
+    """Return how long a backend may take for so many cases and training steps."""
+    cost = COSTS.get(backend, UNKNOWN)
+    return cases * cost.case + steps * cost.step
