@@ -1,8 +1,8 @@
 """The translators that chapters 4 and 7 read: ``python -m tools.book translators`` trains them.
 
 Both are trained on the same sentences of the corpus's grammar, more than the corpus has, without
-those that are kept back; both for as many steps, and with the same number of parameters, within a
-tenth. What is needed to judge them is in the checkpoint: the sentences kept back, with all
+those that are kept back, and have the same number of parameters, within a tenth. The Transformer,
+which has to learn that sentences have an order, goes through them more often. What is needed to judge them is in the checkpoint: the sentences kept back, with all
 translations that corpus and grammar have of them, and the losses.
 """
 
@@ -20,7 +20,8 @@ from tools.corpus import corpus
 STARTS = ("the", "my", "his", "her", "our", "your", "a", "we", "he", "she", "i", "they")
 NUM_HELD_OUT, NUM_SOURCES = 64, 16_000
 NUM_STEPS = 12  # tokens of the longest sentence
-BATCH_SIZE, NUM_EPOCHS, WARM_UP, DROPOUT = 128, 7, 100, 0.1
+BATCH_SIZE, WARM_UP, DROPOUT = 128, 100, 0.1
+EPOCHS = {"bahdanau": 7, "transformer": 21}
 RATES = {"bahdanau": 0.008, "transformer": 0.004}
 
 
@@ -96,7 +97,8 @@ def train(name: str, backend: str = "torch") -> None:
     module = models(be.api, len(data.src_vocab), len(data.tgt_vocab))[name]
     model = be.model(module, *next(iter(data.batches(0, 0)))[:3])
     trainer = be.trainer(model, lr=RATES[name], max_norm=1.0, pad=data.pad)
-    curve, total = [], NUM_EPOCHS * data.num_batches
+    num_epochs, curve = EPOCHS[name], []
+    total = num_epochs * data.num_batches
 
     def measure(epoch, history):
         losses = [trainer.loss(batch) for batch in validation.batches(0, 0)]
@@ -105,7 +107,7 @@ def train(name: str, backend: str = "torch") -> None:
     def schedule(step):
         return RATES[name] * min(step / WARM_UP, 0.5 + 0.5 * np.cos(np.pi * step / total))
 
-    history = fit(trainer, data, NUM_EPOCHS, on_epoch=measure, schedule=schedule)
+    history = fit(trainer, data, num_epochs, on_epoch=measure, schedule=schedule)
     info = {"held_out": pairs, "num_pairs": len(data.pairs), "validation": curve}
     info["losses"] = [round(loss, 4) for loss in history.losses]
     checkpoint.save(TRANSLATORS / f"{name}.safetensors", model, **vocabularies, info=info)

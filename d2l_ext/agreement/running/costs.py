@@ -8,7 +8,7 @@ class Cost:
     """Seconds, measured on two cores while another framework was compared as well.
 
     Attributes:
-        case: a case in one precision, on average.
+        case: a case in one precision, on average; between that of the sample and of all.
         step: a training step.
     """
 
@@ -17,12 +17,12 @@ class Cost:
 
 
 COSTS = {
-    "torch": Cost(case=0.02, step=0.07),
-    "mxnet": Cost(case=0.16, step=0.19),
-    "jax": Cost(case=0.85, step=0.05),  # the step is an estimate
-    "tensorflow": Cost(case=0.64, step=0.04),
+    "torch": Cost(case=0.02, step=0.06),
+    "mxnet": Cost(case=0.19, step=0.19),
+    "jax": Cost(case=0.95, step=0.04),
+    "tensorflow": Cost(case=0.90, step=0.04),
 }
-UNKNOWN = Cost(case=0.64, step=0.05)  # of another backend
+UNKNOWN = Cost(case=0.90, step=0.05)  # of another backend
 
 
 def seconds(backend: str, cases: int, steps: int = 0) -> float:
