@@ -3,7 +3,9 @@
 Sizes in a case are pairwise different where the class allows it, or a wrong axis would pass.
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+import types
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,20 +29,24 @@ from d2l_ext.config import describe
 from d2l_ext.reference.scoring import SCORING
 
 
-def catalogue() -> dict[str, Case]:
-    """Return ``{name: case}``."""
+@functools.cache
+def catalogue() -> Mapping[str, Case]:
+    """Return ``{name: case}``; made once, since thousands of modules are made to describe it."""
     cases = [*masking(), *loss(), *scoring(), *recurrent(), *encoders(), *translators()]
     cases += [*multihead(), *positional(), *transformer(), *modern()]
-    return {case.name: case for case in cases}
+    return types.MappingProxyType({case.name: case for case in cases})
 
 
-def sample() -> dict[str, Case]:
+@functools.cache
+def sample() -> Mapping[str, Case]:
     """Return a few cases of every class and function, which are done in a minute or two."""
-    return {
-        name: case
-        for name, case in catalogue().items()
-        if name.rpartition("/")[2] in SAMPLE and not any(part in name for part in NOT_IN_SAMPLE)
-    }
+    return types.MappingProxyType(
+        {
+            name: case
+            for name, case in catalogue().items()
+            if name.rpartition("/")[2] in SAMPLE and not any(part in name for part in NOT_IN_SAMPLE)
+        }
+    )
 
 
 SAMPLE = (
