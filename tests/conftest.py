@@ -27,11 +27,20 @@ settings.load_profile("fixed")
 MAPS = 30_000  # pieces of memory of a process; Linux allows 65,530
 SELDOM = 10  # so many tests, which added 14,000 at most, have one look at them, of 40 ms
 NUMBERS = itertools.count()  # of the tests that have been run
+TURNS, THIRD = itertools.count(), 3  # which tests of TensorFlow are quick
 PER_GROUP = 1  # tests of a topic in a column that `--quick` keeps
 
 
 def pytest_addoption(parser):
     parser.addoption("--quick", action="store_true", help="a few tests of each topic and column")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item):
+    """Mark two thirds of TensorFlow's tests that go through `be` as slow, by turns."""
+    if "be" in getattr(item, "fixturenames", ()) and item.callspec.params["be"] == "tensorflow":
+        if next(TURNS) % THIRD:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(trylast=True)
@@ -119,6 +128,7 @@ def any_backend(request):
 def be(request):
     """As `any_backend`; JAX, which compiles anew for every shape, with the slow tests only.
 
-    For tests of many shapes. What JAX computes is in the catalogue's cases as well.
+    TensorFlow, whose small operations take long, has a third of the quick tests. For tests of many
+    shapes. What the two compute is in the catalogue's cases as well.
     """
     return _backend(request)

@@ -23,8 +23,8 @@ def check(name, backend, dtypes=budget.DTYPES):
 
 
 def first_dtypes(name, backend):
-    """The precisions of the quick tests; JAX compiles each case for each, and has one by turns."""
-    if backend.name != "jax":
+    """The precisions of the quick tests: one by turns where each case is compiled, else both."""
+    if backend.name not in ("jax", "tensorflow"):
         return budget.DTYPES
     return [budget.DTYPES[list(CASES).index(name) % 2]]
 
@@ -36,7 +36,7 @@ def test_agrees(name, any_backend):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sample())
-@pytest.mark.parametrize("backend", ["jax"], indirect=True)
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"], indirect=True)
 def test_agrees_in_the_other_precision(name, backend):
     check(name, backend, set(budget.DTYPES) - set(first_dtypes(name, backend)))
 
