@@ -55,7 +55,7 @@ def comparable(notebook):
 
 
 def results(cell):
-    """Return what a cell printed and drew: ("text", str), ("picture", SVG) or ("image", base64)."""
+    """Return what a cell printed and drew: ("text", str) or ("picture", SVG)."""
     found = []
     for output in cell.outputs:
         data = output.get("data", {})
@@ -63,8 +63,6 @@ def results(cell):
             found.append(("text", output.text))
         elif "image/svg+xml" in data:
             found.append(("picture", data["image/svg+xml"]))
-        elif "image/png" in data:
-            found.append(("image", data["image/png"]))
         elif "text/plain" in data:
             found.append(("text", data["text/plain"] + "\n"))
     return found
@@ -130,23 +128,7 @@ def _opened(data):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA"))
 
 
-def same_image(a, b):
-    """Whether two pictures have one size and no block of 8 x 8 pixels differs visibly."""
-    if a == b:
-        return True
-    x, y = (_opened(picture)[..., :3].astype(float) for picture in (a, b))
-    return x.shape == y.shape and _block_means(np.abs(x - y).max(axis=-1)).max() <= STEP
-
-
-def _block_means(x, size=8):
-    """Return the means of blocks of (height, width), zeros being added to fill the last ones."""
-    height, width = x.shape
-    x = np.pad(x, ((0, -height % size), (0, -width % size)))
-    blocks = x.reshape(len(x) // size, size, -1, size)  # (rows, size, columns, size)
-    return blocks.mean(axis=(1, 3))
-
-
-SAME = {"text": same_text, "picture": same_picture, "image": same_image}
+SAME = {"text": same_text, "picture": same_picture}
 
 
 def _shown(found):

@@ -4,7 +4,6 @@ import ast
 import shutil
 import subprocess
 import sys
-from base64 import b64decode
 from itertools import groupby
 from pathlib import Path
 
@@ -143,17 +142,16 @@ class _Page:
         parts = []
         for kind, value in results(cell):
             parts.append(
-                _printed(value) if kind == "text" else self._picture(kind, value, alt(cell.source))
+                _printed(value) if kind == "text" else self._picture(value, alt(cell.source))
             )
         if note and parts:
             parts.append(f":::{{container}} same\n{SAME}\n:::")
         return "".join(f"\n\n{part}" for part in parts)
 
-    def _picture(self, kind, data, words):
+    def _picture(self, svg, words):
         self.pictures += 1
-        ending, data = ("svg", data.encode()) if kind == "picture" else ("png", b64decode(data))
-        name = f"{self.chapter.name}-{self.pictures}.{ending}"
-        (self.folder / name).write_bytes(data)
+        name = f"{self.chapter.name}-{self.pictures}.svg"
+        (self.folder / name).write_text(svg)
         return f"```{{image}} {name}\n:alt: {words}\n:class: output\n```"
 
 

@@ -2,8 +2,9 @@
 
 Both are trained on the same sentences of the corpus's grammar, more than the corpus has, without
 those that are kept back, and have the same number of parameters, within a tenth. The Transformer,
-which has to learn that sentences have an order, goes through them more often. What is needed to judge them is in the checkpoint: the sentences kept back, with all
-translations that corpus and grammar have of them, and the losses.
+which has to learn that sentences have an order, goes through them more often. What is needed to
+judge them is in the checkpoint: the sentences kept back, with all translations that corpus and
+grammar have of them, and the losses.
 """
 
 import functools
