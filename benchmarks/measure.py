@@ -149,7 +149,7 @@ def _ratios(found):
         if ours not in found:
             continue
         for other in found:
-            if other.startswith(("d2l", "own", "full")):
+            if other.startswith(("d2l", "own", "full", "engine")):
                 ratios[f"{other} / {ours}"] = summary(found[other] / found[ours])
         if "floor" in found:
             ratios[f"{ours} / floor"] = summary(found[ours] / found["floor"])

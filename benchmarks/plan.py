@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from benchmarks.setting import Heads, Language, Long, Setting
+from benchmarks.setting import Heads, Language, Long, Serving, Setting
 
 COLUMNS = ("torch", "mxnet", "jax", "tensorflow")
 GROUPS = (
@@ -12,6 +12,7 @@ GROUPS = (
     "decoding",
     "multihead",
     "throughput",
+    "serving",
     "language",
     "long",
     "long memory",
@@ -50,6 +51,7 @@ def plan(level="full", columns=COLUMNS, groups=GROUPS):
         "decoding": _decoding,
         "multihead": _multihead,
         "throughput": _throughput,
+        "serving": _serving,
         "language": _language,
         "long": _long,
         "long memory": _long_memory,
@@ -157,6 +159,23 @@ def _throughput(level, framework):
     subjects["beam"] = _subject("beam", "ours", framework, setting, num_tokens=num_tokens, width=4)
     title = f"batch {setting.batch}, {num_tokens} tokens, greedy; ours also beam 4"
     yield Measurement("throughput", framework, title, subjects)
+
+
+def _serving(level, framework):
+    small = {"num_steps": 4, "vocab_size": 11, "num_hiddens": 8, "num_heads": 2, "num_tokens": 3}
+    few = small if level == "tiny" else {}
+    for batch in {"full": (1, 32), "quick": (32,), "tiny": (2,)}[level]:
+        for beam in (1, 4):
+            sizes = Serving(batch=batch, beam=beam, **few)
+            subjects = {
+                who: _subject("serving", who, framework, sizes) for who in ("ours", "engine")
+            }
+            title = f"batch {batch}, {sizes.num_tokens} tokens, {_search(beam)}"
+            yield Measurement("serving", framework, title, subjects)
+
+
+def _search(beam):
+    return "greedy" if beam == 1 else f"beam {beam}"
 
 
 def _language(level, framework):

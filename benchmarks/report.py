@@ -14,6 +14,7 @@ HEADINGS = {
     "decoding": "Decoding token by token",
     "multihead": "Multi-head attention, forward and backward",
     "throughput": "Translating a batch",
+    "serving": "Translating, against an engine made for it",
     "language": "A language model",
     "long": "Causal attention over a long text, forward",
     "long memory": "Peak memory of the same",

@@ -119,3 +119,25 @@ class Long:
 
     num_steps: int = 16384
     num_hiddens: int = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Serving:
+    """Sizes of a Transformer that translates a batch.
+
+    Attributes:
+        batch, num_steps, vocab_size: of the sources.
+        num_hiddens, num_layers, num_heads, ffn_num_hiddens: of the model.
+        num_tokens: of every translation.
+        beam: hypotheses of each sentence; 1 is greedy.
+    """
+
+    batch: int = 32
+    num_steps: int = 9
+    vocab_size: int = 200
+    num_hiddens: int = 256
+    num_layers: int = 2
+    num_heads: int = 4
+    ffn_num_hiddens: int = 64
+    num_tokens: int = 100
+    beam: int = 1

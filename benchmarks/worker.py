@@ -7,7 +7,8 @@ It reads commands, a line each, from its standard input and answers each with a 
   held when everything was imported.
 
 The subject is a JSON object, the only argument: ``task`` ("load", "step", "decode", "greedy",
-"beam", "multihead", "language", "long"), ``who`` ("ours", "d2l", "floor", "own", "full"),
+"beam", "multihead", "language", "long", "serving"), ``who`` ("ours", "d2l", "floor", "own", "full",
+"engine"),
 ``framework``, ``setting`` (of one of the classes in `setting`) and ``options``; an ``environment``,
 where there is one, is set already.
 """
@@ -20,7 +21,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.setting import Heads, Language, Long, Setting
+from benchmarks.setting import Heads, Language, Long, Serving, Setting
 
 
 def prepare(subject):
@@ -36,6 +37,9 @@ def prepare(subject):
         return getattr(module, who)(Heads(**subject["setting"]), **subject["options"])
     if task in ("language", "long"):
         return _peers(task, who, framework, subject["setting"], **subject["options"])
+    if task == "serving":
+        module = importlib.import_module(f"benchmarks.serving.{who}")
+        return module.translate(framework, Serving(**subject["setting"]))
     setting = Setting(**subject["setting"])
     if who == "floor":
         return importlib.import_module("benchmarks.floor").products(framework, setting)

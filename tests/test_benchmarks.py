@@ -16,7 +16,7 @@ from benchmarks import __main__ as command
 from benchmarks import measure, report
 from benchmarks.environment import FOLDER, ROOT
 from benchmarks.plan import COLUMNS, GROUPS, plan
-from benchmarks.setting import Setting
+from benchmarks.setting import Serving, Setting
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
@@ -242,3 +242,26 @@ def test_page_shows_medians_and_ratios(tmp_path):
     page = (tmp_path / "bench.md").read_text()
     assert "ours 50 ms<br>d2l 1.50 s" in page
     assert "d2l / ours 30.00 (29.00 to 31.00)<br>last over tenth token, ours 1.10" in page
+
+
+SERVING = Serving(2, 4, 11, 8, num_heads=2, num_tokens=3, beam=4)
+
+
+def test_the_engine_translates_as_ours():
+    pytest.importorskip("torch")
+    pytest.importorskip("ctranslate2")
+    from benchmarks.serving import engine, ours
+
+    tokens = engine.translate("torch", SERVING)()
+    assert tokens == ours.translate("torch", SERVING)()
+    assert [len(sentence) for sentence in tokens] == [3, 3]
+
+
+def test_an_engine_with_other_tokens_is_not_timed(monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("ctranslate2")
+    from benchmarks.serving import engine, ours
+
+    monkeypatch.setattr(ours, "translate", lambda framework, size: lambda: [[3, 3, 3], [-1] * 3])
+    with pytest.raises(RuntimeError, match=r"[12] of 2 translations differ from torch's"):
+        engine.translate("torch", SERVING)

@@ -122,7 +122,7 @@ class TorchTrainer(Trainer):
         )
         with torch.no_grad():
             self._clip(gradients)
-            self._update(params, gradients, correction1, correction2)
+            self._update(params, gradients)
         return loss.detach()
 
     def _clip(self, gradients):
@@ -133,15 +133,13 @@ class TorchTrainer(Trainer):
         if norm > self.max_norm:
             torch._foreach_mul_(gradients, self.max_norm / norm)
 
-    def _update(self, params, gradients, correction1, correction2):
-        """Adam, in place, for all parameters at once."""
+    def _update(self, params, gradients):
+        """Adam, in place, in one pass over the arrays; the kernel corrects the moments itself."""
         m, v = list(self._m.values()), list(self._v.values())
-        torch._foreach_lerp_(m, gradients, 1 - BETA1)
-        torch._foreach_mul_(v, BETA2)
-        torch._foreach_addcmul_(v, gradients, gradients, 1 - BETA2)
-        root = torch._foreach_sqrt(torch._foreach_div(v, correction2))
-        torch._foreach_add_(root, EPSILON)
-        torch._foreach_addcdiv_(params, m, root, -self.lr / correction1)
+        steps = [torch.tensor(self.num_steps + 1.0)] * len(params)
+        constants = {"lr": self.lr, "beta1": BETA1, "beta2": BETA2, "eps": EPSILON}
+        unused = {"weight_decay": 0, "amsgrad": False, "maximize": False}
+        torch._fused_adam_(params, gradients, m, v, [], steps, **constants, **unused)
 
     def _loss(self, inputs, labels):
         self.model.prepare(False, None, keep_weights=False)

@@ -108,7 +108,8 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
         # not depend on the recurrence.
         rnn_weights = [self.rnn.layer_weights(layer) for layer in range(self.rnn.num_layers)]
         weight_ih, _, bias_ih, _ = rnn_weights[0]
-        emb_gates = F.linear(embs, weight_ih[:, num_hiddens:], bias_ih)
+        context_weight, emb_weight = weight_ih.split((num_hiddens, embs.shape[-1]), dim=1)
+        emb_gates = F.linear(embs, emb_weight, bias_ih)
         rnn_masks = self.rnn.masks(len(embs), embs)
         pool_mask = self.attention.dropout.mask((len(embs), batch, 1, num_keys), embs)
         states, outputs, all_weights = unstack_states(hidden_state), [], []
@@ -117,12 +118,12 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
             query = states[-1][0][:, None]  # (batch, 1, num_hiddens)
             scores = self.attention.score(query, keys)
             context, weights = pool(scores, enc_outputs, mask, times(drop))
-            gates = gates + F.linear(context[:, 0], weight_ih[:, :num_hiddens])
+            gates = gates + F.linear(context.squeeze(1), context_weight)
             states = self.rnn.advance(gates, states, drops, rnn_weights)
             outputs.append(states[-1][0])
             all_weights.append(weights.detach())
         self._attention_weights = all_weights if self.keep_weights else None
-        logits = self.dense(torch.stack(outputs)).swapaxes(0, 1)
+        logits = self.dense(torch.stack(outputs, dim=1))
         return logits, [enc_outputs, stack_states(states), enc_valid_lens, keys, mask]
 
 

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from d2l_ext import checks
 from d2l_ext.config import Configured
 from d2l_ext.torch.layers import Array, Lengths, spec
-from d2l_ext.torch.masking import check_masks, combine_masks
-from d2l_ext.torch.scoring import DotProductAttention, pool
+from d2l_ext.torch.masking import check_masks, combine_masks, weights_in_place
+from d2l_ext.torch.scoring import DotProductAttention
 
 
 class MultiHeadAttention(Configured, nn.Module):
@@ -84,10 +84,11 @@ class MultiHeadAttention(Configured, nn.Module):
         """Attend to projected keys and values; the mask is one for all heads, or None."""
         queries = self.transpose_qkv(self.W_q(queries))
         inner = self.attention
-        one_query = queries.shape[1] == 1  # it has few weights: nothing to save
-        if one_query or self._weights_are_needed:
+        few = queries.shape[1] == 1 and mask is None  # weights: the kernel would save nothing
+        if few or self._weights_are_needed:
             scores = inner.score(queries, keys)
-            output, weights = pool(scores, values, self.per_head(mask), inner.dropout)
+            weights = weights_in_place(scores, self.per_head(mask))
+            output = inner.dropout(weights) @ values
             inner.attention_weights = weights.detach() if inner.keep_weights else None
         else:
             output = fused(queries, keys, values, mask, self.num_heads)
@@ -129,7 +130,7 @@ def fused(
     mask: Bool[Array, "..."] | None,
     num_heads: int,
 ) -> Float[Array, "batch_heads num_queries size"]:
-    """Do what `pool` does in one kernel, which never holds all weights at once.
+    """Do the same in one kernel, which never holds all weights at once.
 
     It has the explicit version's values, also zero for a row with no key to attend to.
     """

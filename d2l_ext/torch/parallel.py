@@ -58,7 +58,7 @@ class TorchSharedTrainer(SharedTrainer, TorchTrainer):
             parts = mean[HEAD:].split([p.numel() for p in params])
             gradients = [g.view_as(p) for g, p in zip(parts, params, strict=True)]
             self._clip(gradients)
-            self._update(params, gradients, correction1, correction2)
+            self._update(params, gradients)
         return mean[0]
 
 

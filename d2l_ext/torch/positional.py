@@ -36,7 +36,16 @@ class PositionalEncoding(Configured, nn.Module):
             offset: position of the first step, for token-by-token decoding.
         """
         self.check(X, offset)
-        return self.dropout(X + self.P[offset + torch.arange(X.shape[1])].to(X))
+        return self.dropout(X + consecutive(self.P, offset, X.shape[1]).to(X))
+
+
+def consecutive(
+    table: Float[Array, "max_len size"], first: int | Int[Array, ""], num_rows: int
+) -> Float[Array, "num_rows size"]:
+    """Return rows of a table, from the first on."""
+    if isinstance(first, int):
+        return table[first : first + num_rows]
+    return table[first + torch.arange(num_rows)]  # may be traced
 
 
 class LearnedPositionalEncoding(Configured, nn.Module):

@@ -43,10 +43,11 @@ def gru_step(
         The new ``(h,)``.
     """
     (h,) = state
-    size = h.shape[-1]
-    h_gates = F.linear(h, weight_hh, bias_hh)
-    r, z = torch.sigmoid(gates[:, : 2 * size] + h_gates[:, : 2 * size]).chunk(2, dim=-1)
-    n = torch.tanh(gates[:, 2 * size :] + r * h_gates[:, 2 * size :])
+    sizes = 2 * h.shape[-1], h.shape[-1]
+    x_rz, x_n = gates.split(sizes, dim=-1)
+    h_rz, h_n = F.linear(h, weight_hh, bias_hh).split(sizes, dim=-1)
+    r, z = torch.sigmoid(x_rz + h_rz).chunk(2, dim=-1)
+    n = torch.tanh(x_n + r * h_n)
     return (n + z * (h - n),)
 
 
@@ -184,7 +185,7 @@ class Stack(Configured, nn.Module):
     ]:
         """Run one layer over all steps, from the last to the first if the direction is reverse."""
         weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer, direction)
-        gates = F.linear(X, weight_ih, bias_ih)  # (num_steps, batch, gates * num_hiddens)
+        gates = F.linear(X, weight_ih, bias_ih).unbind()  # (batch, gates * num_hiddens) per step
         outputs = [None] * len(gates)
         for t in range(len(gates)) if direction == "" else reversed(range(len(gates))):
             new = self.step(gates[t], state, weight_hh, bias_hh)

@@ -231,7 +231,7 @@ class Seq2SeqDecoder(Decoder):
         embs = self.embedding(X.T)  # (num_steps, batch, embed_size)
         contexts = context.expand(len(embs), -1, -1)
         outputs, hidden_state = self.rnn(torch.cat((embs, contexts), dim=-1), hidden_state)
-        return self.dense(outputs).swapaxes(0, 1), [enc_outputs, hidden_state, context]
+        return self.dense(outputs.swapaxes(0, 1)), [enc_outputs, hidden_state, context]
 
     def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""
@@ -272,7 +272,7 @@ class LSTMDecoder(Decoder):
         self.check(X, state)
         enc_outputs, hidden_state = state
         outputs, hidden_state = self.rnn(self.embedding(X.T), hidden_state)
-        return self.dense(outputs).swapaxes(0, 1), [enc_outputs, hidden_state]
+        return self.dense(outputs.swapaxes(0, 1)), [enc_outputs, hidden_state]
 
     def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
         """Return the state of some rows of the batch."""

@@ -352,7 +352,9 @@ class TransformerDecoder(AttentionDecoder):
         state = self.with_prepared_keys(state)
         self.check(X, state)
         position = state[4]
-        H = self.pos_encoding(self.embedding(X) * self.scale, position)
+        if not torch.compiler.is_compiling():
+            state = [*state[:4], int(position)]  # read once, for all blocks
+        H = self.pos_encoding(self.embedding(X) * self.scale, state[4])
         for blk in self.blks.values():
             H, state = blk(H, state)
         logits = self.dense(H if self.ln is None else self.ln(H))

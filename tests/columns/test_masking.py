@@ -173,3 +173,29 @@ def test_bad_masks_are_the_same_error_everywhere(any_backend, bad, message):
 def test_valid_lens_need_three_axes(any_backend):
     with pytest.raises(ValueError, match="valid_lens: need scores"):
         run(any_backend, "masked_softmax", np.zeros((2, 4)), np.array([1, 2]))
+
+
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 40)),
+    rate=st.sampled_from([0, 0.1, 0.5, 1]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=30)
+def test_torchs_weights_in_place_are_those_of_the_softmax(shape, rate, seed):
+    """Values and gradients to the last bit, also where scores that are masked are infinite."""
+    torch = pytest.importorskip("torch")
+    from d2l_ext.torch import masking
+
+    rng = np.random.default_rng(seed)
+    mask = torch.from_numpy(rng.random(shape) < rate)
+    scores = torch.from_numpy(rng.standard_normal(shape)).masked_fill(~mask, torch.inf)
+    cotangent = torch.from_numpy(rng.standard_normal(shape))
+    found = []
+    for softmax in (masking.unchecked_masked_softmax, masking.weights_in_place):
+        leaf = scores.clone().requires_grad_()
+        given_scores = leaf * 1
+        weights = softmax(given_scores, mask)
+        found.append((weights, *torch.autograd.grad(weights, leaf, cotangent)))
+    assert weights.data_ptr() == given_scores.data_ptr()
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)

@@ -99,3 +99,30 @@ def test_bad_inputs_are_the_same_error_everywhere(any_backend, shape, state, len
     state = None if state is None else np.zeros(state)
     with pytest.raises(ValueError, match=message):
         model(np.zeros(shape), state, None if lens is None else np.array(lens))
+
+
+def backward_steps(tensor):
+    """Yield the names of the steps of PyTorch's backward pass, each once."""
+    seen, waiting = set(), [tensor.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [before for before, _ in node.next_functions]
+            yield node.name()
+
+
+@pytest.mark.parametrize("decoder", ["Seq2SeqAttentionDecoder", "LSTMAttentionDecoder"])
+def test_torchs_backward_pass_writes_no_zeros_around_a_step(decoder):
+    """An index's gradient is as large as what it was taken from: all steps, at every step."""
+    torch = pytest.importorskip("torch")
+    from d2l_ext import torch as api
+
+    encoder = "LSTMEncoder" if decoder.startswith("LSTM") else "Seq2SeqEncoder"
+    sizes = 11, 4, 4, 2, 0.5
+    parts = getattr(api, encoder)(*sizes), getattr(api, decoder)(*sizes)
+    model = api.EncoderDecoder(*parts)
+    ids, lens = torch.ones(2, 3, dtype=torch.int64), torch.tensor([2, 3])
+    logits = model(ids, ids, lens)
+    assert {"SelectBackward0", "SliceBackward0"}.isdisjoint(backward_steps(logits))
+    assert logits.is_contiguous()  # the loss takes them as they are
