@@ -136,7 +136,7 @@ class TorchTrainer(Trainer):
     def _update(self, params, gradients):
         """Adam, in place, in one pass over the arrays; the kernel corrects the moments itself."""
         m, v = list(self._m.values()), list(self._v.values())
-        steps = [torch.tensor(self.num_steps + 1.0)] * len(params)
+        steps = [torch.tensor(self.num_steps + 1.0, device=params[0].device)] * len(params)
         constants = {"lr": self.lr, "beta1": BETA1, "beta2": BETA2, "eps": EPSILON}
         unused = {"weight_decay": 0, "amsgrad": False, "maximize": False}
         torch._fused_adam_(params, gradients, m, v, [], steps, **constants, **unused)
