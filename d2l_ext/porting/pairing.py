@@ -68,7 +68,14 @@ def pair_calls(a: Recorded, b: Recorded, mapping: Mapping[str, str]) -> list[tup
 
     A pair of calls is kept only if the pairs inside the one are inside the other.
     """
-    score = np.array([[_likeness(a, b, x, y, mapping) for y in b.calls] for x in a.calls])
+    owned_a = [[mapping.get(name, "") for name in a.owned(x)] for x in a.calls]
+    counted_a, counted_b = map(Counter, owned_a), [Counter(b.owned(y)) for y in b.calls]
+    score = np.array(
+        [
+            [_likeness(x, y, own, other) for y, other in zip(b.calls, counted_b, strict=True)]
+            for x, own in zip(a.calls, counted_a, strict=True)
+        ]
+    )
     n, m = score.shape
     best = np.zeros((n + 1, m + 1))
     for i in reversed(range(n)):
@@ -91,13 +98,19 @@ def pair_calls(a: Recorded, b: Recorded, mapping: Mapping[str, str]) -> list[tup
         pairs = kept
 
 
-def _likeness(a: Recorded, b: Recorded, x: Call, y: Call, mapping: Mapping[str, str]) -> float:
-    """Return how much two calls look like calls of one layer; 0 means that they can't be."""
+def _likeness(x: Call, y: Call, owned_a: Counter[str], owned_b: Counter[str]) -> float:
+    """Return how much two calls look like calls of one layer; 0 means that they can't be.
+
+    Args:
+        x, y: the calls.
+        owned_a: how often each parameter of the second model is used in the first call, "" being
+            those that it doesn't have.
+        owned_b: the same of the second call.
+    """
     if (x.number == 0) != (y.number == 0):
         return 0
     if x.number == y.number == 0:
         return 100
-    owned_a, owned_b = a.owned(x), b.owned(y)
     known = {x.layer.kind, y.layer.kind}.intersection(KNOWN)
     if bool(owned_a) != bool(owned_b) or len(known) > 1:
         return 0
@@ -106,9 +119,9 @@ def _likeness(a: Recorded, b: Recorded, x: Call, y: Call, mapping: Mapping[str, 
         return alike + bool(corresponding(x.outputs, y.outputs)) * (
             len(x.inputs) == len(y.inputs) > 1 or alike > 0
         )
-    counted = Counter(mapping[name] for name in owned_a if name in mapping)
-    common = sum((counted & Counter(owned_b)).values())
+    common = sum(min(count, owned_b[name]) for name, count in owned_a.items())
+    largest = max(owned_a.total(), owned_b.total())
     # A bias may be missing, but not most of the layer.
-    if 2 * common <= max(len(owned_a), len(owned_b)) - 1 or not common:
+    if 2 * common <= largest - 1 or not common:
         return 0
-    return alike + 4 * common / max(len(owned_a), len(owned_b))
+    return alike + 4 * common / largest

@@ -60,6 +60,8 @@ class Visitor:
 
 
 Look: TypeAlias = Callable[[Layer, list[np.ndarray]], "list[np.ndarray] | None"]
+# ``gradient(number of the step, parameter)``, number by number, so that it fits any layout.
+Gradient: TypeAlias = Callable[[int, np.ndarray], np.ndarray]
 
 
 class Probe(ABC):
@@ -111,20 +113,42 @@ class Probe(ABC):
         pull = self._pull(run, starts)
 
         def pulled(cotangents):
-            by_start, self._instead = pull(cotangents)
-            try:
-                by_name = {
-                    name: gradient
-                    for path, module in self._seen.items()
-                    for name, gradient in self._describe(path, module).named.items()
-                }
-            finally:
-                self._instead = None
+            by_start, instead = pull(cotangents)
+            by_name = self._named(instead)
             zeros = (np.zeros_like(self._numpy(x)) for x in starts)
             pairs = zip(by_start, zeros, strict=True)
             return [zero if g is None else self._numpy(g) for g, zero in pairs], by_name
 
         return pulled
+
+    def steps(self, optimizer: Any, gradient: Gradient, count: int) -> list[Arrays]:
+        """Let an optimiser take steps; the module and the optimiser stay as they are.
+
+        Args:
+            optimizer: the framework's own.
+            gradient: ``gradient(number of the step, parameter)`` of each parameter as it is before
+                the first step.
+            count: the number of steps.
+
+        Returns:
+            ``{name: array}`` of the parameters that can be trained, after each step.
+
+        Raises:
+            TypeError: it is no optimiser of this framework.
+        """
+        return [self._named(after) for after in self._steps(optimizer, gradient, count)]
+
+    def _named(self, instead: Any) -> Arrays:
+        """Return ``{name of a parameter: array}`` of what is there instead of parameters."""
+        self._instead = instead
+        try:
+            return {
+                name: x
+                for path, module in self._seen.items()
+                for name, x in self._describe(path, module).named.items()
+            }
+        finally:
+            self._instead = None
 
     @property
     def float_dtype(self) -> str | None:
@@ -236,6 +260,10 @@ class Probe(ABC):
         """
 
     @abstractmethod
+    def _steps(self, optimizer: Any, gradient: Gradient, count: int) -> Iterator[Any]:
+        """Yield what `_read` is to read after each step, see `steps`."""
+
+    @abstractmethod
     def _watching(self) -> AbstractContextManager[None]:
         """Return a context manager within which layers are called by `_call`."""
 
@@ -281,6 +309,11 @@ def opened(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]] | None:
         named = hasattr(tree, "_fields")
         return list(tree), lambda new: kind(*new) if named else kind(new)
     return None
+
+
+def not_an_optimizer(optimizer: Any, wanted: str) -> TypeError:
+    """Return the error of something that is no optimiser of a framework."""
+    return TypeError(f"optimizers: got {type(optimizer).__name__}, must be {wanted}")
 
 
 @contextlib.contextmanager

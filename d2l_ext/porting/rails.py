@@ -14,6 +14,7 @@ from d2l_ext.porting.probe import Layer, Visitor
 Noise: TypeAlias = Callable[[np.ndarray], np.ndarray]
 # An array of the first model: the number of a call, its side ("in" or "out"), which of its arrays.
 Spot: TypeAlias = tuple[int, str, int]
+Place: TypeAlias = tuple[int, str]  # the same, of all arrays there
 V = TypeVar("V", bound=Visitor)
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from d2l_ext.porting.probe import Probe, replaced, watching
+from d2l_ext.porting.probe import Probe, not_an_optimizer, replaced, watching
 from d2l_ext.tensorflow.layers import Dropout
 
 KINDS = (
@@ -52,6 +52,21 @@ class TensorFlowProbe(Probe):
             return dense[: len(starts)], dict(by_variable)
 
         return pull
+
+    def _steps(self, optimizer, gradient, count):
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise not_an_optimizer(optimizer, "a keras.optimizers.Optimizer")
+        optimizer = type(optimizer).from_config(optimizer.get_config())
+        variables = self.module.trainable_variables
+        before = [self._numpy(variable.value) for variable in variables]
+        try:
+            for number in range(count):
+                drawn = [self._array(gradient(number, x).astype(x.dtype)) for x in before]
+                optimizer.apply(drawn, variables)
+                yield {id(v.value): tf.identity(v.value) for v in variables}
+        finally:
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
 
     def _watching(self):
         return watching(self, keras.Layer)
