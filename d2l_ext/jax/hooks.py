@@ -236,7 +236,21 @@ class LinenProbe(_Probe):
         return functools.reduce(lambda tree, key: tree.get(key, {}), module.path, self._instead)
 
 
+class PretrainedProbe(LinenProbe):
+    """A Flax model of Hugging Face: a Linen module, its parameters and a call of its own."""
+
+    def __init__(self, model, inputs, options=None):
+        self._model = model
+        super().__init__((model.module, {"params": model.params}), inputs, options)
+
+    def _run(self, inputs):
+        params = self._model.params if self._params is None else self._params
+        self._model(*inputs, params=params, **self.options)
+
+
 def PROBE(module, inputs, options=None):
     """Return the probe that fits a module."""
+    if hasattr(module, "params") and isinstance(getattr(module, "module", None), linen.Module):
+        return PretrainedProbe(module, inputs, options)
     linen_module = isinstance(module, (tuple, linen.Module))
     return (LinenProbe if linen_module else NNXProbe)(module, inputs, options)

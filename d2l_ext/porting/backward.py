@@ -63,7 +63,8 @@ class _Pulling:
         found: dict[Item, np.ndarray] = {}
         for spot, gradient in zip(self.ends, by_start, strict=True):
             value = self.value(spot)
-            found[spot] = reshaped(gradient, value.shape, like=value)
+            if gradient.size == value.size:  # else it is once for a batch here, and the sum of all
+                found[spot] = reshaped(gradient, value.shape, like=value)
         return found | by_name
 
     def numeric(
@@ -112,7 +113,9 @@ class Backward:
         self._cotangents = {
             spot: rng.standard_normal(end.shape)
             for spot, end in self._a.ends.items()
-            if spot in self._b.ends and spot[:2] not in left_out
+            if spot in self._b.ends
+            and end.size == self._b.ends[spot].size
+            and spot[:2] not in left_out
         }
         self._noisy = [
             _Pulling(sides[0], rails[0], noise).pull(self._cotangents) for noise in noises

@@ -57,9 +57,10 @@ def locate(
     """Find where a model and its port differ, and which known difference that is.
 
     A model is a `torch.nn.Module`, a Keras layer or model, a Gluon block, an NNX module, a Linen
-    module as ``(module, variables)`` or bound to its variables, or one of `Backend.model`. The
-    port's parameters have been copied already: a mistake in copying is one that is looked for. Use
-    float64 if you can, for in float32 a small difference is hard to tell from rounding.
+    module as ``(module, variables)`` or bound to its variables, a Flax model of transformers, or
+    one of `Backend.model`. The port's parameters have been copied already: a mistake in copying is
+    one that is looked for. Use float64 if you can, for in float32 a small difference is hard to
+    tell from rounding.
 
     A layer norm with PyTorch's epsilon, ported to Flax with Flax's:
 
@@ -84,8 +85,8 @@ Keras; BERT's is 1e-12.
         mapping: ``{parameter of a: parameter of b}`` by the names that `parameters` lists; a value
             may also be ``(name, transform)``, where transform turns a's array into b's
             (`numpy.transpose`, say). By default `propose` makes one.
-        options_a: keyword arguments of the first model's call.
-        options_b: keyword arguments of the second model's call.
+        options_a: keyword arguments of the first model's call; NumPy arrays among them are inputs.
+        options_b: the same of the second model.
         backward: whether to compare gradients, by the inputs of each layer and by the parameters,
             where values agree.
         trusted: for a port in bfloat16 or float16: the first model in that precision, as

@@ -70,17 +70,17 @@ class Probe(ABC):
     Args:
         module: the framework's own, or a `Model` (which is put in evaluation mode).
         inputs: example inputs, NumPy.
-        options: keyword arguments of the call.
+        options: keyword arguments of the call; NumPy arrays among them are inputs, too.
     """
 
     def __init__(self, module: Any, inputs: Sequence[Any], options: dict[str, Any] | None = None):
-        self.options = options or {}
+        self.options, self._keywords = {}, options or {}
         self.module = self._prepare(module) if isinstance(module, Model) else module
         self._visitor, self._closed = Visitor(), False
         self._cuts = Cuts()
         self._seen: dict[str, Any] = {}  # the layers that were called
         self._instead: Any = None  # what `_read` is to read in the place of parameters
-        self._run(self._given(inputs))  # creates lazy weights
+        self._start(inputs)  # creates lazy weights
         self._paths = {id(layer): path for path, layer in self._layers() if layer is not None}
 
     def run(self, visitor: Visitor, inputs: Sequence[Any]) -> None:
@@ -88,7 +88,7 @@ class Probe(ABC):
         self._visitor, self._closed = visitor, False
         self._cuts = Cuts()
         with self._watching():
-            self._run(self._given(inputs))
+            self._start(inputs)
 
     def pullback(self, visitor: Callable[[], Visitor], inputs: Sequence[Any]) -> Pullback:
         """Run the module on a visitor's values, and return how gradients go back through it.
@@ -107,7 +107,7 @@ class Probe(ABC):
             self._visitor, self._closed = visitor(), False
             self._cuts = Cuts(starts)
             with self._watching():
-                self._run(self._given(inputs))
+                self._start(inputs)
             return self._cuts.ends
 
         pull = self._pull(run, starts)
@@ -154,6 +154,13 @@ class Probe(ABC):
     def float_dtype(self) -> str | None:
         """The dtype of the module's first parameter that is a float, or None."""
         return next((name for name in self._dtypes() if "float" in name), None)
+
+    def _start(self, inputs: Sequence[Any]) -> None:
+        """Run the module on NumPy inputs, positional and by keyword."""
+        arrays = {k: x for k, x in self._keywords.items() if isinstance(x, np.ndarray)}
+        given = dict(zip(arrays, self._given(list(arrays.values())), strict=True))
+        self.options = self._keywords | given
+        self._run(self._given(inputs))
 
     def _given(self, inputs: Sequence[Any]) -> list[Any]:
         dtype = self.float_dtype

@@ -153,8 +153,11 @@ def _framework(model: Any) -> str:
     if isinstance(model, Model):
         return model.backend.name
     module = model[0] if isinstance(model, tuple) else model
-    columns = {"torch": "torch", "mxnet": "mxnet", "flax": "jax", "keras": "tensorflow"}
-    for cls in type(module).__mro__:
+    # Flax models of Hugging Face have a module and its parameters, and are none.
+    inner = getattr(module, "module", None) if hasattr(module, "params") else None
+    columns = {"torch": "torch", "mxnet": "mxnet", "flax": "jax"}
+    columns |= dict.fromkeys(("keras", "tf_keras"), "tensorflow")
+    for cls in (*type(module).__mro__, *type(inner).__mro__):
         name = cls.__module__
         column = columns.get(name.partition(".")[0])
         column = "reference" if name == "d2l_ext.reference.layers" else column
@@ -162,7 +165,8 @@ def _framework(model: Any) -> str:
             return column
     raise TypeError(
         f"model: got {type(module).__name__}, must be a torch.nn.Module, a Keras layer, a Gluon"
-        " block, an NNX module, a Linen module with its variables, or one of Backend.model"
+        " block, an NNX module, a Linen module with its variables, a Flax model of transformers, or"
+        " one of Backend.model"
     )
 
 

@@ -123,6 +123,15 @@ CAUSES = {
         " PyTorch's `nn.MultiheadAttention` and `key_padding_mask`.",
     ),
     "causal": ("causal mask", "One side lets a step attend to later steps."),
+    "window": (
+        "attention window",
+        "A window of n counts the token itself in some code and not in other; some has none.",
+    ),
+    "rotary": (
+        "rotary positions",
+        "Llama and its kin turn the first half with the second, the RoFormer paper each number with"
+        " the next; or one side does not turn at all.",
+    ),
     "empty_row": (
         "a row with no key",
         "The softmax of a row of -inf is NaN; of a large negative number, the same weight for all.",
