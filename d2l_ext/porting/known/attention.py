@@ -26,6 +26,20 @@ def _attention(piece: Piece) -> Iterator[dict[str, Any]]:
                 continue
             for real in _masks(piece, q.shape[0], q.shape[-2], k.shape[-2]):
                 yield {"q": q, "k": k, "v": v, "heads": heads, "real": real}
+    yield from _weights(piece)
+
+
+def _weights(piece: Piece) -> Iterator[dict[str, Any]]:
+    """Yield what weights alone may come from: dropout, say, sees them before the values."""
+    if piece.a.ndim != 4:
+        return
+    batch, heads, num_queries, num_keys = piece.a.shape
+    arrays = [x for x in piece.floats()[:4] if x.ndim == 3 and x.shape[-1] % heads == 0]
+    thirds = [np.split(x, 3, axis=-1)[:2] for x in arrays if x.shape[-1] % (3 * heads) == 0]
+    for q, k in itertools.chain(thirds, itertools.permutations(arrays, 2)):
+        if q.shape == (batch, num_queries, k.shape[-1]) and k.shape[:2] == (batch, num_keys):
+            for real in _masks(piece, batch, num_queries, num_keys):
+                yield {"q": q, "k": k, "v": None, "heads": heads, "real": real}
 
 
 def _triples(arrays: list[np.ndarray], shape: tuple[int, ...]) -> Iterator[list[np.ndarray]]:
@@ -84,7 +98,7 @@ def attention(
     piece: Piece,
     q: np.ndarray,
     k: np.ndarray,
-    v: np.ndarray,
+    v: np.ndarray | None,
     heads: int,
     real: np.ndarray | None,
     mask: str,
@@ -96,21 +110,23 @@ def attention(
     masking: str,
     empty_row: str,
 ) -> np.ndarray | None:
-    """softmax(Q K^T / sqrt(d)) V, with heads side by side in the last axis."""
+    """softmax(Q K^T / sqrt(d)) V, with heads side by side; the weights alone without V."""
     size = q.shape[-1] // heads
     groups = k.shape[-1] // size if q.ndim == 3 else 1  # heads of keys and values
 
     def split(x, count):  # (batch, heads, steps, size of a head)
         return x if x.ndim == 4 else x.reshape(*x.shape[:2], count, -1).swapaxes(1, 2)
 
-    q, k, v = split(q, heads), split(k, groups), split(v, groups)
+    q, k = split(q, heads), split(k, groups)
+    v = None if v is None else split(v, groups)
     if rotary != "no":
         if size % 2:
             return None
         layout = "halves" if rotary == "in halves" else "pairs"
         q, k = (rotated(x, layout) for x in (q, k))
     if q.shape[1] != k.shape[1]:
-        k, v = (np.repeat(x, heads // groups, axis=1) for x in (k, v))
+        k = np.repeat(k, heads // groups, axis=1)
+        v = None if v is None else np.repeat(v, heads // groups, axis=1)
     scores = (
         q
         @ k.swapaxes(-2, -1)
@@ -136,6 +152,8 @@ def attention(
             weights = np.where(np.isnan(weights), fill, weights)
     else:
         weights = normalized(scores, axis) * allowed
+    if v is None:
+        return weights
     y = weights @ v
     return y if piece.a.ndim == 4 else y.swapaxes(1, 2).reshape(piece.a.shape)
 
