@@ -15,6 +15,7 @@ from d2l_ext.commands.options import machine_options, opened
 from d2l_ext.config import build
 from d2l_ext.porting import locate as find
 from d2l_ext.porting import locate_traces
+from d2l_ext.porting.result import Located
 from d2l_ext.reference.backend import BACKEND
 
 
@@ -26,8 +27,16 @@ from d2l_ext.reference.backend import BACKEND
 @click.option(
     "--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True
 )
+@click.option("--page", metavar="FILE", help="Write both models side by side as a page of HTML.")
 @machine_options
-def locate(case: str, other: str | None, backend: str | None, seed: int, dtype: str) -> None:
+def locate(
+    case: str,
+    other: str | None,
+    backend: str | None,
+    seed: int,
+    dtype: str,
+    page: str | None,
+) -> None:
     """Find the layer in which a framework leaves the NumPy reference, in a case of compare.
 
     What is beyond its budget is listed first. Then the module of CASE runs in both, with the same
@@ -36,9 +45,9 @@ def locate(case: str, other: str | None, backend: str | None, seed: int, dtype: 
     everything agrees.
     """
     if other is not None:
-        found = locate_traces(case, other)
-        Console().print(found)
-        sys.exit(bool(found.differences))
+        located = locate_traces(case, other)
+        _show(located, page)
+        sys.exit(bool(located.differences))
     if backend is None:
         raise UserError("--backend: is missing, must be a framework to look into")
     try:
@@ -52,20 +61,28 @@ def locate(case: str, other: str | None, backend: str | None, seed: int, dtype: 
     wrong = [v for v in found if not v.agrees]
     if not wrong:
         click.echo(f"{case}: {len(found)} tensors are within their budgets")
-        return
+        if page is None:
+            return
     for verdict in wrong:
         click.echo(str(verdict))
-    click.echo(_layers(solved.job, chosen, dtype))
-    sys.exit(1)
+    if solved.job.is_function:
+        click.echo("it is a function, which has no layers to look into")
+    else:
+        _show(_layers(solved.job, chosen, dtype), page)
+    sys.exit(bool(wrong))
 
 
-def _layers(job: Job, backend: interface.Backend, dtype: str) -> str:
-    """Return what `porting.locate` says of a job, the reference being right."""
-    if job.is_function:
-        return "it is a function, which has no layers to look into"
+def _show(located: Located, page: str | None) -> None:
+    Console().print(located)
+    if page is not None:
+        located.page(page)
+
+
+def _layers(job: Job, backend: interface.Backend, dtype: str) -> Located:
+    """Return what `porting.locate` finds in a job, the reference being right."""
     models = []
     for one in (BACKEND, backend):
         model = one.model(build(one.api, job.target), *job.inputs, dtype=dtype)
         model.load_parameters(job.parameters)
         models.append(model)
-    return str(find(*models, *job.inputs))
+    return find(*models, *job.inputs)

@@ -8,6 +8,7 @@ import functools
 
 import jax
 import numpy as np
+import optax
 from flax import linen, nnx
 from jax import lax
 from jax import numpy as jnp
@@ -15,7 +16,7 @@ from jax import numpy as jnp
 from d2l_ext.jax.backend import parts
 from d2l_ext.jax.layers import Dropout, Embedding, Linear
 from d2l_ext.jax.normalization import LayerNorm
-from d2l_ext.porting.probe import Probe, replaced, watching
+from d2l_ext.porting.probe import Probe, not_an_optimizer, replaced, watching
 
 KINDS = (
     ("linear", (linen.Dense, nnx.Linear, Linear)),
@@ -77,6 +78,26 @@ class _Probe(Probe):
 
         return pulled
 
+    def _steps(self, optimizer, gradient, count):
+        """Take steps; the parameters are a tree, which an optimiser of Optax takes as it is."""
+        rule = getattr(optimizer, "tx", optimizer)  # of nnx.Optimizer
+        if not isinstance(rule, optax.GradientTransformation):
+            raise not_an_optimizer(optimizer, "of Optax, or an nnx.Optimizer")
+        start = params = self._trainable()
+        state = rule.init(params)
+        for number in range(count):
+            gradients = jax.tree.map(
+                lambda p, number=number: jnp.asarray(gradient(number, self._numpy(p)), p.dtype),
+                start,
+            )
+            updates, state = rule.update(gradients, state, params)
+            params = optax.apply_updates(params, updates)
+            yield self._as_read(params)
+
+    def _as_read(self, params):
+        """Return a tree of parameters in the form in which `_read` finds them."""
+        return params
+
     def _is_array(self, x):
         # What is traced for its gradient has a value, what is traced to be compiled has none.
         return isinstance(x, jax.Array) and not isinstance(lax.stop_gradient(x), jax.core.Tracer)
@@ -98,6 +119,10 @@ class _Probe(Probe):
 class NNXProbe(_Probe):
     """An NNX module, in the mode that it is in: ``module.train()`` is the caller's choice."""
 
+    def __init__(self, module, inputs, options=None):
+        self._merged = {}  # the parts of the copy that a gradient is traced through
+        super().__init__(module, inputs, options)
+
     def _prepare(self, model):
         return model.merged()
 
@@ -116,11 +141,14 @@ class NNXProbe(_Probe):
 
         def pulled(cotangents):
             by_start, gradients = pull(cotangents)
-            module = nnx.clone(self.module)
-            nnx.update(module, gradients)
-            return by_start, dict(parts(module))
+            return by_start, self._as_read(gradients)
 
         return pulled
+
+    def _as_read(self, params):
+        module = nnx.clone(self.module)
+        nnx.update(module, params)
+        return dict(parts(module))
 
     def _trainable(self):
         return nnx.split(self.module, nnx.Param, ...)[1]
@@ -208,7 +236,21 @@ class LinenProbe(_Probe):
         return functools.reduce(lambda tree, key: tree.get(key, {}), module.path, self._instead)
 
 
+class PretrainedProbe(LinenProbe):
+    """A Flax model of Hugging Face: a Linen module, its parameters and a call of its own."""
+
+    def __init__(self, model, inputs, options=None):
+        self._model = model
+        super().__init__((model.module, {"params": model.params}), inputs, options)
+
+    def _run(self, inputs):
+        params = self._model.params if self._params is None else self._params
+        self._model(*inputs, params=params, **self.options)
+
+
 def PROBE(module, inputs, options=None):
     """Return the probe that fits a module."""
+    if hasattr(module, "params") and isinstance(getattr(module, "module", None), linen.Module):
+        return PretrainedProbe(module, inputs, options)
     linen_module = isinstance(module, (tuple, linen.Module))
     return (LinenProbe if linen_module else NNXProbe)(module, inputs, options)

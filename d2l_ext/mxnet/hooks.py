@@ -1,15 +1,16 @@
 """Looking into a Gluon block."""
 
 import contextlib
+import copy
 
 import mxnet as mx
 import numpy
-from mxnet import autograd
+from mxnet import autograd, gluon
 from mxnet.gluon import Block, nn, rnn
 
 from d2l_ext.mxnet.layers import Dropout
 from d2l_ext.mxnet.normalization import LayerNorm
-from d2l_ext.porting.probe import Probe, replaced, watching
+from d2l_ext.porting.probe import Probe, not_an_optimizer, replaced, watching
 
 KINDS = (
     ("linear", nn.Dense),
@@ -53,6 +54,20 @@ class MXNetProbe(Probe):
             return found, by_param
 
         return pull
+
+    def _steps(self, optimizer, gradient, count):
+        if not isinstance(optimizer, gluon.Trainer):
+            raise not_an_optimizer(optimizer, "a gluon.Trainer")
+        params = [p for p in optimizer._params if p.grad_req != "null"]
+        update = mx.optimizer.get_updater(copy.deepcopy(optimizer.optimizer))
+        before = [p.data().asnumpy() for p in params]
+        after = [p.data().copy() for p in params]
+        rest = {id(p): p.data().asnumpy() for p in self.module.collect_params().values()}
+        for number in range(count):
+            for i, x in enumerate(before):
+                update(i, self._array(gradient(number, x).astype(x.dtype)), after[i])
+            moved = {id(p): x.asnumpy() for p, x in zip(params, after, strict=True)}
+            yield rest | moved
 
     @contextlib.contextmanager
     def _watching(self):

@@ -8,29 +8,38 @@ import numpy as np
 from d2l_ext.agreement.judging.error import error
 
 LOW = -1e3  # added to a score, it leaves a weight of less than the smallest number
+LEFT_OUT = -1e8  # a score of this size can't be anything else
 
 
 def reshaped(x: np.ndarray, shape: tuple[int, ...], like: np.ndarray | None = None) -> np.ndarray:
-    """Return x in another layout that it fits (first two axes exchanged, axes of size 1).
+    """Return x in another layout that it fits.
+
+    That is with the first two axes exchanged, with axes of size 1, or once for all of a batch:
+    positions that are the same in all sequences may be (1, steps) or (batch, steps).
 
     Args:
         x: an array.
         shape: of the other layout.
         like: what x is a gradient of, if it is one: it has the same layouts.
     """
-    found = _reshaped(x, shape, _whole(x if like is None else like))
+    found = _reshaped(x, shape, x if like is None else like)
     if found is None:
         raise ValueError(f"got an array of shape {x.shape}, which is no layout of {shape}")
     return found
 
 
-def _reshaped(x: np.ndarray, shape: tuple[int, ...], whole: bool) -> np.ndarray | None:
+def _reshaped(x: np.ndarray, shape: tuple[int, ...], like: np.ndarray) -> np.ndarray | None:
     if x.shape == shape:
         return x
-    if x.ndim >= (2 if whole else 3) and x.swapaxes(0, 1).shape == shape:
+    if x.ndim >= (2 if _whole(like) else 3) and x.swapaxes(0, 1).shape == shape:
         return x.swapaxes(0, 1)
     if [n for n in x.shape if n > 1] == [n for n in shape if n > 1]:
         return x.reshape(shape)
+    if x.ndim == len(shape) > 1 and x.shape[1:] == shape[1:]:
+        if len(x) == 1:
+            return np.broadcast_to(x, shape)
+        if shape[0] == 1 and (like == like[:1]).all():
+            return x[:1]
     return None
 
 
@@ -69,13 +78,13 @@ def corresponding(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> lis
 def _same_whole(x: np.ndarray, y: np.ndarray) -> bool:
     if "b" in (x.dtype.kind, y.dtype.kind) or x.dtype.kind == y.dtype.kind == "f":
         return False
-    like = _reshaped(x, y.shape, True)
-    return like is not None and np.array_equal(like, y)
+    same = _reshaped(x, y.shape, x)
+    return same is not None and np.array_equal(same, y)
 
 
 def _same_kind(x: np.ndarray, y: np.ndarray) -> bool:
     kinds = x.dtype.kind == y.dtype.kind and is_mask(x) == is_mask(y)
-    return kinds and _reshaped(x, y.shape, _whole(x)) is not None
+    return kinds and _reshaped(x, y.shape, x) is not None
 
 
 def lowest_dtype(arrays: Iterable[np.ndarray]) -> str | None:
@@ -85,7 +94,14 @@ def lowest_dtype(arrays: Iterable[np.ndarray]) -> str | None:
 
 
 def relative_error(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the error of b, relative to the size of a; symmetric where it matters."""
+    """Return the error of b, relative to the size of a; symmetric where it matters.
+
+    What both leave out, as a mask that is added to other scores does, is equal.
+    """
+    if a.shape == b.shape and a.dtype.kind == b.dtype.kind == "f":
+        out = (a <= LEFT_OUT) & (b <= LEFT_OUT)
+        if out.any():
+            a, b = np.where(out, 0, a), np.where(out, 0, b)
     return error(b, a)[0]
 
 

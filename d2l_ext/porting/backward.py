@@ -3,12 +3,13 @@
 Both models stand on the first one's rails, and there their graphs are cut: each piece between two
 cuts has gradients by what was put in before it and by parameters, and nothing is carried on from
 the pieces after it. Gradients start from the same drawn numbers wherever something came up. All
-pieces are differentiated together; only where a gradient is beyond its budget, each is by itself,
-which tells the piece that is wrong. A gradient's budget is made as a value's is (`locate`).
+pieces are differentiated together; only where a gradient is beyond its budget, halves of them are,
+and halves of those, which tells the piece that is wrong. A gradient's budget is made as a value's
+is (`locate`).
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -18,9 +19,8 @@ from d2l_ext.agreement.judging.error import A_FEW, error
 from d2l_ext.porting.arrays import lowest_dtype, reshaped
 from d2l_ext.porting.known.gradients import Pulled
 from d2l_ext.porting.pairing import Transform
-from d2l_ext.porting.rails import Call, Noise, Rails, Side, Spot
+from d2l_ext.porting.rails import Call, Noise, Place, Rails, Side, Spot
 
-Place: TypeAlias = tuple[int, str]  # the number of the first model's call, its side
 Item: TypeAlias = Spot | str  # what a gradient is by: an array of the first model, or a parameter
 
 
@@ -63,7 +63,8 @@ class _Pulling:
         found: dict[Item, np.ndarray] = {}
         for spot, gradient in zip(self.ends, by_start, strict=True):
             value = self.value(spot)
-            found[spot] = reshaped(gradient, value.shape, like=value)
+            if gradient.size == value.size:  # else it is once for a batch here, and the sum of all
+                found[spot] = reshaped(gradient, value.shape, like=value)
         return found | by_name
 
     def numeric(
@@ -112,7 +113,9 @@ class Backward:
         self._cotangents = {
             spot: rng.standard_normal(end.shape)
             for spot, end in self._a.ends.items()
-            if spot in self._b.ends and spot[:2] not in left_out
+            if spot in self._b.ends
+            and end.size == self._b.ends[spot].size
+            and spot[:2] not in left_out
         }
         self._noisy = [
             _Pulling(sides[0], rails[0], noise).pull(self._cotangents) for noise in noises
@@ -168,20 +171,29 @@ class Backward:
             Each with its gradient that is farthest off, and what is known about it.
         """
         suspects = [item for item, one in self.measured.items() if not one.agrees]
-        found = []
-        for place in places if suspects else ():
-            cotangents = {k: c for k, c in self._cotangents.items() if k[:2] == place}
-            if not cotangents:
-                continue
-            wanted, given = self._both(cotangents)
-            errors = {
-                item: error(given[item], wanted[item], self._scales[item])[0] for item in suspects
-            }
-            beyond = [item for item in suspects if errors[item] > self.measured[item].budget]
-            if beyond:
-                worst = max(beyond, key=lambda item: (not isinstance(item, str), errors[item]))
-                found.append((place, self._pulled(worst, cotangents, wanted, given, errors[worst])))
-        return found
+        with_ends = {spot[:2] for spot in self._cotangents}
+        some = [place for place in places if place in with_ends]
+        return list(self._wrong(some, suspects)) if suspects else []
+
+    def _wrong(
+        self, places: Sequence[Place], suspects: Sequence[Item]
+    ) -> Iterator[tuple[Place, Pulled]]:
+        """Yield the pieces that are wrong: halves are taken apart where one of theirs is."""
+        cotangents = {k: c for k, c in self._cotangents.items() if k[:2] in places}
+        wanted, given = self._both(cotangents)
+        errors = {
+            item: error(given[item], wanted[item], self._scales[item])[0] for item in suspects
+        }
+        beyond = [item for item in suspects if errors[item] > self.measured[item].budget]
+        if not beyond:
+            return
+        if len(places) > 1:
+            middle = len(places) // 2
+            for half in (places[:middle], places[middle:]):
+                yield from self._wrong(half, beyond)
+            return
+        worst = max(beyond, key=lambda item: (not isinstance(item, str), errors[item]))
+        yield places[0], self._pulled(worst, cotangents, wanted, given, errors[worst])
 
     def _pulled(
         self,

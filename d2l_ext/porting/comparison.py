@@ -8,12 +8,14 @@ import numpy as np
 from d2l_ext.agreement.judging.budget import FACTOR, LEAST, unit
 from d2l_ext.agreement.judging.error import error
 from d2l_ext.porting.arrays import corresponding, differs, relative_error, reshaped
+from d2l_ext.porting.graph import side_by_side
 from d2l_ext.porting.known.causes import CAUSES, Cause
 from d2l_ext.porting.known.explain import explain
 from d2l_ext.porting.known.piece import Piece, distinct
 from d2l_ext.porting.pairing import Transform, complete, pair_calls, propose
-from d2l_ext.porting.rails import Call, Recorded
-from d2l_ext.porting.result import Row
+from d2l_ext.porting.places import Difference, Row
+from d2l_ext.porting.rails import Call, Place, Recorded
+from d2l_ext.porting.result import Located
 
 NEARBY = 8  # arrays of earlier layers that a piece may be computed from
 
@@ -62,6 +64,18 @@ class Comparison(Generic[R]):
             if call.number in self.partner:
                 yield call, side, before
                 before = call
+
+    def located(
+        self,
+        rows: Mapping[Place, Row],
+        differences: Sequence[Difference],
+        limits: Sequence[Difference] = (),
+        updates: Sequence[Row] = (),
+    ) -> Located:
+        """Return what was found."""
+        graph = side_by_side(self.a, self.b, self.partner, rows)
+        found = list(rows.values()), differences, limits, self.parameter_errors, self.unmapped
+        return Located(*found, graph, updates)
 
     def explained(self, x: Call, side: str, row: Row) -> Cause:
         y = self.partner[x.number]

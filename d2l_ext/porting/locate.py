@@ -10,7 +10,8 @@ until one makes the two sides equal.
 A piece's budget is 8 times the largest change that it shows when the first model's values are moved
 by one rounding unit, 5 times, and not less than the harness's least budget.
 
-Gradients are compared in the same way (`backward`), in those pieces whose values agree.
+Gradients are compared in the same way (`backward`), in those pieces whose values agree, and the
+steps of optimisers on the same gradients (`stepping`).
 """
 
 import dataclasses
@@ -27,14 +28,16 @@ from d2l_ext.porting.arrays import (
     lowest_dtype,
     reshaped,
 )
-from d2l_ext.porting.backward import Backward, Item, Place
+from d2l_ext.porting.backward import Backward, Item
 from d2l_ext.porting.comparison import Comparison, allowed, place_between
 from d2l_ext.porting.known.causes import CAUSES, Cause
 from d2l_ext.porting.known.gradients import explain_gradient
 from d2l_ext.porting.pairing import Transform
-from d2l_ext.porting.rails import Call, Rails, Side, noise_of
+from d2l_ext.porting.places import Difference, Row
+from d2l_ext.porting.rails import Call, Place, Rails, Side, noise_of
 from d2l_ext.porting.reduced import Reduced
-from d2l_ext.porting.result import Difference, Located, Row
+from d2l_ext.porting.result import Located
+from d2l_ext.porting.stepping import compare_steps
 
 DRAWS = 5
 
@@ -49,13 +52,15 @@ def locate(
     options_b: dict[str, Any] | None = None,
     backward: bool = True,
     trusted: Any = None,
+    optimizers: tuple[Any, Any] | None = None,
 ) -> Located:
     """Find where a model and its port differ, and which known difference that is.
 
     A model is a `torch.nn.Module`, a Keras layer or model, a Gluon block, an NNX module, a Linen
-    module as ``(module, variables)`` or bound to its variables, or one of `Backend.model`. The
-    port's parameters have been copied already: a mistake in copying is one that is looked for. Use
-    float64 if you can, for in float32 a small difference is hard to tell from rounding.
+    module as ``(module, variables)`` or bound to its variables, a Flax model of transformers, or
+    one of `Backend.model`. The port's parameters have been copied already: a mistake in copying is
+    one that is looked for. Use float64 if you can, for in float32 a small difference is hard to
+    tell from rounding.
 
     A layer norm with PyTorch's epsilon, ported to Flax with Flax's:
 
@@ -80,14 +85,17 @@ Keras; BERT's is 1e-12.
         mapping: ``{parameter of a: parameter of b}`` by the names that `parameters` lists; a value
             may also be ``(name, transform)``, where transform turns a's array into b's
             (`numpy.transpose`, say). By default `propose` makes one.
-        options_a: keyword arguments of the first model's call.
-        options_b: keyword arguments of the second model's call.
+        options_a: keyword arguments of the first model's call; NumPy arrays among them are inputs.
+        options_b: the same of the second model.
         backward: whether to compare gradients, by the inputs of each layer and by the parameters,
             where values agree.
         trusted: for a port in bfloat16 or float16: the first model in that precision, as
             ``copy.deepcopy(a).bfloat16()`` in PyTorch, with `a` in float64 and of the same
             parameters. Each piece of the port may be as far from `a` as the trusted one is
             (`reduced`); gradients are not compared.
+        optimizers: of each model, whose first steps are compared, given the same gradients
+            (`stepping`): a `torch.optim.Optimizer`, a Keras optimizer, a `gluon.Trainer`, one of
+            Optax or an `nnx.Optimizer`. Nothing is trained.
 
     Returns:
         A `Located`.
@@ -101,7 +109,7 @@ Keras; BERT's is 1e-12.
     )
     if trusted is not None:
         return Reduced(sides[0], Side(trusted, inputs, options_a), sides[1], mapping).result()
-    return _OnRails(*sides, mapping).result(backward)
+    return _OnRails(*sides, mapping).result(backward, optimizers)
 
 
 def parameters(model: Any, *inputs: Any, options: dict[str, Any] | None = None) -> Arrays:
@@ -131,7 +139,7 @@ class _OnRails(Comparison[Side]):
         self.noises = [noise_of(rng) for _ in range(DRAWS)]
         self.noisy = [a.run(Rails(rails_a, noise)).seen for noise in self.noises]
 
-    def result(self, backward: bool) -> Located:
+    def result(self, backward: bool, optimizers: tuple[Any, Any] | None) -> Located:
         rows, found, lower = {}, [], None
         for x, side, before in self.places():
             row = rows[x.number, side] = self._row(x, side, before)
@@ -140,12 +148,24 @@ class _OnRails(Comparison[Side]):
             elif row.agrees and lower is None:
                 lower = self._precision(x, side, row)
         backwards = self._backward(rows) if backward else []
+        updates, stepped, step_limits = [], [], []
+        if optimizers is not None:
+            updates, stepped, step_limits = compare_steps((self.a, self.b), optimizers, self._same)
         limits = [one for one in found + backwards if one.cause == CAUSES["limit"][0]]
         differences = [one for one in found if one not in limits]
         if not differences and lower is not None:
             differences.append(lower)
         differences += [one for one in backwards if one not in limits]
-        return Located([*rows.values()], differences, limits, self.parameter_errors, self.unmapped)
+        return self.located(rows, differences + stepped, limits + step_limits, updates)
+
+    @property
+    def _same(self) -> dict[str, tuple[str, Transform]]:
+        """The parameters that are equal; the two may have others: one bias for two, say."""
+        return {
+            name: target
+            for name, target in self.mapping.items()
+            if self.parameter_errors[name, target[0]] <= allowed("float32")
+        }
 
     def _backward(self, rows: dict[Place, Row]) -> list[Difference]:
         """Compare the gradients of the pieces that agree; enters their errors into the rows."""
@@ -155,13 +175,9 @@ class _OnRails(Comparison[Side]):
             if not rows[x.number, side].agrees
             or any(self._unsteady(which, x, side) for which in "AB")
         ]
-        # Where values are not the same, the two may have other parameters: one bias for two, say.
-        same = {
-            name: target
-            for name, target in self.mapping.items()
-            if self.parameter_errors[name, target[0]] <= allowed("float32")
-        }
-        backward = Backward((self.a, self.b), self.rails, same, self.noises, allowed, left_out)
+        backward = Backward(
+            (self.a, self.b), self.rails, self._same, self.noises, allowed, left_out
+        )
         for place, row in rows.items():
             here = [one for item, one in backward.measured.items() if item[:2] == place]
             if here:
@@ -182,6 +198,7 @@ class _OnRails(Comparison[Side]):
                 pulled.budget,
                 cause.name,
                 cause.explanation,
+                place,
                 backward=True,
             )
             # One array that is cut off has no gradient in all code that uses it.
@@ -257,7 +274,8 @@ class _OnRails(Comparison[Side]):
                 title, sentence = CAUSES["dropout"]
                 cause = Cause(title, f"{which}: two calls differ. {sentence}", row.error)
         cause = cause or self.explained(x, side, row)
-        return Difference(row.place, row.error, row.budget, cause.name, cause.explanation)
+        at = x.number, side
+        return Difference(row.place, row.error, row.budget, cause.name, cause.explanation, at)
 
     def _precision(self, x: Call, side: str, row: Row) -> Difference | None:
         """Return the difference that B computes in a lower precision than A, if it does."""
@@ -273,4 +291,5 @@ class _OnRails(Comparison[Side]):
             budget,
             title,
             f"A computes in {lowest_dtype(wanted)}, B in {row.dtype}. {sentence}",
+            (x.number, side),
         )

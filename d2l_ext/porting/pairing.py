@@ -15,10 +15,12 @@ Transform: TypeAlias = Callable[[np.ndarray], np.ndarray]  # turns a parameter o
 
 
 def propose(a: Arrays, b: Arrays) -> dict[str, str]:
-    """Propose a mapping of parameters by names and shapes.
+    """Propose a mapping of parameters by names, values and shapes.
 
-    Equal names come first. The rest is mapped in order, each to the next that has the same last
-    part of its name and the same shape, or else the same shape.
+    Those come first whose names end in the same parts, at least two of them, the longest first:
+    ``encoder.0.query.weight`` is ``bert.encoder.0.query.weight``. Then those that have the same
+    values, and what is left in order, each to the next that has the same last part of its name,
+    or else the same shape.
 
     Args:
         a: ``{name: array}``, as from `parameters`.
@@ -27,18 +29,51 @@ def propose(a: Arrays, b: Arrays) -> dict[str, str]:
     Returns:
         ``{name in a: name in b}``; what fits nothing is left out.
     """
+    parts = {name: name.split(".") for name in (*a, *b)}
+    longest = max(map(len, parts.values()), default=0)
+
+    def end_alike(count):
+        return lambda x, y: parts[x][-count:] == parts[y][-count:]
+
     mapping = {name: name for name in a if name in b and _shapes_fit(a[name], b[name])}
-    for same in (lambda x, y: x.rpartition(".")[2] == y.rpartition(".")[2], lambda x, y: True):
+    for same in (
+        *map(end_alike, range(longest, 1, -1)),
+        lambda x, y: _values_fit(a[x], b[y]),
+        end_alike(1),
+        lambda x, y: True,
+    ):
+        taken = set(mapping.values())
         for name in a:
-            taken = set(mapping.values())
+            if name in mapping:
+                continue
             fits = (n for n in b if n not in taken and same(name, n) and _shapes_fit(a[name], b[n]))
-            if name not in mapping and (fit := next(fits, None)) is not None:
+            if (fit := next(fits, None)) is not None:
                 mapping[name] = fit
+                taken.add(fit)
     return mapping
 
 
 def _shapes_fit(x: np.ndarray, y: np.ndarray) -> bool:
-    return x.shape == y.shape or x.shape == y.shape[::-1]
+    return y.shape in (x.shape, x.shape[::-1]) or _long(x) == _long(y)
+
+
+def _long(x: np.ndarray) -> list[int]:
+    """List the axes of more than one number."""
+    return [n for n in x.shape if n > 1]
+
+
+def _values_fit(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether two parameters have the same numbers, which are not all one."""
+    if not _shapes_fit(x, y) or x.size < 2 or (x == x.flat[0]).all():
+        return False
+    return np.allclose(_turned(x, y.shape), y, rtol=1e-6)
+
+
+def _turned(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return an array in a shape that fits: the same, that of its transpose, or with axes of 1."""
+    if x.shape == shape:
+        return x
+    return x.T if x.T.shape == shape else x.reshape(shape)
 
 
 def complete(
@@ -54,11 +89,8 @@ def complete(
     if wrong:
         raise ValueError(f"mapping: no parameter is called {', '.join(wrong)}")
 
-    def turned(x, shape):
-        return x if x.shape == shape else x.T
-
     return {
-        name: (target, transform or (lambda x, shape=own_b[target].shape: turned(x, shape)))
+        name: (target, transform or (lambda x, shape=own_b[target].shape: _turned(x, shape)))
         for name, (target, transform) in full.items()
     }
 
@@ -68,7 +100,14 @@ def pair_calls(a: Recorded, b: Recorded, mapping: Mapping[str, str]) -> list[tup
 
     A pair of calls is kept only if the pairs inside the one are inside the other.
     """
-    score = np.array([[_likeness(a, b, x, y, mapping) for y in b.calls] for x in a.calls])
+    owned_a = [[mapping.get(name, "") for name in a.owned(x)] for x in a.calls]
+    counted_a, counted_b = map(Counter, owned_a), [Counter(b.owned(y)) for y in b.calls]
+    score = np.array(
+        [
+            [_likeness(x, y, own, other) for y, other in zip(b.calls, counted_b, strict=True)]
+            for x, own in zip(a.calls, counted_a, strict=True)
+        ]
+    )
     n, m = score.shape
     best = np.zeros((n + 1, m + 1))
     for i in reversed(range(n)):
@@ -91,13 +130,19 @@ def pair_calls(a: Recorded, b: Recorded, mapping: Mapping[str, str]) -> list[tup
         pairs = kept
 
 
-def _likeness(a: Recorded, b: Recorded, x: Call, y: Call, mapping: Mapping[str, str]) -> float:
-    """Return how much two calls look like calls of one layer; 0 means that they can't be."""
+def _likeness(x: Call, y: Call, owned_a: Counter[str], owned_b: Counter[str]) -> float:
+    """Return how much two calls look like calls of one layer; 0 means that they can't be.
+
+    Args:
+        x, y: the calls.
+        owned_a: how often each parameter of the second model is used in the first call, "" being
+            those that it doesn't have.
+        owned_b: the same of the second call.
+    """
     if (x.number == 0) != (y.number == 0):
         return 0
     if x.number == y.number == 0:
         return 100
-    owned_a, owned_b = a.owned(x), b.owned(y)
     known = {x.layer.kind, y.layer.kind}.intersection(KNOWN)
     if bool(owned_a) != bool(owned_b) or len(known) > 1:
         return 0
@@ -106,9 +151,9 @@ def _likeness(a: Recorded, b: Recorded, x: Call, y: Call, mapping: Mapping[str, 
         return alike + bool(corresponding(x.outputs, y.outputs)) * (
             len(x.inputs) == len(y.inputs) > 1 or alike > 0
         )
-    counted = Counter(mapping[name] for name in owned_a if name in mapping)
-    common = sum((counted & Counter(owned_b)).values())
+    common = sum(min(count, owned_b[name]) for name, count in owned_a.items())
+    largest = max(owned_a.total(), owned_b.total())
     # A bias may be missing, but not most of the layer.
-    if 2 * common <= max(len(owned_a), len(owned_b)) - 1 or not common:
+    if 2 * common <= largest - 1 or not common:
         return 0
-    return alike + 4 * common / max(len(owned_a), len(owned_b))
+    return alike + 4 * common / largest

@@ -60,6 +60,8 @@ class Visitor:
 
 
 Look: TypeAlias = Callable[[Layer, list[np.ndarray]], "list[np.ndarray] | None"]
+# ``gradient(number of the step, parameter)``, number by number, so that it fits any layout.
+Gradient: TypeAlias = Callable[[int, np.ndarray], np.ndarray]
 
 
 class Probe(ABC):
@@ -68,17 +70,17 @@ class Probe(ABC):
     Args:
         module: the framework's own, or a `Model` (which is put in evaluation mode).
         inputs: example inputs, NumPy.
-        options: keyword arguments of the call.
+        options: keyword arguments of the call; NumPy arrays among them are inputs, too.
     """
 
     def __init__(self, module: Any, inputs: Sequence[Any], options: dict[str, Any] | None = None):
-        self.options = options or {}
+        self.options, self._keywords = {}, options or {}
         self.module = self._prepare(module) if isinstance(module, Model) else module
         self._visitor, self._closed = Visitor(), False
         self._cuts = Cuts()
         self._seen: dict[str, Any] = {}  # the layers that were called
         self._instead: Any = None  # what `_read` is to read in the place of parameters
-        self._run(self._given(inputs))  # creates lazy weights
+        self._start(inputs)  # creates lazy weights
         self._paths = {id(layer): path for path, layer in self._layers() if layer is not None}
 
     def run(self, visitor: Visitor, inputs: Sequence[Any]) -> None:
@@ -86,7 +88,7 @@ class Probe(ABC):
         self._visitor, self._closed = visitor, False
         self._cuts = Cuts()
         with self._watching():
-            self._run(self._given(inputs))
+            self._start(inputs)
 
     def pullback(self, visitor: Callable[[], Visitor], inputs: Sequence[Any]) -> Pullback:
         """Run the module on a visitor's values, and return how gradients go back through it.
@@ -105,31 +107,60 @@ class Probe(ABC):
             self._visitor, self._closed = visitor(), False
             self._cuts = Cuts(starts)
             with self._watching():
-                self._run(self._given(inputs))
+                self._start(inputs)
             return self._cuts.ends
 
         pull = self._pull(run, starts)
 
         def pulled(cotangents):
-            by_start, self._instead = pull(cotangents)
-            try:
-                by_name = {
-                    name: gradient
-                    for path, module in self._seen.items()
-                    for name, gradient in self._describe(path, module).named.items()
-                }
-            finally:
-                self._instead = None
+            by_start, instead = pull(cotangents)
+            by_name = self._named(instead)
             zeros = (np.zeros_like(self._numpy(x)) for x in starts)
             pairs = zip(by_start, zeros, strict=True)
             return [zero if g is None else self._numpy(g) for g, zero in pairs], by_name
 
         return pulled
 
+    def steps(self, optimizer: Any, gradient: Gradient, count: int) -> list[Arrays]:
+        """Let an optimiser take steps; the module and the optimiser stay as they are.
+
+        Args:
+            optimizer: the framework's own.
+            gradient: ``gradient(number of the step, parameter)`` of each parameter as it is before
+                the first step.
+            count: the number of steps.
+
+        Returns:
+            ``{name: array}`` of the parameters that can be trained, after each step.
+
+        Raises:
+            TypeError: it is no optimiser of this framework.
+        """
+        return [self._named(after) for after in self._steps(optimizer, gradient, count)]
+
+    def _named(self, instead: Any) -> Arrays:
+        """Return ``{name of a parameter: array}`` of what is there instead of parameters."""
+        self._instead = instead
+        try:
+            return {
+                name: x
+                for path, module in self._seen.items()
+                for name, x in self._describe(path, module).named.items()
+            }
+        finally:
+            self._instead = None
+
     @property
     def float_dtype(self) -> str | None:
         """The dtype of the module's first parameter that is a float, or None."""
         return next((name for name in self._dtypes() if "float" in name), None)
+
+    def _start(self, inputs: Sequence[Any]) -> None:
+        """Run the module on NumPy inputs, positional and by keyword."""
+        arrays = {k: x for k, x in self._keywords.items() if isinstance(x, np.ndarray)}
+        given = dict(zip(arrays, self._given(list(arrays.values())), strict=True))
+        self.options = self._keywords | given
+        self._run(self._given(inputs))
 
     def _given(self, inputs: Sequence[Any]) -> list[Any]:
         dtype = self.float_dtype
@@ -236,6 +267,10 @@ class Probe(ABC):
         """
 
     @abstractmethod
+    def _steps(self, optimizer: Any, gradient: Gradient, count: int) -> Iterator[Any]:
+        """Yield what `_read` is to read after each step, see `steps`."""
+
+    @abstractmethod
     def _watching(self) -> AbstractContextManager[None]:
         """Return a context manager within which layers are called by `_call`."""
 
@@ -281,6 +316,11 @@ def opened(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]] | None:
         named = hasattr(tree, "_fields")
         return list(tree), lambda new: kind(*new) if named else kind(new)
     return None
+
+
+def not_an_optimizer(optimizer: Any, wanted: str) -> TypeError:
+    """Return the error of something that is no optimiser of a framework."""
+    return TypeError(f"optimizers: got {type(optimizer).__name__}, must be {wanted}")
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from d2l_ext.porting.probe import Layer, Visitor
 Noise: TypeAlias = Callable[[np.ndarray], np.ndarray]
 # An array of the first model: the number of a call, its side ("in" or "out"), which of its arrays.
 Spot: TypeAlias = tuple[int, str, int]
+Place: TypeAlias = tuple[int, str]  # the same, of all arrays there
 V = TypeVar("V", bound=Visitor)
 
 
@@ -152,8 +153,11 @@ def _framework(model: Any) -> str:
     if isinstance(model, Model):
         return model.backend.name
     module = model[0] if isinstance(model, tuple) else model
-    columns = {"torch": "torch", "mxnet": "mxnet", "flax": "jax", "keras": "tensorflow"}
-    for cls in type(module).__mro__:
+    # Flax models of Hugging Face have a module and its parameters, and are none.
+    inner = getattr(module, "module", None) if hasattr(module, "params") else None
+    columns = {"torch": "torch", "mxnet": "mxnet", "flax": "jax"}
+    columns |= dict.fromkeys(("keras", "tf_keras"), "tensorflow")
+    for cls in (*type(module).__mro__, *type(inner).__mro__):
         name = cls.__module__
         column = columns.get(name.partition(".")[0])
         column = "reference" if name == "d2l_ext.reference.layers" else column
@@ -161,7 +165,8 @@ def _framework(model: Any) -> str:
             return column
     raise TypeError(
         f"model: got {type(module).__name__}, must be a torch.nn.Module, a Keras layer, a Gluon"
-        " block, an NNX module, a Linen module with its variables, or one of Backend.model"
+        " block, an NNX module, a Linen module with its variables, a Flax model of transformers, or"
+        " one of Backend.model"
     )
 
 

@@ -33,8 +33,9 @@ from d2l_ext.porting.known.explain import explain
 from d2l_ext.porting.known.islands import missing_island
 from d2l_ext.porting.known.precision import DIGITS, holds, rounded
 from d2l_ext.porting.pairing import Transform
-from d2l_ext.porting.rails import Call, Rails, Side
-from d2l_ext.porting.result import Difference, Located, Row
+from d2l_ext.porting.places import Difference, Row
+from d2l_ext.porting.rails import Call, Place, Rails, Side
+from d2l_ext.porting.result import Located
 
 LIMIT = 1.1
 STANDARD_ERRORS = 3
@@ -42,7 +43,6 @@ FEW, MANY = 6, 48  # draws: of all, and if a piece looks wrong after a few
 MOVED = 4  # rounding units: enough for every operation to round another way
 
 Seen = Mapping[tuple[int, str], list[np.ndarray]]
-Place = tuple[int, str]
 
 
 @dataclasses.dataclass
@@ -163,18 +163,18 @@ class Reduced(Comparison[Side]):
 
     def result(self) -> Located:
         """Judge each place."""
-        rows, found = [], []
+        rows, found = {}, []
         for x, side, before in self.places():
             if (x.number, side) not in self._measured:
                 continue
-            row = self._row(x, side, place_between(x, side, before))
-            rows.append(row)
+            at = x.number, side
+            row = rows[at] = self._row(x, side, place_between(x, side, before))
             if not row.agrees and not self.met_before(self._deviations_at(x, side)):
                 cause = self._cause(x, side, row)
                 found.append(
-                    Difference(row.place, row.error, row.budget, cause.name, cause.explanation)
+                    Difference(row.place, row.error, row.budget, cause.name, cause.explanation, at)
                 )
-        return Located(rows, found, [], self.parameter_errors, self.unmapped)
+        return self.located(rows, found)
 
     def _places_of_both(self) -> list[Place]:
         return [(call.number, side) for call in self._both for side in ("in", "out")]

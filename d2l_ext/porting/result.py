@@ -1,70 +1,17 @@
 """What `locate` found: each piece of the two models, and the places where they differ."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
+from d2l_ext.porting.graph import Node
 from d2l_ext.porting.known.causes import CAUSES
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One piece of the two models.
-
-    Attributes:
-        place: the layer's name in the first model, or "x → y" for what stands between two layers.
-        counterpart: the layer's name in the second model.
-        kind: of the layer in the first model.
-        error: of this piece alone; infinite where the two can't be compared.
-        budget: the largest error that rounding explains.
-        free: the error at this place when nothing is put back: what it adds up to.
-        dtype: the lower of the two models' precisions there.
-        gradient: the error of the gradient by what is here, in all code that uses it, or None.
-        gradient_budget: the largest such error that rounding explains.
-    """
-
-    place: str
-    counterpart: str
-    kind: str
-    error: float
-    budget: float
-    free: float
-    dtype: str | None
-    gradient: float | None = None
-    gradient_budget: float | None = None
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the error is within the budget."""
-        return self.error <= self.budget
-
-
-@dataclasses.dataclass(frozen=True)
-class Difference:
-    """A place where the two models differ.
-
-    Attributes:
-        place, error, budget: as in `Row`.
-        cause: the name of the known difference that makes the two equal, or "unknown".
-        explanation: what each side does.
-        backward: whether it is the gradients that differ, and not the values.
-    """
-
-    place: str
-    error: float
-    budget: float
-    cause: str
-    explanation: str
-    backward: bool = False
-
-    def __str__(self) -> str:
-        what = "gradient, error" if self.backward else "error"
-        return (
-            f"{self.place}: {self.cause} ({what} {self.error:.1e}, budget {self.budget:.1e})\n"
-            f"  {self.explanation}"
-        )
+from d2l_ext.porting.page import write
+from d2l_ext.porting.places import Difference, Row
+from d2l_ext.porting.terminal import side_by_side
 
 
 class Located:
@@ -74,11 +21,14 @@ class Located:
         rows: a `Row` for each piece, in the order of computation.
         differences: a `Difference` for each piece beyond its budget. Each has its own cause, as
             later pieces were computed from the first model's values; a deviation that is met again
-            because an array is used twice is listed once. Those of gradients come last.
+            because an array is used twice is listed once. Then come those of gradients, and of
+            optimisers.
         limits: a `Difference` for each piece that is exact in float32 only, because an operator of
             the framework is float32 inside: nothing that a port could do about.
         parameters: ``{(name in a, name in b): error}`` of the parameters as they were mapped.
         unmapped: names of parameters that have no counterpart, of a and of b.
+        graph: both models side by side.
+        updates: a `Row` for each parameter after steps of both optimisers, if they were given.
         place, error, budget, cause, explanation: of the first difference; None if there is none.
     """
 
@@ -89,9 +39,12 @@ class Located:
         limits: Sequence[Difference],
         parameters: Mapping[tuple[str, str], float],
         unmapped: tuple[list[str], list[str]],
+        graph: Node,
+        updates: Sequence[Row] = (),
     ):
         self.rows, self.differences, self.limits = rows, differences, limits
         self.parameters, self.unmapped = parameters, unmapped
+        self.graph, self.updates = graph, updates
         first = differences[0] if differences else None
         self.place = None if first is None else first.place
         self.error = None if first is None else first.error
@@ -100,22 +53,32 @@ class Located:
         self.explanation = None if first is None else first.explanation
 
     def __str__(self) -> str:
-        lines = list(map(str, self.differences or [f"no difference in {len(self.rows)} places"]))
+        steps = f" and the steps of {len(self.updates)} parameters" if self.updates else ""
+        none = f"no difference in {len(self.rows)} places{steps}"
+        lines = list(map(str, self.differences or [none]))
         if self.limits:
             places = ", ".join(f"{one.place} ({one.error:.1e})" for one in self.limits)
             lines.append(f"{CAUSES['limit'][0]}: {places}")
         return "\n".join(lines)
 
-    def __rich__(self) -> Table:
-        columns = ("place", "in B", "kind", "error", "budget", "adds up to", "gradient", "budget")
-        table = Table(*columns, title=str(self))
-        for row in self.rows:
-            style = None if row.agrees else "bold red"
-            sizes = (row.error, row.budget, row.free, row.gradient, row.gradient_budget)
-            numbers = ("" if x is None else f"{x:.1e}" for x in sizes)
-            table.add_row(row.place, row.counterpart, row.kind, *numbers, style=style)
-        return table
+    def page(self, path: str | Path) -> None:
+        """Write both models side by side as one page of HTML, which needs no network.
+
+        Raises:
+            OSError: that of the system, with the file's name.
+        """
+        write(self, path)
+
+    def __rich__(self) -> Group:
+        return Group(side_by_side(self.graph), "", Text(str(self)))
 
     def table(self) -> None:
         """Print all places with their errors and budgets."""
-        Console().print(self)
+        columns = ("place", "in B", "kind", "error", "budget", "adds up to", "gradient", "budget")
+        table = Table(*columns, title=str(self))
+        for row in (*self.rows, *self.updates):
+            sizes = (row.error, row.budget, row.free, row.gradient, row.gradient_budget)
+            numbers = ("" if x is None else f"{x:.1e}" for x in sizes)
+            style = None if row.all_agrees else "bold red"
+            table.add_row(row.place, row.counterpart, row.kind, *numbers, style=style)
+        Console().print(table)

@@ -10,8 +10,9 @@ from d2l_ext.agreement.judging.error import error
 from d2l_ext.porting.arrays import corresponding, largest_error, lowest_dtype, reshaped
 from d2l_ext.porting.comparison import Comparison, allowed, place_between
 from d2l_ext.porting.pairing import Transform
-from d2l_ext.porting.rails import Call, Spot
-from d2l_ext.porting.result import Difference, Located, Row
+from d2l_ext.porting.places import Difference, Row
+from d2l_ext.porting.rails import Call, Place, Spot
+from d2l_ext.porting.result import Located
 from d2l_ext.porting.trace import Trace, read
 
 
@@ -52,17 +53,17 @@ class _OfTraces(Comparison[Trace]):
 
     def result(self) -> Located:
         """Compare everything that both have."""
-        rows, found = [], []
+        rows, found = {}, []
         for x, side, before in self.places():
-            row = self._row(x, side, place_between(x, side, before))
-            rows.append(row)
+            at = x.number, side
+            row = rows[at] = self._row(x, side, place_between(x, side, before))
             if not found and not row.agrees:
                 cause = self.explained(x, side, row)
                 found = [
-                    Difference(row.place, row.error, row.budget, cause.name, cause.explanation)
+                    Difference(row.place, row.error, row.budget, cause.name, cause.explanation, at)
                 ]
         found = found or self._gradients_beyond(rows)
-        return Located(rows, found, [], self.parameter_errors, self.unmapped)
+        return self.located(rows, found)
 
     def _row(self, x: Call, side: str, place: str) -> Row:
         y = self.partner[x.number]
@@ -94,18 +95,20 @@ class _OfTraces(Comparison[Trace]):
         budget = allowed(given.dtype.name, [m for m in moved if math.isfinite(m)])
         return size, budget
 
-    def _gradients_beyond(self, rows: list[Row]) -> list[Difference]:
+    def _gradients_beyond(self, rows: Mapping[Place, Row]) -> list[Difference]:
         """List the first place whose gradient is beyond its budget, or else the parameter."""
-        sizes = [(row.place, row.gradient, row.gradient_budget) for row in rows]
+        sizes: list[tuple[str, float | None, float | None, Place | None]] = [
+            (row.place, row.gradient, row.gradient_budget, at) for at, row in rows.items()
+        ]
         for name, target in self.names.items():
             value = self.a.parameters[name]
             if (
                 self.have_gradients
                 and (measured := self._gradient(name, target, value)) is not None
             ):
-                sizes.append((name, *measured))
-        for place, size, budget in sizes:
+                sizes.append((name, *measured, None))
+        for place, size, budget, at in sizes:
             if size is not None and budget is not None and not size <= budget:
                 words = f"The gradient by what is at {place} is another one, values are the same."
-                return [Difference(place, size, budget, "unknown", words, backward=True)]
+                return [Difference(place, size, budget, "unknown", words, at, backward=True)]
         return []

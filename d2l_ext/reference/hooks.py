@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from d2l_ext.porting.probe import Probe, watching
+from d2l_ext.porting.probe import Probe, not_an_optimizer, watching
 from d2l_ext.reference.layers import Dropout, Embedding, Linear, Module
 from d2l_ext.reference.normalization import LayerNorm
 from d2l_ext.reference.tangent import Tangent, gradient, value_of
@@ -42,6 +42,9 @@ class ReferenceProbe(Probe):
             return by_start, dict(zip(owners, by_param, strict=True))
 
         return pull
+
+    def _steps(self, optimizer, gradient, count):
+        raise not_an_optimizer(optimizer, "None: the reference's optimisers belong to its trainer")
 
     def _watching(self):
         return watching(self, Module)

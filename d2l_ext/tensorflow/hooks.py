@@ -1,36 +1,52 @@
-"""Looking into a Keras layer or model."""
+"""Looking into a layer or model of Keras, of version 3 or, as tf_keras, of version 2."""
+
+import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from d2l_ext.porting.probe import Probe, replaced, watching
+from d2l_ext.porting.probe import Probe, not_an_optimizer, replaced, watching
 from d2l_ext.tensorflow.layers import Dropout
 
-KINDS = (
-    ("linear", keras.layers.Dense),
-    ("embedding", keras.layers.Embedding),
-    ("norm", keras.layers.LayerNormalization),
-    ("dropout", (keras.layers.Dropout, Dropout)),
-)
 NAMES = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
 # Where PyTorch's gates stand in Keras's kernels: z, r, h and i, f, c, o.
-GATES = ((keras.layers.GRU, (1, 0, 2)), (keras.layers.LSTM, (0, 1, 2, 3)))
+GATES = {"GRU": (1, 0, 2), "LSTM": (0, 1, 2, 3)}
 
 
 class TensorFlowProbe(Probe):
     """A Keras layer; with several inputs, a functional model takes them as a list."""
 
+    def __init__(self, module, inputs, options=None):
+        owners = {cls.__module__.partition(".")[0] for cls in type(module).__mro__}
+        self._keras = sys.modules["tf_keras"] if "tf_keras" in owners else keras
+        layers = self._keras.layers
+        self._kinds = {
+            "linear": layers.Dense,
+            "embedding": layers.Embedding,
+            "norm": layers.LayerNormalization,
+            "dropout": (layers.Dropout, Dropout),
+        }
+        super().__init__(module, inputs, options)
+
     def _prepare(self, model):
         return model.module
 
     def _run(self, inputs):
-        functional = isinstance(self.module, (keras.Sequential, keras.src.models.Functional))
+        functional = isinstance(self.module, self._made_of_layers)
         args = [inputs] if functional and len(inputs) > 1 else inputs
         self.module(*args, **self.options)
 
+    @property
+    def _made_of_layers(self):
+        """The classes of models that are not written as a call."""
+        models = (
+            self._keras.src.models if self._keras is keras else self._keras.src.engine.functional
+        )
+        return self._keras.Sequential, models.Functional
+
     def _pull(self, run, starts):
-        variables = [weight.value for weight in self.module.trainable_variables]
+        variables = [_tensor(weight) for weight in self.module.trainable_variables]
         with tf.GradientTape(persistent=True) as tape:
             for x in starts:
                 tape.watch(x)
@@ -53,13 +69,29 @@ class TensorFlowProbe(Probe):
 
         return pull
 
+    def _steps(self, optimizer, gradient, count):
+        if not isinstance(optimizer, self._keras.optimizers.Optimizer):
+            name = self._keras.__name__
+            raise not_an_optimizer(optimizer, f"a {name}.optimizers.Optimizer")
+        optimizer = type(optimizer).from_config(optimizer.get_config())
+        variables = self.module.trainable_variables
+        before = [self._numpy(tf.convert_to_tensor(_tensor(v))) for v in variables]
+        try:
+            for number in range(count):
+                drawn = [self._array(gradient(number, x).astype(x.dtype)) for x in before]
+                optimizer.apply_gradients(zip(drawn, variables, strict=True))
+                yield {id(_tensor(v)): tf.identity(_tensor(v)) for v in variables}
+        finally:
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
+
     def _watching(self):
-        return watching(self, keras.Layer)
+        return watching(self, self._keras.layers.Layer)
 
     def _call(self, path, module, call, args, kwargs):
         """As `Probe._call`; an activation inside a dense layer comes after it."""
         activation = getattr(module, "activation", None)
-        if not isinstance(module, keras.layers.Dense) or activation is None:
+        if not isinstance(module, self._keras.layers.Dense) or activation is None:
             return super()._call(path, module, call, args, kwargs)
         with replaced(module, "activation", None):
             output = super()._call(path, module, call, args, kwargs)
@@ -68,21 +100,37 @@ class TensorFlowProbe(Probe):
     def _layers(self, layer=None, path=""):
         layer = self.module if layer is None else layer
         yield path, layer
-        for name, child in _children(layer):
+        for name, child in self._children(layer):
             yield from self._layers(child, f"{path}.{name}" if path else name)
 
+    def _children(self, layer):
+        """Yield ``(name, layer)`` of the layers directly inside."""
+        if isinstance(layer, self._made_of_layers):
+            yield from ((child.name, child) for child in layer.layers)
+            return
+        kind = self._keras.layers.Layer
+        for name, value in vars(layer).items():
+            if isinstance(value, kind):
+                yield name, value
+            elif isinstance(value, (list, tuple, dict)) and not name.startswith("_"):
+                items = value.items() if isinstance(value, dict) else enumerate(value)
+                yield from ((f"{name}.{k}", v) for k, v in items if isinstance(v, kind))
+
     def _dtypes(self):
-        return (weight.dtype for weight in self.module.weights)
+        return (tf.as_dtype(weight.dtype).name for weight in self.module.weights)
 
     def _read(self, path, module):
-        kind = next((k for k, cls in KINDS if isinstance(module, cls)), type(module).__name__)
-        for cls, order in GATES:
-            if isinstance(module, cls):
+        kinds = (k for k, cls in self._kinds.items() if isinstance(module, cls))
+        kind = next(kinds, type(module).__name__)
+        for name, order in GATES.items():
+            if isinstance(module, getattr(self._keras.layers, name)):
                 return kind, self._recurrent(module.cell, order)
         own = {
             k: self._value(v)
             for k, v in vars(module).items()
-            if isinstance(v, keras.Variable) and (self._instead is None or v.trainable)
+            if isinstance(v, (keras.Variable, tf.Variable))
+            and tf.as_dtype(v.dtype).is_floating  # no counters
+            and (self._instead is None or v.trainable)
         }
         own = {name.removeprefix("_"): value for name, value in own.items()}
         known = kind in ("linear", "embedding", "norm")
@@ -104,8 +152,8 @@ class TensorFlowProbe(Probe):
 
     def _value(self, variable):
         if self._instead is None:
-            return self._numpy(tf.convert_to_tensor(variable.value))
-        gradient = self._instead.get(id(variable.value))
+            return self._numpy(tf.convert_to_tensor(_tensor(variable)))
+        gradient = self._instead.get(id(_tensor(variable)))
         return np.zeros(variable.shape) if gradient is None else self._numpy(gradient)
 
     def _is_array(self, x):
@@ -124,17 +172,9 @@ class TensorFlowProbe(Probe):
         return (tf.cast(x, tf.float32) if x.dtype == tf.bfloat16 else x).numpy()
 
 
-def _children(layer):
-    """Yield ``(name, layer)`` of the layers directly inside."""
-    if isinstance(layer, (keras.Sequential, keras.src.models.Functional)):
-        yield from ((child.name, child) for child in layer.layers)
-        return
-    for name, value in vars(layer).items():
-        if isinstance(value, keras.Layer):
-            yield name, value
-        elif isinstance(value, (list, tuple, dict)) and not name.startswith("_"):
-            items = value.items() if isinstance(value, dict) else enumerate(value)
-            yield from ((f"{name}.{k}", v) for k, v in items if isinstance(v, keras.Layer))
+def _tensor(variable):
+    """Return what TensorFlow differentiates by: Keras 3 has a variable around it."""
+    return variable.value if isinstance(variable, keras.Variable) else variable
 
 
 PROBE = TensorFlowProbe

@@ -1,9 +1,11 @@
 """Looking into a PyTorch module."""
 
+import copy
+
 import torch
 from torch import nn
 
-from d2l_ext.porting.probe import Probe, watching
+from d2l_ext.porting.probe import Probe, not_an_optimizer, watching
 from d2l_ext.torch.backend import BACKEND
 from d2l_ext.torch.layers import Dropout
 
@@ -56,6 +58,18 @@ class TorchProbe(Probe):
 
         return pull
 
+    def _steps(self, optimizer, gradient, count):
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise not_an_optimizer(optimizer, "a torch.optim.Optimizer")
+        module, optimizer = _copied(self.module, optimizer)
+        pairs = list(zip(self.module.parameters(), module.parameters(), strict=True))
+        for number in range(count):
+            for before, after in pairs:
+                drawn = gradient(number, self._numpy(before))
+                after.grad = self._like(drawn, after) if after.requires_grad else None
+            optimizer.step()
+            yield {id(before): after.detach().clone() for before, after in pairs}
+
     def _watching(self):
         return watching(self, nn.Module)
 
@@ -96,6 +110,15 @@ class TorchProbe(Probe):
 
     def _numpy(self, x):
         return BACKEND.numpy(x).copy()
+
+
+def _copied(module, optimizer):
+    """Copy a module and its optimiser; PyTorch's own copy of one loses attributes of subclasses."""
+    parts = {name: x for name, x in vars(optimizer).items() if name != "step"}  # of a schedule
+    module, parts = copy.deepcopy((module, parts))
+    other = type(optimizer).__new__(type(optimizer))
+    vars(other).update(parts)
+    return module, other
 
 
 PROBE = TorchProbe

@@ -76,6 +76,11 @@ class Recomputed(torch.autograd.Function):
         return gradient * torch.from_numpy(np.roll(MASK, 1)) / 0.7
 
 
+def half_stopped(Y):
+    """As keys that are detached in an array that has queries and values beside them."""
+    return torch.cat([Y[..., :3], Y[..., 3:].detach()], dim=-1)
+
+
 def round_(Y):
     return (Y * 4).round() / 4
 
@@ -90,6 +95,7 @@ def block():
     ("attribute", "right", "wrong", "place", "cause", "words"),
     [
         ("keys", None, lambda Y: Y.detach(), "W_v → W_o", "gradient stopped", "outputs of W_k"),
+        ("last", None, half_stopped, "fc → out", "gradient stopped", "a part of the numbers"),
         ("last", round_, Straight.apply, "fc → out", "straight-through", "B, by the outp"),
         ("last", Straight.apply, round_, "fc → out", "straight-through", "A, by the outp"),
         ("last", None, Halved.apply, "fc → out", "scaled gradient", "B: 0.5 times"),
@@ -103,7 +109,7 @@ def block():
             "B, by the outputs of fc",
         ),
     ],
-    ids=["detached", "through", "not through", "halved", "custom", "dropout"],
+    ids=["detached", "half", "through", "not through", "halved", "custom", "dropout"],
 )
 def test_a_wrong_gradient_is_one_place_with_its_cause(
     block, attribute, right, wrong, place, cause, words

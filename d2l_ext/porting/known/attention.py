@@ -7,26 +7,57 @@ from typing import Any
 
 import numpy as np
 
+from d2l_ext.porting.arrays import LOW, is_mask
 from d2l_ext.porting.known.between import normalized
 from d2l_ext.porting.known.formula import formula
 from d2l_ext.porting.known.piece import Piece
 
+WINDOWS = {f"the last {n}": n for n in range(1, 9)}  # what a token attends to, itself included
+
 
 def _attention(piece: Piece) -> Iterator[dict[str, Any]]:
-    arrays = [x for x in piece.floats() if x.ndim in (3, 4)]
-    triples = itertools.permutations(arrays[:4], 3)
-    if len(arrays) >= 3:
-        triples = itertools.chain([tuple(arrays[:3])], triples)
-    for q, k, v in triples:
-        if not (q.shape[0] == k.shape[0] == v.shape[0] and q.shape[-1] == k.shape[-1]):
-            continue
-        if k.shape[:-1] != v.shape[:-1] or piece.a.shape != (*q.shape[:-1], v.shape[-1]):
-            continue
+    for q, k, v in _triples([x for x in piece.floats() if x.ndim in (3, 4)], piece.a.shape):
         sizes = (1,) if q.ndim == 4 else range(1, min(q.shape[-1], 16) + 1)
         for heads in sizes:
-            if q.shape[-1] % heads == 0 and v.shape[-1] % heads == 0:
-                for real in _masks(piece, q.shape[0], q.shape[-2], k.shape[-2]):
-                    yield {"q": q, "k": k, "v": v, "heads": heads, "real": real}
+            size = q.shape[-1] // heads
+            if q.shape[-1] % heads or k.shape[-1] % size or v.shape[-1] % (k.shape[-1] // size):
+                continue
+            if q.ndim == 3 and heads % (k.shape[-1] // size):
+                continue
+            for real in _masks(piece, q.shape[0], q.shape[-2], k.shape[-2]):
+                yield {"q": q, "k": k, "v": v, "heads": heads, "real": real}
+    yield from _weights(piece)
+
+
+def _weights(piece: Piece) -> Iterator[dict[str, Any]]:
+    """Yield what weights alone may come from: dropout, say, sees them before the values."""
+    if piece.a.ndim != 4:
+        return
+    batch, heads, num_queries, num_keys = piece.a.shape
+    arrays = [x for x in piece.floats()[:4] if x.ndim == 3 and x.shape[-1] % heads == 0]
+    thirds = [np.split(x, 3, axis=-1)[:2] for x in arrays if x.shape[-1] % (3 * heads) == 0]
+    for q, k in itertools.chain(thirds, itertools.permutations(arrays, 2)):
+        if q.shape == (batch, num_queries, k.shape[-1]) and k.shape[:2] == (batch, num_keys):
+            for real in _masks(piece, batch, num_queries, num_keys):
+                yield {"q": q, "k": k, "v": None, "heads": heads, "real": real}
+
+
+def _triples(arrays: list[np.ndarray], shape: tuple[int, ...]) -> Iterator[list[np.ndarray]]:
+    """Yield what may be queries, keys and values: three arrays, or the thirds of one."""
+    for x in arrays[:4]:
+        if x.ndim == 3 and x.shape == (*shape[:-1], 3 * shape[-1]):
+            yield np.split(x, 3, axis=-1)
+    triples = itertools.permutations(arrays[:4], 3)
+    for q, k, v in itertools.chain([arrays[:3]] if len(arrays) >= 3 else [], triples):
+        if q.shape[0] != k.shape[0] or k.shape[:-1] != v.shape[:-1] or q.ndim != k.ndim:
+            continue
+        if q.ndim == 4:
+            fit = q.shape[-1] == k.shape[-1] and shape == (*q.shape[:-1], v.shape[-1])
+        else:  # groups of heads may have their keys and values in common
+            grouped = k.shape[-1] and q.shape[-1] * v.shape[-1] == shape[-1] * k.shape[-1]
+            fit = grouped and shape[:-1] == q.shape[:-1]
+        if fit:
+            yield [q, k, v]
 
 
 def _masks(
@@ -44,6 +75,9 @@ def _masks(
                 2: lambda x: x[:, None, None] if len(x) == batch else x[None, None],
                 3: lambda x: x[:, None],
             }.get(x.ndim, lambda x: x)(x)
+    for x in piece.context:
+        if x.dtype.kind == "f" and x.ndim == 4 and x.shape[-1] == num_keys and is_mask(x):
+            yield x > LOW  # it may be added to the scores
     for ids in piece.integers(2):
         if ids.shape == (batch, num_keys):
             yield from ((ids != pad)[:, None, None] for pad in (0, 1) if (ids == pad).any())
@@ -53,7 +87,8 @@ def _masks(
     _attention,
     mask=("used", "not used"),
     polarity=("True attends", "True is left out"),
-    causal=("no", "yes"),
+    causal=("no", "yes", *WINDOWS),
+    rotary=("no", "in halves", "in pairs"),
     attention_scale=("1 / sqrt(d)", "none", "1 / d", "1 / sqrt(size of all heads)"),
     attention_axis=("keys", "queries", "heads", "batch"),
     masking=("before the softmax", "after the softmax"),
@@ -63,24 +98,35 @@ def attention(
     piece: Piece,
     q: np.ndarray,
     k: np.ndarray,
-    v: np.ndarray,
+    v: np.ndarray | None,
     heads: int,
     real: np.ndarray | None,
     mask: str,
     polarity: str,
     causal: str,
+    rotary: str,
     attention_scale: str,
     attention_axis: str,
     masking: str,
     empty_row: str,
-) -> np.ndarray:
-    """softmax(Q K^T / sqrt(d)) V, with heads side by side in the last axis."""
+) -> np.ndarray | None:
+    """softmax(Q K^T / sqrt(d)) V, with heads side by side; the weights alone without V."""
+    size = q.shape[-1] // heads
+    groups = k.shape[-1] // size if q.ndim == 3 else 1  # heads of keys and values
 
-    def split(x):  # (batch, heads, steps, size of a head)
-        return x if x.ndim == 4 else x.reshape(*x.shape[:2], heads, -1).swapaxes(1, 2)
+    def split(x, count):  # (batch, heads, steps, size of a head)
+        return x if x.ndim == 4 else x.reshape(*x.shape[:2], count, -1).swapaxes(1, 2)
 
-    q, k, v = split(q), split(k), split(v)
-    size = q.shape[-1]
+    q, k = split(q, heads), split(k, groups)
+    v = None if v is None else split(v, groups)
+    if rotary != "no":
+        if size % 2:
+            return None
+        layout = "halves" if rotary == "in halves" else "pairs"
+        q, k = (rotated(x, layout) for x in (q, k))
+    if q.shape[1] != k.shape[1]:
+        k = np.repeat(k, heads // groups, axis=1)
+        v = None if v is None else np.repeat(v, heads // groups, axis=1)
     scores = (
         q
         @ k.swapaxes(-2, -1)
@@ -94,8 +140,10 @@ def attention(
     allowed = np.ones(scores.shape, bool)
     if real is not None and mask == "used":
         allowed = allowed & (real if polarity == "True attends" else ~real)
-    if causal == "yes":
+    if causal != "no":
         allowed = np.tril(allowed)
+    if causal in WINDOWS:
+        allowed = np.triu(allowed, 1 - WINDOWS[causal])
     axis = {"keys": -1, "queries": -2, "heads": 1, "batch": 0}[attention_axis]
     if masking == "before the softmax":
         weights = normalized(np.where(allowed, scores, -np.inf), axis)
@@ -104,5 +152,19 @@ def attention(
             weights = np.where(np.isnan(weights), fill, weights)
     else:
         weights = normalized(scores, axis) * allowed
+    if v is None:
+        return weights
     y = weights @ v
     return y if piece.a.ndim == 4 else y.swapaxes(1, 2).reshape(piece.a.shape)
+
+
+def rotated(x: np.ndarray, layout: str) -> np.ndarray:
+    """Turn each pair of numbers by the angle of its position, in the base of 10000."""
+    half = x.shape[-1] // 2
+    angles = np.arange(x.shape[-2])[:, None] * 10000.0 ** (-np.arange(half) / half)
+    cos, sin = np.cos(angles), np.sin(angles)
+    if layout == "halves":
+        one, two = x[..., :half], x[..., half:]
+        return np.concatenate([one * cos - two * sin, two * cos + one * sin], axis=-1)
+    one, two = x[..., 0::2], x[..., 1::2]
+    return np.stack([one * cos - two * sin, two * cos + one * sin], axis=-1).reshape(x.shape)

@@ -123,6 +123,15 @@ CAUSES = {
         " PyTorch's `nn.MultiheadAttention` and `key_padding_mask`.",
     ),
     "causal": ("causal mask", "One side lets a step attend to later steps."),
+    "window": (
+        "attention window",
+        "A window of n counts the token itself in some code and not in other; some has none.",
+    ),
+    "rotary": (
+        "rotary positions",
+        "Llama and its kin turn the first half with the second, the RoFormer paper each number with"
+        " the next; or one side does not turn at all.",
+    ),
     "empty_row": (
         "a row with no key",
         "The softmax of a row of -inf is NaN; of a large negative number, the same weight for all.",
@@ -220,4 +229,37 @@ CAUSES = {
         "The gradient is not that of the values: moving the inputs a little changes the outputs by"
         " something else.",
     ),
+    "not updated": (
+        "parameter not in the optimiser",
+        "An optimiser moves what it was given: layers that came later, or lists that hide them, are"
+        " not among it.",
+    ),
+    "adam_epsilon": (
+        "Adam's epsilon",
+        "The default is 1e-8 in PyTorch, MXNet and Optax, and 1e-7 in Keras.",
+    ),
+    "root": (
+        "place of Adam's epsilon",
+        "PyTorch and Optax add it to the square root of the corrected average; Keras and MXNet, as"
+        " the paper's faster form, to that of the average before its correction; `eps_root` of"
+        " Optax is inside the root.",
+    ),
+    "correction": (
+        "bias correction missing",
+        "The averages start at zero, and Adam divides them by 1 - beta^t; BERT's first code did"
+        " not.",
+    ),
+    "first_beta": ("Adam's betas", "Most take 0.9 and 0.999, large language models 0.9 and 0.95."),
+    "second_beta": ("Adam's betas", "Most take 0.9 and 0.999, large language models 0.9 and 0.95."),
+    "coupled": (
+        "weight decay",
+        "Added to the gradient it is an L2 penalty, which Adam divides by the root as well"
+        " (PyTorch's `Adam`, MXNet's `wd`); AdamW takes it from the weights. PyTorch's AdamW has"
+        " 0.01 unless told otherwise, Keras's 0.004, Optax's 0.0001. Often norms and biases are"
+        " left out.",
+    ),
+    "rate": ("learning rate", "The rates are not the same in these steps; a schedule may be one."),
+    "momentum": ("momentum", "SGD has none unless told otherwise."),
+    "nesterov": ("Nesterov's momentum", "One side looks ahead, the other does not."),
+    "dampening": ("dampening", "The gradient enters the average as it is, or times 1 - momentum."),
 }

@@ -126,9 +126,18 @@ def _cause(a: Choice, b: Choice, left: float) -> Cause:
     changed = [name for name in a if a[name] != b[name]]
     names, sentences, details = [], [], []
     for name in changed:
-        key = "gelu" if name == "activation" and "GELU" in a[name] and "GELU" in b[name] else name
+        key = _key(name, a[name], b[name])
         title, sentence = CAUSES[key]
         names += [title] if title not in names else []
         sentences += [sentence] if sentence not in sentences else []
         details.append(f"{name.replace('_', ' ')}: A {a[name]}, B {b[name]}")
     return Cause(" and ".join(names), f"{'; '.join(details)}. {' '.join(sentences)}", left)
+
+
+def _key(name: str, a: Any, b: Any) -> str:
+    """Return what `CAUSES` calls two values of an option."""
+    if name == "activation" and "GELU" in a and "GELU" in b:
+        return "gelu"
+    if name == "causal" and "the last" in f"{a} {b}" and "no" not in (a, b):
+        return "window"
+    return name

@@ -54,6 +54,8 @@ def _fitting(pulled: Pulled, used_elsewhere: bool) -> Iterator[tuple[str, str]]:
             yield "not finite", which
         if not x.any() and y.any() and (not honest or isinstance(pulled.item, str)):
             yield ("tied" if used_elsewhere else "stopped"), which
+        if not honest and _partly_stopped(x, y):
+            yield "stopped", f"{which}, in a part of the numbers"
         if not honest and any(_same(x, c) for c in pulled.cotangents):
             yield "straight through", which
         if not honest and _masks(x, y, pulled.cotangents):
@@ -66,6 +68,16 @@ def _fitting(pulled: Pulled, used_elsewhere: bool) -> Iterator[tuple[str, str]]:
 
 def _same(x: np.ndarray, y: np.ndarray) -> bool:
     return x.shape == y.shape and np.allclose(x, y, rtol=1e-5, atol=0)
+
+
+def _partly_stopped(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether a gradient is zero where another isn't, and the same elsewhere.
+
+    The keys in an array that has queries, keys and values side by side, for instance.
+    """
+    stopped = (x == 0) & (y != 0)
+    near = 1e-4 * np.abs(y).max(initial=0)
+    return bool(stopped.any() and np.allclose(x[~stopped], y[~stopped], rtol=1e-4, atol=near))
 
 
 def _factor(x: np.ndarray, y: np.ndarray) -> float | None:
