@@ -51,6 +51,7 @@ class Case:
             scores so many, ("rewind", 0) goes back to before, ("rows", n) goes on with n rows. Empty
             is token by token, from the second on with other rows.
         keep_weights: whether the attention weights of decoding are compared, too.
+        logits: times as large as others the output layer's numbers are.
         saturates: whether inputs are so large that a softmax or gates saturate. Gradients are then
             small differences of large terms, and judged at the size of these.
         first_output: whether only the first of several outputs is compared (the others being a
@@ -70,6 +71,7 @@ class Case:
     schedule: Schedule | None = None
     walk: tuple[tuple[str, int], ...] = ()
     keep_weights: bool = False
+    logits: float = 1.0
 
     @property
     def topic(self) -> str:
@@ -90,6 +92,8 @@ class Case:
             job.layers = described(layers)
             shapes = model.shapes().items()
             job.parameters = {name: _parameter(name, shape, seed) for name, shape in shapes}
+            for name in (n for n in job.parameters if n.endswith("dense.weight")):
+                job.parameters[name] *= np.float32(self.logits)
         if self.training:
             job.masks = randomness.dropout_masks(layers, seed, 0)
         outputs = _outputs(job, model)

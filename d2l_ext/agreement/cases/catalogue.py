@@ -23,6 +23,7 @@ from d2l_ext.agreement.cases.drawing import (
     qkv,
 )
 from d2l_ext.agreement.cases.modern import modern
+from d2l_ext.agreement.cases.paths import paths
 from d2l_ext.config import describe
 from d2l_ext.reference.scoring import SCORING
 
@@ -30,7 +31,7 @@ from d2l_ext.reference.scoring import SCORING
 def catalogue() -> dict[str, Case]:
     """Return ``{name: case}``."""
     cases = [*masking(), *loss(), *scoring(), *recurrent(), *encoders(), *translators()]
-    cases += [*multihead(), *positional(), *transformer(), *modern()]
+    cases += [*multihead(), *positional(), *transformer(), *modern(), *paths()]
     return {case.name: case for case in cases}
 
 
