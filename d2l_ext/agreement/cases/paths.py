@@ -47,6 +47,7 @@ def paths() -> Iterator[Case]:
     yield from prompts()
     yield from options()
     yield from far_out()
+    yield from evaluated()
 
 
 def beams() -> Iterator[Case]:
@@ -173,7 +174,7 @@ def prompts() -> Iterator[Case]:
     sizes = {"num_kv_heads": 1, "num_blks": 2}
     for how, options, walk in (
         ("prompts", {"base": 100.0}, PROMPTS),
-        ("prompts, window", {"window": 4, "num_sinks": 1}, FILLING),
+        ("prompts, window", {"window": 4, "num_sinks": 1, "eps": 1e-1}, FILLING),
         ("prompts, wide window", {"window": 34, "num_sinks": 1}, FILLING),
     ):
         yield Case(
@@ -288,3 +289,38 @@ def far_out() -> Iterator[Case]:
 
 def _keys(rng: Generator) -> tuple[Any, ...]:
     return normal(rng, 2, 5, 4), normal(rng, 2, 5, 7), lengths(rng, 2, 5)
+
+
+def evaluated() -> Iterator[Case]:
+    """Modules that would drop in training and do not here."""
+    sizes = 6, 7, 3, 1, RATE  # num_hiddens, ffn_num_hiddens, num_heads, num_blks, dropout
+    yield Case(
+        "gpt/GroupedQueryAttention/dropout in evaluation",
+        module("GroupedQueryAttention", 6, 3, 1, RATE),
+        lambda rng: (normal(rng, 2, 5, 6),),
+    )
+    yield Case(
+        "bert/BERTEncoder/dropout in evaluation",
+        module("BERTEncoder", 11, *sizes, 9, norm_embedding=True, eps=1e-2),
+        lambda rng: (ids(rng, 11, 2, 5),),
+    )
+    yield Case(
+        "bert/BERTMaskLM/dropout in evaluation",
+        module("BERTMaskLM", 11, *sizes, 9),
+        lambda rng: (ids(rng, 11, 2, 5), ids(rng, 2, 2, 5), None, rng.integers(0, 5, (2, 3))),
+    )
+    yield Case(
+        "vision/ViTMLP/dropout in evaluation",
+        module("ViTMLP", 7, 5, RATE),
+        lambda rng: (normal(rng, 2, 3, 4),),
+    )
+    yield Case(
+        "vision/ViTBlock/dropout in evaluation, bias",
+        module("ViTBlock", 6, 6, 7, 3, RATE, use_bias=True),
+        lambda rng: (normal(rng, 2, 5, 6), None),
+    )
+    yield Case(
+        "vision/ViT/dropout in evaluation",
+        module("ViT", (6, 8), (3, 4), 6, 7, 3, 1, RATE, RATE, num_classes=5),
+        lambda rng: (normal(rng, 4, 3, 6, 8),),
+    )

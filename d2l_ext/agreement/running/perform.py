@@ -9,7 +9,7 @@ from d2l_ext.agreement.cases.job import Job, bound, described, flat, walk
 from d2l_ext.agreement.running.changes import differing, in_words, watched
 from d2l_ext.config import build
 from d2l_ext.interface import Arrays, Backend, Model, State, Trainer
-from d2l_ext.nested import nest, stacked
+from d2l_ext.nested import Nested, nest
 
 # What can be checked without an exact answer.
 CHECKS = ("start", "changed", "masks", "outputs of vjp")
@@ -146,7 +146,7 @@ def _decoding(model: Model, decode: dict[str, Any]) -> Arrays:
             log_probs, ids = decoding.step(array, k=decode["vocab_size"])
             order = np.argsort(ids, axis=-1)
             found[f"step {number}"] = np.take_along_axis(log_probs, order, axis=-1)
-            weights = flat(stacked(decoding.attention_weights))
+            weights = flat(_over_source(decoding.attention_weights))
             found |= {f"weights {number}, {path}": w for path, w in weights.items()}
         elif what == "score":
             before = decoding.state
@@ -156,3 +156,9 @@ def _decoding(model: Model, decode: dict[str, Any]) -> Arrays:
         else:
             decoding.reorder(array)
     return found
+
+
+def _over_source(weights: Nested) -> Nested:
+    """Return a step's weights over the source: those of self-attention may be over room, too."""
+    nested = weights is not None and isinstance(weights[0], (list, tuple))
+    return weights[-1] if nested else weights
