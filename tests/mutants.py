@@ -92,7 +92,7 @@ def _with_other_arguments(function, arguments, keywords):
 
 
 def mutants(column):
-    """Return ``[(Mutant, (first line, last line))]`` of a column, in an order that is drawn once."""
+    """Return ``[(Mutant, (first line, last line))]`` of a column, in an order drawn once."""
     found = []
     for file in EVERY:
         mutator, seen = _Mutator(None, alternatives), {}

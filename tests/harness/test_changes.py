@@ -100,7 +100,10 @@ def acts(case):
     """Names of the classes whose dropout acts in a case, and the mode."""
     if case.job(0).layers:
         target = case.target
-        names = [target["class"], *(v["class"] for v in target["config"].values() if type(v) is dict)]
+        names = [
+            target["class"],
+            *(v["class"] for v in target["config"].values() if type(v) is dict),
+        ]
         return {(name, case.training) for name in names}
     return set()
 

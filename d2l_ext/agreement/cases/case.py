@@ -48,8 +48,8 @@ class Case:
         pad: of their loss.
         schedule: of the optimiser steps; None is `STEPS` of them with the same batch.
         walk: how it decodes, one after the other: ("feed", n) feeds n tokens at once, ("score", n)
-            scores so many, ("rewind", 0) goes back to before, ("rows", n) goes on with n rows. Empty
-            is token by token, from the second on with other rows.
+            scores so many, ("rewind", 0) goes back to before, ("rows", n) goes on with n rows.
+            Empty is token by token, from the second on with other rows.
         keep_weights: whether the attention weights of decoding are compared, too.
         logits: times as large as others the output layer's numbers are.
         saturates: whether inputs are so large that a softmax or gates saturate. Gradients are then
@@ -133,7 +133,9 @@ class Case:
         job.steps["batches"] = [job.inputs, *(self.draw_inputs(rng) for _ in more)]
         job.steps["labels"] = [job.steps["labels"], *(_labels(rng, shape) for _ in more)]
         job.steps["lrs"] = list(schedule.lrs)
-        moments = {m: {n: _moment(rng, m, p.shape) for n, p in job.parameters.items()} for m in "mv"}
+        moments = {
+            m: {n: _moment(rng, m, p.shape) for n, p in job.parameters.items()} for m in "mv"
+        }
         if not schedule.num_steps:
             moments = {m: {n: np.zeros_like(x) for n, x in moments[m].items()} for m in moments}
         job.steps["state"] = {"num_steps": schedule.num_steps, **moments}

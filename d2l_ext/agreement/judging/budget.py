@@ -200,7 +200,9 @@ def _numbers(job: Job) -> list[Any]:
         masks = [[*masks.values()] for masks in job.steps["masks"]]
         numbers += [[job.steps[name] for name in ("labels", "pad", "lr", "max_norm")], masks]
         if "batches" in job.steps:
-            state = [[*x.values()] if isinstance(x, dict) else x for x in job.steps["state"].values()]
+            state = [
+                [*x.values()] if isinstance(x, dict) else x for x in job.steps["state"].values()
+            ]
             numbers += [job.steps["batches"], job.steps["lrs"], state]
     if job.decode is not None:
         numbers += [[job.decode[n] for n in ("tokens", "rows", "vocab_size") if n in job.decode]]

@@ -43,7 +43,9 @@ def watched(
         value = do()
     finally:
         model.on_cast = None
-    found = [f"parameter {name}" for name in differing(before, {} if trains else model.parameters())]
+    found = [
+        f"parameter {name}" for name in differing(before, {} if trains else model.parameters())
+    ]
     for number, (arrays, were) in enumerate(given):
         found += [f"argument {number}.{path}" for path in differing(were, _copies(model, arrays))]
     return value, in_words(found)
