@@ -78,13 +78,16 @@ def _one(axis: str) -> Change:
     def change(values: dict[str, Any], known: dict[str, Input]) -> bool:
         cut = False
         for name, value in values.items():
-            axes = known[name].axes
-            if isinstance(value, np.ndarray) and axis in axes and len(axes) == value.ndim:
-                place = axes.index(axis)
+            if not isinstance(value, np.ndarray):
+                continue
+            place = _place(known[name].axes, axis, value.ndim)
+            if name == "mask":  # which broadcasts
+                values[name] = _cut_mask(value, axis)
+            elif place is not None:
                 cut |= value.shape[place] > 1
                 values[name] = np.take(value, [0], axis=place)
-            elif isinstance(value, np.ndarray) and name == "mask":  # which broadcasts
-                values[name] = _cut_mask(value, axis)
+            elif "..." in known[name].axes:  # among which this one may be
+                return False
         limit = _limit(values, known)
         for name in LENGTHS:
             if values.get(name) is not None and limit is not None:
@@ -96,6 +99,15 @@ def _one(axis: str) -> Change:
     return change
 
 
+def _place(axes: tuple[str, ...], axis: str, ndim: int) -> int | None:
+    """Return which axis of an array it is; None if it has no such axis, or others in its place."""
+    if axis not in axes:
+        return None
+    if axes[0].startswith(("...", "*")):  # any number of axes
+        return axes.index(axis) - len(axes)
+    return axes.index(axis) if len(axes) == ndim else None
+
+
 def _cut_mask(mask: np.ndarray, axis: str) -> np.ndarray:
     place = {"num_keys": -1, "num_queries": -2, "batch": -3}.get(axis)
     return mask if place is None or mask.ndim < -place else np.take(mask, [0], axis=place)
@@ -105,11 +117,10 @@ def _limit(values: dict[str, Any], known: dict[str, Input]) -> int | None:
     """Return how long a sequence may be: the size of the axis that lengths are counted along."""
     for axis in LIMITS:
         for name, value in values.items():
-            if isinstance(value, np.ndarray) and axis in known[name].axes:
-                if len(known[name].axes) == value.ndim:
-                    return value.shape[known[name].axes.index(axis)]
-                if axis == "num_keys":  # after axes that may be any
-                    return value.shape[-1] if name in ("X", "mask") else value.shape[-2]
+            if isinstance(value, np.ndarray):
+                place = _place(known[name].axes, axis, value.ndim)
+                if place is not None:
+                    return value.shape[place]
     return None
 
 

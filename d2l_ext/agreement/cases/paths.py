@@ -169,7 +169,6 @@ def own_states() -> Iterator[Case]:
                 ids(rng, 9, 3, 4),
                 [[_past(rng, 3, 2, held, 2) for _ in range(2)], np.array(5)],
             ),
-            first_output=True,
         )
 
 
@@ -179,7 +178,6 @@ def _past(rng: Generator, *shape: int) -> tuple[np.ndarray, np.ndarray]:
 
 def prompts() -> Iterator[Case]:
     """Language models that read several tokens at once, try others, and need more room."""
-    sizes = {"num_kv_heads": 1, "num_blks": 2}
     for how, options, walk in (
         ("prompts", {"base": 100.0}, PROMPTS),
         ("prompts, window", {"window": 4, "num_sinks": 1, "eps": 1e-1}, FILLING),
@@ -187,7 +185,7 @@ def prompts() -> Iterator[Case]:
     ):
         yield Case(
             f"gpt/GPT/{how}",
-            module("GPT", 9, 4, 5, 2, **sizes, **options),
+            module("GPT", 9, 8, 5, 4, 2, num_blks=2, **options),
             lambda rng: (ids(rng, 9, 3, 4),),
             translates=True,
             schedule=LATE,
@@ -224,6 +222,15 @@ def options() -> Iterator[Case]:
         function("blockwise_attention", causal=True, block_size=3),
         lambda rng: (normal(rng, 4, 6), normal(rng, 7, 6), normal(rng, 7, 5)),
     )
+    for how, mask in (("two keys", (1, 2)), ("two queries", (2, 1))):  # fewer than most others have
+        yield Case(
+            f"blockwise/blockwise_attention/{how}",
+            function("blockwise_attention", block_size=1),
+            lambda rng, mask=mask: (
+                *(normal(rng, 3, 2, 6), normal(rng, 3, 2, 6), normal(rng, 3, 2, 5)),
+                rng.permuted(np.array([True, False])).reshape(mask),
+            ),
+        )
     yield Case(
         "seq2seq/masked_loss/rank 2",
         function("masked_loss", pad=1),
