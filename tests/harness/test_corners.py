@@ -8,7 +8,7 @@ from d2l_ext.agreement.cases.corners import CORNERS, FREE, bases, corner, corner
 from d2l_ext.agreement.cases.named import named
 
 ALL = corners()
-# What `make test` runs: one of each corner, of several topics, in the frameworks that compile nothing.
+# What `make test` runs, where nothing is compiled: one of each corner, of several topics.
 FEW = [
     names[place * len(names) // len(CORNERS)]
     for place, names in enumerate([n for n in ALL if n.endswith(f"/{how}")] for how in CORNERS)
