@@ -23,7 +23,7 @@ from d2l_ext.agreement.cases.catalogue import catalogue
 
 ROOT = "corners"
 # The axes that are the caller's: the others are sizes of a module's layers.
-FREE = ("batch", "num_steps", "source_steps", "num_queries", "num_keys", "num_preds", "n")
+FREE = ("batch", "num_steps", "source_steps", "num_queries", "num_keys", "num_preds")
 LENGTHS = ("valid_lens", "enc_valid_lens")
 LIMITS = ("num_keys", "source_steps", "num_steps")  # the axis that lengths are counted along
 POSITIONS = ("positions", "offset", "pred_positions", "segments", "chosen")

@@ -181,7 +181,7 @@ def prompts() -> Iterator[Case]:
     for how, options, walk in (
         ("prompts", {"base": 100.0}, PROMPTS),
         ("prompts, window", {"window": 4, "num_sinks": 1, "eps": 1e-1}, FILLING),
-        ("prompts, wide window", {"window": 34, "num_sinks": 1}, FILLING),
+        ("prompts, wide window", {"window": 34, "num_sinks": 1, "eps": 1e-1}, FILLING),
     ):
         yield Case(
             f"gpt/GPT/{how}",
