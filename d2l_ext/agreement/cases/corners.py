@@ -79,9 +79,11 @@ def _one(axis: str) -> Change:
         cut = False
         for name, value in values.items():
             if not isinstance(value, np.ndarray):
+                if axis == "batch" and value is not None:  # a nested state has rows as well
+                    return False
                 continue
             place = _place(known[name].axes, axis, value.ndim)
-            if name == "mask":  # which broadcasts
+            if name in ("mask", "dropout"):  # of scores, or broadcast to them
                 values[name] = _cut_mask(value, axis)
             elif place is not None:
                 cut |= value.shape[place] > 1
