@@ -68,7 +68,7 @@ def missed(report):
 def main(column, *prefixes):
     """Print what was not walked, and why."""
     report = walked(column, prefixes)
-    found, left = missed(report), LEFT[column]
+    found, left = missed(report), LEFT.get(column, {})
     for name in sorted(found):
         print(f"{left.get(name, 'NOT EXPLAINED')}: {name}")
     taken = sorted(left.keys() - found)
