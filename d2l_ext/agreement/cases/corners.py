@@ -59,7 +59,8 @@ def inputs(case: Case) -> dict[str, Input]:
     for name, parameter in inspect.signature(function).parameters.items():
         if name != "self" and name not in target.get("options", {}):
             parts = typing.get_args(hints.get(name)) or (hints.get(name),)
-            axes = next((tuple(p.dim_str.split()) for p in parts if hasattr(p, "dim_str")), ())
+            shapes = (getattr(part, "dim_str", None) for part in parts)
+            axes = next((tuple(shape.split()) for shape in shapes if shape is not None), ())
             optional = parameter.default is None or type(None) in parts
             found[name] = Input(name, axes, optional)
     return found

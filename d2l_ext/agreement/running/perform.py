@@ -160,5 +160,6 @@ def _decoding(model: Model, decode: dict[str, Any]) -> Arrays:
 
 def _over_source(weights: Nested) -> Nested:
     """Return a step's weights over the source: those of self-attention may be over room, too."""
-    nested = weights is not None and isinstance(weights[0], (list, tuple))
-    return weights[-1] if nested else weights
+    if weights is None or not isinstance(weights[0], (list, tuple)):
+        return weights
+    return weights[-1]
