@@ -253,10 +253,13 @@ class Model(ABC):
         module: the column's module.
         seed: of the initial parameters and of dropout.
         dtype: name of the dtype of parameters and of floating inputs.
+        on_cast: called with whatever `cast` makes for the column, by who watches that it stays as
+            it is; None if nobody does.
     """
 
     def __init__(self, backend: Backend, module: Module, inputs: Nested, seed: int, dtype: str):
         self.backend, self.module, self.seed, self.dtype = backend, module, seed, dtype
+        self.on_cast: Callable[[Nested], object] | None = None
         self._layers: dict[str, dict[str, tuple[float, tuple[int, ...]]]] = {}
         self._weights: Nested = None
         self._build(self.cast(inputs))
@@ -387,7 +390,10 @@ class Model(ABC):
 
     def cast(self, inputs: Nested) -> Nested:
         """Turn NumPy inputs into framework arrays of the model's dtype."""
-        return nest(self._cast, self.backend.array(self._cast_numpy(inputs)))
+        arrays = nest(self._cast, self.backend.array(self._cast_numpy(inputs)))
+        if self.on_cast is not None:
+            self.on_cast(arrays)
+        return arrays
 
     def _cast(self, x: Tensor) -> Tensor:
         """Cast a framework array to a dtype that NumPy does not have, if the model's is one."""
@@ -631,7 +637,7 @@ class Decoding(ABC):
             FloatingPointError: a log-probability is NaN, because a parameter is not finite.
         """
         tokens = np.asarray(tokens)
-        fed = self.model.backend.array(tokens.reshape(len(tokens), -1))
+        fed = self.model.cast(tokens.reshape(len(tokens), -1))
         before = self._state
         log_probs, ids = self._best(fed, before, min(k + 1, self.vocab_size))
         # Frameworks order ties as they like. One that crosses the limit needs all that take part.
@@ -649,7 +655,7 @@ class Decoding(ABC):
 
         Other than after `step`, the `state` before stays valid: the text may go on from there too.
         """
-        fed, state = self.model.backend.array(np.asarray(tokens)), self._state
+        fed, state = self.model.cast(np.asarray(tokens)), self._state
         if self.decoder.config["window"] is None:  # a rolling cache would be filled in place
             state = self.decoder.reserve(state, fed.shape[1], 32)
         (logits, self._state), _ = self.model._forward("forward", (fed, state), False, None)
@@ -668,7 +674,7 @@ class Decoding(ABC):
 
     def reorder(self, rows: Int[np.ndarray, " rows"]) -> None:
         """Continue with these rows (indices; repeating and leaving out are allowed)."""
-        self._state = self._take_rows(self._state, self.model.backend.array(np.asarray(rows)))
+        self._state = self._take_rows(self._state, self.model.cast(np.asarray(rows)))
 
     @property
     def attention_weights(self) -> Nested:

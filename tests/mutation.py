@@ -153,8 +153,9 @@ def parsed(column, file):
 class _Mutator(ast.NodeTransformer):
     """Numbers all possible changes, and makes the one with a given number."""
 
-    def __init__(self, place):
-        self._place, self._function, self.found = place, [], []
+    def __init__(self, place, alternatives=None):
+        self._place, self._alternatives = place, alternatives or _alternatives
+        self._function, self.found, self.lines = [], [], []
 
     def visit(self, node):
         if _is_left_alone(node):
@@ -163,9 +164,10 @@ class _Mutator(ast.NodeTransformer):
         if scope:
             self._function.append(node.name)
         chosen = node
-        for other in _alternatives(node):
+        for other in self._alternatives(node):
             if len(self.found) == self._place:
                 chosen = ast.copy_location(other, node)
+            self.lines.append((node.lineno, node.end_lineno))
             self.found.append(".".join(self._function) + f": {_brief(node)} -> {_brief(other)}")
         if chosen is node:
             self._children(node)

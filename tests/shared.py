@@ -5,7 +5,7 @@ import functools
 import pytest
 
 import d2l_ext
-from d2l_ext.agreement.cases import generated
+from d2l_ext.agreement.cases import corners, generated
 from d2l_ext.agreement.cases.catalogue import catalogue
 from d2l_ext.agreement.judging.budget import DTYPES
 from d2l_ext.agreement.judging.solved import SolvedCase
@@ -22,8 +22,11 @@ def frameworks(*slow):
 
 @functools.lru_cache(maxsize=512)
 def solved(name):
-    """Return a case of the catalogue, or a generated one, with its exact answer."""
-    return SolvedCase(CATALOGUE[name] if name in CATALOGUE else generated.case(name))
+    """Return a case of the catalogue, or a generated one or a corner, with its exact answer."""
+    if name in CATALOGUE:
+        return SolvedCase(CATALOGUE[name])
+    made = corners.corner if name.startswith(f"{corners.ROOT}/") else generated.case
+    return SolvedCase(made(name))
 
 
 def failures(name, backend, dtypes=DTYPES):

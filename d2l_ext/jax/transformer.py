@@ -325,7 +325,8 @@ class TransformerDecoder(AttentionDecoder):
         """Raise a ValueError where the inputs do not fit."""
         super().check(X, state)
         # In compiled code the position is known here or never.
-        position = None if isinstance(state[4], jax.core.Tracer) else int(state[4])
+        position = state[4] if len(state) > 3 else steps_in(state[2][0])
+        position = None if isinstance(position, jax.core.Tracer) else int(position)
         H = checks.Spec((*X.shape, self.pos_encoding.num_hiddens), "float32")
         checks.positions(H, position, **self.pos_encoding.config)
 

@@ -308,7 +308,8 @@ class TransformerDecoder(AttentionDecoder):
         """Raise a ValueError where the inputs do not fit."""
         super().check(X, state)
         H = checks.Spec((*X.shape, self.config["num_hiddens"]), "float32")
-        checks.positions(H, int(state[4]), **self.pos_encoding.config)
+        position = state[4] if len(state) > 3 else steps_in(state[2][0])
+        checks.positions(H, int(position), **self.pos_encoding.config)
 
     def init_state(
         self,

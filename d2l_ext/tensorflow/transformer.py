@@ -324,7 +324,8 @@ class TransformerDecoder(AttentionDecoder):
         super().check(X, state)
         # In compiled code the position is known here or never.
         H = checks.Spec((*spec(X).shape, self.config["num_hiddens"]), "float32")
-        checks.positions(H, known(X, state[4]), **self.pos_encoding.config)
+        position = state[4] if len(state) > 3 else steps_in(state[2][0])
+        checks.positions(H, known(X, position), **self.pos_encoding.config)
 
     def init_state(
         self,

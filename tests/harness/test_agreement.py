@@ -4,6 +4,9 @@ A failure names the case, the backend and the tensor. `make test` runs the sampl
 `make test-all` all of it.
 """
 
+import collections
+import inspect
+
 import numpy as np
 import pytest
 import threadpoolctl
@@ -63,6 +66,39 @@ def test_every_public_name_has_a_case(cases):
     if cases is not CASES:
         missing -= {"BidirectionalEncoder", "TransformerEncoderBlock", "TransformerDecoderBlock"}
     assert not missing
+
+
+def targets_in(target):
+    """Yield what a target is made of: names, with the arguments that are no arrays."""
+    arguments = target.get("options", target.get("config"))
+    yield target.get("function") or target["class"], arguments
+    for value in arguments.values():
+        if isinstance(value, dict) and "class" in value:
+            yield from targets_in(value)
+
+
+ARRAYS = {
+    *(("attention", "mask"), ("attention", "dropout"), ("blockwise_attention", "mask")),
+    *(("masked_softmax", "valid_lens"), ("masked_softmax", "mask")),
+}
+
+
+def test_every_argument_is_away_from_its_default_in_a_case():
+    """An argument that is ignored is found by a case in which it is another."""
+    given = collections.defaultdict(list)
+    for case in CASES.values():
+        for name, arguments in targets_in(case.target):
+            for argument, value in arguments.items():
+                given[name, argument].append(value)
+    same = [
+        (name, argument)
+        for name in reference.__all__
+        for argument, parameter in inspect.signature(getattr(reference, name)).parameters.items()
+        if parameter.default is not parameter.empty
+        and (name, argument) not in ARRAYS
+        and all(value == parameter.default for value in given[name, argument])
+    ]
+    assert not same
 
 
 def test_sizes_are_pairwise_different():

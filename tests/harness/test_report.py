@@ -5,12 +5,13 @@ import re
 
 import pytest
 from rich.console import Console
+from shared import solved
 
 from d2l_ext.agreement.comparison import Outcome
 from d2l_ext.agreement.judging.verdict import Verdict
 from d2l_ext.agreement.reporting import folder, tables
 from d2l_ext.agreement.reporting.data import data
-from d2l_ext.agreement.reporting.report import Report
+from d2l_ext.agreement.reporting.report import ROWS, Report
 from d2l_ext.agreement.reporting.table import Table, ratio_cell
 from d2l_ext.agreement.reporting.terminal import show
 
@@ -47,6 +48,17 @@ def broken():
         ],
         [("training", "ended with status 3", "Traceback:\n  <oh no>")],
     )
+
+
+def test_a_failure_of_a_quantity_without_a_row_is_no_agreement():
+    assert not report([verdict("recurrent/GRU", "float64", 9, quantity="something new")]).agrees
+    assert report([verdict("recurrent/GRU", "float64", 0.5, quantity="something new")]).agrees
+
+
+@pytest.mark.parametrize("name", ["gpt/GPT/prompts", "masking/padding_mask"])
+def test_every_quantity_of_a_case_has_a_row(name):
+    shown = {quantity for quantities in ROWS.values() for quantity in quantities}
+    assert solved(name).expected("float64").keys() <= shown
 
 
 def test_failures_stand_by_topic_and_cause(broken):

@@ -16,6 +16,20 @@ from d2l_ext.reference.backend import BACKEND, ReferenceModel
 
 PAD = 1  # the target id that does not count in the loss
 STEPS = 2  # optimiser steps of a case: the first shows the gradient, the second the moments
+PLAIN = 0.01, 0.01  # their learning rates
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """Optimiser steps with another batch each, so that ids of one are not in the next.
+
+    Attributes:
+        lrs: the learning rate of each step.
+        num_steps: steps that were done before, with random moments; 0 is a start without any.
+    """
+
+    lrs: tuple[float, ...]
+    num_steps: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,6 +46,12 @@ class Case:
             decodes token by token.
         max_norm: of the optimiser steps.
         pad: of their loss.
+        schedule: of the optimiser steps; None is `STEPS` of them with the same batch.
+        walk: how it decodes, one after the other: ("feed", n) feeds n tokens at once, ("score", n)
+            scores so many, ("rewind", 0) goes back to before, ("rows", n) goes on with n rows.
+            Empty is token by token, from the second on with other rows.
+        keep_weights: whether the attention weights of decoding are compared, too.
+        logits: times as large as others the output layer's numbers are.
         saturates: whether inputs are so large that a softmax or gates saturate. Gradients are then
             small differences of large terms, and judged at the size of these.
         first_output: whether only the first of several outputs is compared (the others being a
@@ -48,6 +68,10 @@ class Case:
     pad: int | None = PAD
     first_output: bool = False
     saturates: bool = False
+    schedule: Schedule | None = None
+    walk: tuple[tuple[str, int], ...] = ()
+    keep_weights: bool = False
+    logits: float = 1.0
 
     @property
     def topic(self) -> str:
@@ -68,6 +92,8 @@ class Case:
             job.layers = described(layers)
             shapes = model.shapes().items()
             job.parameters = {name: _parameter(name, shape, seed) for name, shape in shapes}
+            for name in (n for n in job.parameters if n.endswith("dense.weight")):
+                job.parameters[name] *= np.float32(self.logits)
         if self.training:
             job.masks = randomness.dropout_masks(layers, seed, 0)
         outputs = _outputs(job, model)
@@ -77,8 +103,10 @@ class Case:
             job.cotangent = nest(lambda y: _cotangent(rng, y), outputs)
         if self.trains or self.translates:
             job.steps = self._steps(rng, outputs.shape, layers, seed)
+        if self.schedule is not None:
+            self._add_schedule(rng, job, outputs.shape, self.schedule)
         if self.translates:
-            job.decode = _decode(rng, job, outputs.shape[-1])
+            job.decode = self._decode(rng, job, outputs.shape[-1])
         return job
 
     def _steps(
@@ -88,15 +116,51 @@ class Case:
         layers: Mapping[str, tuple[float, tuple[int, ...]]],
         seed: int,
     ) -> dict[str, Any]:
-        labels = rng.integers(0, shape[-1], shape[:-1])
-        labels[(0,) * (labels.ndim - 1)][-2:] = PAD  # of the first row, if there are rows
+        lrs = PLAIN if self.schedule is None else self.schedule.lrs
         return {
-            "labels": labels,
+            "labels": _labels(rng, shape),
             "pad": self.pad,
-            "lr": 0.01,
+            "lr": lrs[0],
             "max_norm": self.max_norm,
-            "masks": [randomness.dropout_masks(layers, seed, step) for step in range(STEPS)],
+            "masks": [randomness.dropout_masks(layers, seed, step) for step in range(len(lrs))],
         }
+
+    def _add_schedule(
+        self, rng: Generator, job: Job, shape: tuple[int, ...], schedule: Schedule
+    ) -> None:
+        assert job.steps is not None
+        more = range(len(schedule.lrs) - 1)
+        job.steps["batches"] = [job.inputs, *(self.draw_inputs(rng) for _ in more)]
+        job.steps["labels"] = [job.steps["labels"], *(_labels(rng, shape) for _ in more)]
+        job.steps["lrs"] = list(schedule.lrs)
+        moments = {
+            m: {n: _moment(rng, m, p.shape) for n, p in job.parameters.items()} for m in "mv"
+        }
+        if not schedule.num_steps:
+            moments = {m: {n: np.zeros_like(x) for n, x in moments[m].items()} for m in moments}
+        job.steps["state"] = {"num_steps": schedule.num_steps, **moments}
+
+    def _decode(self, rng: Generator, job: Job, vocab_size: int) -> dict[str, Any]:
+        if "encoder" in job.target["config"]:
+            source, tokens, lens = job.inputs[:3]
+            start = source, lens
+        else:
+            tokens = job.inputs[0]
+            start = (np.array(len(tokens)),)
+        found = {"start": start, "vocab_size": vocab_size}
+        if not self.walk:
+            rows = rng.permutation(len(tokens))
+            rows[0] = rows[1]  # one is repeated and one left out
+            return found | {"tokens": tokens, "rows": rows}
+        actions, num_rows = [], len(tokens)
+        for what, number in self.walk:
+            drawn = None
+            if what == "rows":
+                drawn, num_rows = rng.integers(0, num_rows, number), number
+            elif what != "rewind":
+                drawn = rng.integers(0, vocab_size, (num_rows, number))
+            actions.append((what, drawn))
+        return found | {"walk": actions, "keep_weights": self.keep_weights}
 
 
 def _outputs(job: Job, model: ReferenceModel | None) -> Nested:
@@ -107,16 +171,16 @@ def _outputs(job: Job, model: ReferenceModel | None) -> Nested:
     return model(*job.inputs, training=job.training, dropout=job.masks)
 
 
-def _decode(rng: Generator, job: Job, vocab_size: int) -> dict[str, Any]:
-    if "encoder" in job.target["config"]:
-        source, tokens, lens = job.inputs[:3]
-        start = source, lens
-    else:
-        tokens = job.inputs[0]
-        start = (np.array(len(tokens)),)
-    rows = rng.permutation(len(tokens))
-    rows[0] = rows[1]  # one is repeated and one left out
-    return {"start": start, "tokens": tokens, "rows": rows, "vocab_size": vocab_size}
+def _labels(rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
+    labels = rng.integers(0, shape[-1], shape[:-1])
+    labels[(0,) * (labels.ndim - 1)][-2:] = PAD  # of the first row, if there are rows
+    return labels
+
+
+def _moment(rng: Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw m, or v, which is positive: as large as if gradients had been about 0.1."""
+    drawn = 0.1 * normal(rng, *shape)
+    return drawn if name == "m" else drawn * drawn + np.float32(0.01)
 
 
 def _parameter(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:

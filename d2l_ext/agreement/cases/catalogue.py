@@ -25,6 +25,7 @@ from d2l_ext.agreement.cases.drawing import (
     qkv,
 )
 from d2l_ext.agreement.cases.modern import modern
+from d2l_ext.agreement.cases.paths import paths
 from d2l_ext.config import describe
 from d2l_ext.reference.scoring import SCORING
 
@@ -33,7 +34,7 @@ from d2l_ext.reference.scoring import SCORING
 def catalogue() -> Mapping[str, Case]:
     """Return ``{name: case}``; made once, since thousands of modules are made to describe it."""
     cases = [*masking(), *loss(), *scoring(), *recurrent(), *encoders(), *translators()]
-    cases += [*multihead(), *positional(), *transformer(), *modern()]
+    cases += [*multihead(), *positional(), *transformer(), *modern(), *paths()]
     return types.MappingProxyType({case.name: case for case in cases})
 
 

@@ -34,10 +34,12 @@ class Job:
         saturates: as in `Case`.
         cotangent: arrays that mirror the outputs.
         steps: optimiser steps, ``{"labels", "pad", "lr", "max_norm", "masks": one per step}``, or
-            None.
+            None. Of a `Schedule` there are also "batches", the inputs of each step, beside which
+            the labels are a list, "lrs", and "state", which the optimiser goes on from.
         decode: ``{"start": arguments of `Model.decoding`, "tokens": (batch, num_steps), "rows": of
             the batch, "vocab_size"}`` or None: the tokens are fed one by one; after the first the
-            state goes on with these rows.
+            state goes on with these rows. Instead of these two it may have a "walk", as `walk`
+            returns it, and "keep_weights".
     """
 
     name: str
@@ -71,6 +73,21 @@ class Job:
 
 def _largest(arrays: Iterable[np.ndarray]) -> float:
     return max((np.abs(x[np.isfinite(x)]).max(initial=0) for x in arrays), default=0.0)
+
+
+def walk(decode: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return what is done one after the other to decode.
+
+    Returns:
+        Pairs: "feed" and tokens (rows, num_steps), "score" and tokens, "rewind" (to the state
+        before the last score) and None, "rows" and the rows that it goes on with.
+    """
+    if "walk" in decode:
+        return [(what, array) for what, array in decode["walk"]]
+    first, rows = decode["tokens"], decode["rows"]
+    rest = first[rows][:, 1:]
+    one_by_one = [("feed", rest[:, t : t + 1]) for t in range(rest.shape[1])]
+    return [("feed", first[:, :1]), ("rows", rows), *one_by_one]
 
 
 def described(layers: Mapping[str, tuple[float, tuple[int, ...]]]) -> Arrays:

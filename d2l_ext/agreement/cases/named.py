@@ -3,12 +3,13 @@
 from d2l_ext.agreement.cases import generated
 from d2l_ext.agreement.cases.case import Case
 from d2l_ext.agreement.cases.catalogue import catalogue, sample
+from d2l_ext.agreement.cases.corners import ROOT, corners
 
-GROUPS = {"all": catalogue, "sample": sample, "none": dict}
+GROUPS = {"all": catalogue, "sample": sample, ROOT: corners, "none": dict}
 
 
 def named(value: str) -> list[Case]:
-    """Return the cases of "sample", "all" or "none", of a name, or of the beginning of several.
+    """Return the cases of a group of `GROUPS`, of a name, or of the beginning of several.
 
     Raises:
         ValueError: no case is called or begins so.
@@ -17,7 +18,7 @@ def named(value: str) -> list[Case]:
         return list(GROUPS[value]().values())
     if value.startswith("generated/"):
         return [generated.case(value)]
-    found = catalogue()
+    found = corners() if value.startswith(f"{ROOT}/") else catalogue()
     cases = (
         [found[value]] if value in found else [c for n, c in found.items() if n.startswith(value)]
     )

@@ -31,6 +31,9 @@ def exact_answer(job: Job) -> Answer:
         rounding = zeros(made["trainer"].state()["m"])
         for number in range(1, len(job.steps["masks"]) + 1):
             answer[f"step {number}"] |= dict.fromkeys(rounding)
+        for name in answer.get("moments", {}):
+            if name.removeprefix("m of ").removeprefix("v of ") in rounding:
+                answer["moments"][name] = None
     return answer
 
 

@@ -110,8 +110,8 @@ def amplified(job: Job, answer: Answer, dtype: str) -> Own:
     Args and Returns:
         As in `own_errors`.
     """
-    if job.steps is None:
-        return {}
+    if job.steps is None or job.steps.get("state", {}).get("num_steps"):
+        return {}  # moments that are there already are larger than a rounding
     found, lr = {}, job.steps["lr"]
     for name, p in answer["step 1"].items():
         if p is None:
@@ -122,7 +122,8 @@ def amplified(job: Job, answer: Answer, dtype: str) -> Own:
             rounding = unit(dtype) * EPSILON * (1 / slack.min() - 1)  # of the largest |g|
             change = lr * min(1, rounding * slack.max() ** 2 / EPSILON)
             found[name] = float(change / np.abs(p).max())
-    return {"step 1": found, "step 2": {name: 2 * size for name, size in found.items()}}
+    steps = range(1, len(job.steps["masks"]) + 1)
+    return {f"step {n}": {name: n * size for name, size in found.items()} for n in steps}
 
 
 def larger(one: Own, other: Own) -> Own:
@@ -198,8 +199,15 @@ def _numbers(job: Job) -> list[Any]:
     if job.steps is not None:
         masks = [[*masks.values()] for masks in job.steps["masks"]]
         numbers += [[job.steps[name] for name in ("labels", "pad", "lr", "max_norm")], masks]
+        if "batches" in job.steps:
+            state = [
+                [*x.values()] if isinstance(x, dict) else x for x in job.steps["state"].values()
+            ]
+            numbers += [job.steps["batches"], job.steps["lrs"], state]
     if job.decode is not None:
-        numbers += [[job.decode[name] for name in ("tokens", "rows", "vocab_size")]]
+        numbers += [[job.decode[n] for n in ("tokens", "rows", "vocab_size") if n in job.decode]]
+        if "walk" in job.decode:
+            numbers += [[array for _, array in job.decode["walk"]], job.decode["keep_weights"]]
     return numbers
 
 

@@ -10,10 +10,11 @@ from d2l_ext.agreement.cases.job import flat
 from d2l_ext.agreement.judging.answer import exact_answer
 from d2l_ext.agreement.judging.budget import Budget, budget
 from d2l_ext.agreement.judging.error import Answer
+from d2l_ext.agreement.running.changes import NOTHING
 from d2l_ext.interface import Arrays
 
 # What a backend must hand back as it was given, to the last bit.
-COPIES = ("start", "unchanged", "masks")
+COPIES = ("start", "changed", "masks")
 
 
 class SolvedCase:
@@ -41,13 +42,24 @@ class SolvedCase:
     def expected(self, dtype: str) -> Answer:
         """Return the exact answer and the copies that a backend must hand back."""
         job, answer = self.job, {k: v for k, v in self.answer.items() if k != "weights" or v}
-        if job.is_function:
-            answer["unchanged"] = _cast(flat(job.inputs), dtype)
-        else:
+        answer["changed"] = {what: np.array(NOTHING) for what in self._done()}
+        if not job.is_function:
             answer |= {"start": _cast(job.parameters, dtype), "masks": job.layers}
         if any(c is not None for c in flat(job.cotangent).values()):
             answer["outputs of vjp"] = answer["outputs"]
         return answer
+
+    def _done(self) -> list[str]:
+        """List what a backend does with the job."""
+        job = self.job
+        if job.is_function:
+            return ["call"]
+        steps = 0 if job.steps is None else len(job.steps["masks"])
+        return [
+            *("forward", "vjp"),
+            *(["decoding"] if job.decode is not None else []),
+            *(["loss", *(f"step {n}" for n in range(1, steps + 1))] if steps else []),
+        ]
 
 
 def _cast(arrays: Mapping[str, np.ndarray], dtype: str) -> Arrays:

@@ -36,6 +36,8 @@ ROWS = {
     "loss": ("loss",),
     "parameters after 1 step": ("step 1",),
     "parameters after 2 steps": ("step 2",),
+    "parameters after 3 steps": ("step 3",),
+    "moments after the last step": ("moments",),
     "token by token": ("decoding",),
     "handed back unchanged": COPIES,
 }
@@ -89,7 +91,7 @@ class Report:
         """Whether everything was done and is within its budget."""
         cells = [cell for _, row in self.rows() for cell in row.values()]
         problems = any(outcome.problems for outcome in self.outcomes.values())
-        if problems or any(self.departures()):
+        if problems or any(self.departures()) or self.failures():
             return False
         return all(cell.agrees in (True, None) for cell in cells)
 

@@ -14,7 +14,8 @@ from d2l_ext.agreement.reporting.table import (
 # Names of quantities that do not speak for themselves.
 TERMS = {
     "of vjp": '"Outputs of vjp" are the outputs once more, of the pass that computes gradients.',
-    "unchanged": '"Unchanged" are the inputs, which no call may change.',
+    "changed": '"Changed" is what a method changes that is not its own: arrays that it is given,'
+    " and, unless it trains, parameters.",
 }
 RATIO = "The largest error over budget; 1 is the limit."
 

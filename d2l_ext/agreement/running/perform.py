@@ -1,16 +1,18 @@
 """A job on a backend: everything that is compared, computed by the framework."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from d2l_ext.agreement.cases.job import Job, bound, described, flat
+from d2l_ext.agreement.cases.job import Job, bound, described, flat, walk
+from d2l_ext.agreement.running.changes import differing, in_words, watched
 from d2l_ext.config import build
-from d2l_ext.interface import Arrays, Backend, Model
-from d2l_ext.nested import nest
+from d2l_ext.interface import Arrays, Backend, Model, State, Trainer
+from d2l_ext.nested import Nested, nest
 
 # What can be checked without an exact answer.
-CHECKS = ("start", "unchanged", "masks", "outputs of vjp")
+CHECKS = ("start", "changed", "masks", "outputs of vjp")
 
 
 def perform(
@@ -28,9 +30,10 @@ def perform(
     Returns:
         ``{quantity: {tensor: array}}``: "outputs", "weights", "gradients", "input gradients" and,
         where the job asks for them, "loss", "step 1" (the parameters after it), "step 2", ...,
-        "decoding" (log-probabilities of all next tokens); and the `CHECKS`: "unchanged" (the
-        function's inputs after the call), "start" (parameters read back), "masks" (shapes of the
-        dropout masks that the model asks for) and "outputs of vjp" (which are the outputs again).
+        "decoding" (log-probabilities of all next tokens); and the `CHECKS`: "changed" (what each
+        method has changed that it should not, as from `watched`), "start" (parameters read back),
+        "masks" (shapes of the dropout masks that the model asks for) and "outputs of vjp" (which
+        are the outputs again).
     """
     with backend.eagerly(dtype != "float64"):
         if job.is_function:
@@ -49,11 +52,17 @@ def _perform_model(
         "start": model.parameters(),
         "masks": described(model.dropout_layers(*job.inputs)),
     }
-    called = model(*job.inputs, training=job.training, dropout=job.masks)
+    changed = results["changed"] = {}
+
+    def do(what: str, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        trains = what.startswith("step")
+        value, changed[what] = watched(model, lambda: method(*arguments, **options), trains)
+        return value
+
+    mode: dict[str, Any] = {"training": job.training, "dropout": job.masks}
+    called = do("forward", model, *job.inputs, **mode)
     results["weights"] = flat(model.attention_weights)
-    outputs, gradients, input_gradients = model.vjp(
-        job.inputs, job.cotangent, training=job.training, dropout=job.masks
-    )
+    outputs, gradients, input_gradients = do("vjp", model.vjp, job.inputs, job.cotangent, **mode)
     results["outputs"], results["outputs of vjp"] = (
         flat(job.compared(called)),
         flat(job.compared(outputs)),
@@ -63,9 +72,11 @@ def _perform_model(
     wanted = flat(job.inputs)
     results["input gradients"] = {k: g for k, g in flat(input_gradients).items() if k in wanted}
     if job.decode is not None:
-        results["decoding"] = _decoding(model, job.decode)
+        results["decoding"] = do("decoding", _decoding, model, job.decode)
     if job.steps is not None:
-        results |= _training_steps(backend, model, job, job.steps, made)
+        if "trainer" not in made:
+            made["trainer"] = _trainer(model, job.steps)
+        results |= _training_steps(made["trainer"], job, job.steps, do)
     return results
 
 
@@ -78,7 +89,11 @@ def _perform_function(backend: Backend, job: Job, dtype: str) -> dict[str, Array
     arrays = backend.array(inputs)
     run = bound(backend.api, job.target)
     called = backend.numpy(run(*arrays))
-    results = {"outputs": flat(called), "unchanged": flat(backend.numpy(arrays))}
+    found = differing(flat(inputs), flat(backend.numpy(arrays)))
+    results = {
+        "outputs": flat(called),
+        "changed": {"call": in_words([f"argument {path}" for path in found])},
+    }
     if not any(x.dtype.kind == "f" for x in flat(inputs).values()):
         # A table, whatever precision it has.
         return results | {"outputs": flat(nest(cast, called))}
@@ -88,30 +103,63 @@ def _perform_function(backend: Backend, job: Job, dtype: str) -> dict[str, Array
     return results
 
 
+def _trainer(model: Model, steps: dict[str, Any]) -> Trainer:
+    return model.backend.trainer(model, steps["lr"], steps["max_norm"], steps["pad"])
+
+
 def _training_steps(
-    backend: Backend, model: Model, job: Job, steps: dict[str, Any], made: dict[str, Any]
+    trainer: Trainer, job: Job, steps: dict[str, Any], do: Callable[..., Any]
 ) -> dict[str, Arrays]:
-    if "trainer" not in made:
-        trainer = backend.trainer(model, steps["lr"], steps["max_norm"], steps["pad"])
-        made |= {"trainer": trainer, "fresh": trainer.state()}
-    trainer = made["trainer"]
-    trainer.load_state(made["fresh"])
-    batch = (*job.inputs, steps["labels"])
-    results = {"loss": {"evaluation": np.asarray(trainer.loss(batch), model.dtype)}}
+    model = trainer.model
+    trainer.load_state(steps.get("state") or _fresh(model))
+    batches = steps.get("batches") or [job.inputs] * len(steps["masks"])
+    labels = steps["labels"] if "batches" in steps else [steps["labels"]] * len(batches)
+    loss = do("loss", trainer.loss, (*batches[0], labels[0]))
+    found = {"loss": {"evaluation": np.asarray(loss, model.dtype)}}
     for number, masks in enumerate(steps["masks"], start=1):
-        results["loss"][f"step {number}"] = np.asarray(trainer.step(batch, masks), model.dtype)
-        results[f"step {number}"] = model.parameters()
-    return results
+        trainer.lr = steps["lrs"][number - 1] if "lrs" in steps else steps["lr"]
+        batch = (*batches[number - 1], labels[number - 1])
+        what = f"step {number}"
+        found["loss"][what] = np.asarray(do(what, trainer.step, batch, masks), model.dtype)
+        found[what] = model.parameters()
+    if "state" in steps:
+        state = trainer.state()
+        found["moments"] = {f"{m} of {n}": x for m in ("m", "v") for n, x in state[m].items()}
+    return found
+
+
+def _fresh(model: Model) -> State:
+    zeros = {name: np.zeros_like(p) for name, p in model.parameters().items()}
+    return {"num_steps": 0, "m": zeros, "v": zeros}
 
 
 def _decoding(model: Model, decode: dict[str, Any]) -> Arrays:
-    decoding = model.decoding(*decode["start"])
-    tokens, found = decode["tokens"], {}
-    for t in range(tokens.shape[1]):
-        log_probs, ids = decoding.step(tokens[:, t], k=decode["vocab_size"])
-        found[f"step {t + 1}"] = np.take_along_axis(log_probs, np.argsort(ids, axis=-1), axis=-1)
-        if t == 0:
-            rows = decode["rows"]
-            decoding.reorder(rows)
-            tokens = tokens[rows]
+    """Walk the job's way through decoding; return log-probabilities, and weights if they are kept.
+
+    Log-probabilities after each feeding are in the order of the ids.
+    """
+    decoding = model.decoding(*decode["start"], keep_weights=decode.get("keep_weights", False))
+    before, found, number = decoding.state, {}, 0
+    for what, array in walk(decode):
+        number += what in ("feed", "score")
+        if what == "feed":
+            log_probs, ids = decoding.step(array, k=decode["vocab_size"])
+            order = np.argsort(ids, axis=-1)
+            found[f"step {number}"] = np.take_along_axis(log_probs, order, axis=-1)
+            weights = flat(_over_source(decoding.attention_weights))
+            found |= {f"weights {number}, {path}": w for path, w in weights.items()}
+        elif what == "score":
+            before = decoding.state
+            found[f"score {number}"] = decoding.score(array).astype(model.dtype)
+        elif what == "rewind":
+            decoding.state = before
+        else:
+            decoding.reorder(array)
     return found
+
+
+def _over_source(weights: Nested) -> Nested:
+    """Return a step's weights over the source: those of self-attention may be over room, too."""
+    if weights is None or not isinstance(weights[0], (list, tuple)):
+        return weights
+    return weights[-1]
