@@ -347,8 +347,8 @@ BUGS = [
         (
             "positions start at 1",
             "positional",
-            "self.P[offset + torch.arange(X.shape[1])]",
-            "self.P[offset + 1 + torch.arange(X.shape[1])]",
+            "consecutive(self.P, offset, X.shape[1])",
+            "consecutive(self.P, offset + 1, X.shape[1])",
             "positional/PositionalEncoding/",
         ),
         (
