@@ -122,7 +122,7 @@ def test_what_adam_makes_of_a_rounding_is_foreseen(dtype):
         p - 0.01 * gradient / (np.abs(gradient) + EPSILON)  # Adam's first step
         for gradient in (g, g + unit(dtype) * 0.5 * (g > 0))
     )
-    job = Job("a", {}, (), {"W": p}, steps={"lr": 0.01})
+    job = Job("a", {}, (), {"W": p}, steps={"lr": 0.01, "masks": [{}]})
     foreseen = amplified(job, {"step 1": {"W": stepped}}, dtype)["step 1"]["W"]
     change = np.abs(stepped - off).max()
     assert change <= foreseen <= 10 * change
