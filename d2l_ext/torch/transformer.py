@@ -242,7 +242,9 @@ def steps_in(cache: tuple | Array | None) -> Int[Array, ""]:
     return torch.tensor(0 if cache is None else cache[0].shape[1])
 
 
-def append(cache: tuple | Array | None, pair: tuple, position: Int[Array, ""]) -> tuple | Array:
+def append(
+    cache: tuple | Array | None, pair: tuple, position: int | Int[Array, ""]
+) -> tuple | Array:
     """Append keys and values to a cache: none, a pair that grows, or an array that has room."""
     if cache is None:
         return pair
