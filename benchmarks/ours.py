@@ -7,7 +7,8 @@ from benchmarks.setting import BOS, EOS, PAD
 from d2l_ext.training import decoding
 
 
-def _model(framework, setting):
+def model_of(framework, setting):
+    """Return the backend and the model of a setting."""
     backend = d2l_ext.backend(framework)
     api = backend.api
     if setting.model == "transformer":
@@ -37,7 +38,7 @@ def wait_for(framework):
 
 def step(framework, setting, **options):
     """Return a function that does one training step."""
-    backend, model = _model(framework, setting)
+    backend, model = model_of(framework, setting)
     trainer = backend.trainer(model, lr=0.005, max_norm=1.0, pad=PAD, **options)
     batch, wait = setting.arrays(), wait_for(framework)
 
@@ -50,7 +51,7 @@ def step(framework, setting, **options):
 
 def decode(framework, setting, num_tokens):
     """Return a generator function that encodes a batch and yields after each token."""
-    _, model = _model(framework, setting)
+    _, model = model_of(framework, setting)
     src, tgt, lens, _ = setting.arrays()
 
     def run():
@@ -65,14 +66,14 @@ def decode(framework, setting, num_tokens):
 
 def greedy(framework, setting, num_tokens):
     """Return a function that translates a batch greedily."""
-    _, model = _model(framework, setting)
+    _, model = model_of(framework, setting)
     src, _, lens, _ = setting.arrays()
     return lambda: decoding.greedy(model, src, lens, bos=BOS, eos=EOS, max_steps=num_tokens)
 
 
 def beam(framework, setting, num_tokens, width=4):
     """Return a function that translates a batch by beam search."""
-    _, model = _model(framework, setting)
+    _, model = model_of(framework, setting)
     src, _, lens, _ = setting.arrays()
     return lambda: decoding.beam_search(
         model, src, lens, bos=BOS, eos=EOS, max_steps=num_tokens, beam=width

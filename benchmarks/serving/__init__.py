@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-import d2l_ext
+from benchmarks.ours import model_of as random_model
 from benchmarks.setting import EOS, Setting
 
 NEVER = -1e4  # the logit of `<eos>`: every translation has all its tokens
@@ -20,18 +20,7 @@ def setting_of(size):
 def model_of(framework, size):
     """Return the setting and the model, whose translations never end by themselves."""
     setting = setting_of(size)
-    api = d2l_ext.backend(framework).api
-    args = (
-        setting.vocab_size,
-        setting.num_hiddens,
-        setting.ffn_num_hiddens,
-        setting.num_heads,
-        setting.num_layers,
-        setting.dropout,
-    )
-    module = api.EncoderDecoder(api.TransformerEncoder(*args), api.TransformerDecoder(*args))
-    *inputs, _ = setting.arrays()
-    model = d2l_ext.backend(framework).model(module, *inputs)
+    _, model = random_model(framework, setting)
     parameters = model.parameters()
     parameters["decoder.dense.bias"] = np.zeros(setting.vocab_size, "float32")
     parameters["decoder.dense.bias"][EOS] = NEVER

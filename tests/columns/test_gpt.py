@@ -317,8 +317,8 @@ def test_it_learns(be, name):
     options = SIZES | dict(num_blks=1, tie_weights=False, max_len=16)
     model = be.model(be.api.GPT(**(options | OPTIONS[name] | dict(tie_weights=False))), X[:, :-1])
     trainer = be.trainer(model, lr=0.01, max_norm=1.0)
-    losses = [trainer.step((X[:, :-1], X[:, 1:])) for _ in range(40)]
-    assert losses[-1] < 0.2 * losses[0]
+    losses = [trainer.step((X[:, :-1], X[:, 1:])) for _ in range(60)]
+    assert losses[-1] < 0.1 * losses[0]
 
 
 @pytest.mark.parametrize(

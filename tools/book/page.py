@@ -151,7 +151,7 @@ class _Page:
     def _picture(self, svg, words):
         self.pictures += 1
         name = f"{self.chapter.name}-{self.pictures}.svg"
-        (self.folder / name).write_text(svg)
+        (self.folder / name).write_text(svg, encoding="utf-8")
         return f"```{{image}} {name}\n:alt: {words}\n:class: output\n```"
 
 
