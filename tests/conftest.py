@@ -4,6 +4,7 @@ import itertools
 import os
 import runpy
 import sys
+import zlib
 from pathlib import Path
 
 # Read by NumPy and the frameworks when they load, so before the package, which loads NumPy; what is
@@ -27,7 +28,7 @@ settings.load_profile("fixed")
 MAPS = 30_000  # pieces of memory of a process; Linux allows 65,530
 SELDOM = 10  # so many tests, which added 14,000 at most, have one look at them, of 40 ms
 NUMBERS = itertools.count()  # of the tests that have been run
-TURNS, THIRD = itertools.count(), 3  # which tests of TensorFlow are quick
+PARTS = 3  # one of so many of TensorFlow's tests through `be` is quick
 PER_GROUP = 1  # tests of a topic in a column that `--quick` keeps
 
 
@@ -37,9 +38,9 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item):
-    """Mark two thirds of TensorFlow's tests that go through `be` as slow, by turns."""
+    """Mark two thirds of TensorFlow's tests that go through `be` as slow; the name says which."""
     params = item.callspec.params if hasattr(item, "callspec") else {}
-    if params.get("be") == "tensorflow" and next(TURNS) % THIRD:
+    if params.get("be") == "tensorflow" and zlib.crc32(item.name.encode()) % PARTS:
         item.add_marker(pytest.mark.slow)
 
 

@@ -146,8 +146,8 @@ class ReferenceDecoding(Decoding):
     """Decoding with the reference."""
 
     def _start(self, inputs):
+        self.model.prepare(False, None)
         module = self.model.module
-        module.train(False)
         lens = inputs[1] if len(inputs) > 1 else None
         if self.decoder is module:
             return module.init_state(*inputs)
@@ -155,6 +155,7 @@ class ReferenceDecoding(Decoding):
 
     def _advance(self, tokens, state, k):
         decoder = self.decoder
+        self.model.prepare(False, None)  # the model may have been called since
         logits, state = decoder(tokens, state)
         shifted = logits[:, -1] - logits[:, -1].max(axis=-1, keepdims=True)
         log_probs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -19,6 +19,8 @@ def forked_generator():
 class TorchModel(Model):
     """A `torch.nn.Module` with the common initial parameters."""
 
+    _prepared = None  # mode and whether weights are kept, where no masks are given
+
     def _build(self, inputs):
         self.module.to(self.backend.device, getattr(torch, self.dtype))
         if inputs:
@@ -34,7 +36,11 @@ class TorchModel(Model):
         self.module.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in params.items()})
 
     def prepare(self, training, masks, keep_weights):
-        """Set the mode and the dropout masks of the next forward pass."""
+        """Set the mode and the dropout masks of the next forward pass, unless they are set."""
+        wanted = training, keep_weights
+        if masks is None and self.module.training == training and self._prepared == wanted:
+            return
+        self._prepared = wanted if masks is None else None
         self.module.train(training)
         for path, module in self.module.named_modules():
             if isinstance(module, Dropout):
@@ -170,6 +176,7 @@ class TorchDecoding(Decoding):
 
     def _advance(self, tokens, state, k):
         decoder = self.decoder
+        self.model.prepare(False, None, self.keep_weights)  # the model may have been called since
         with torch.inference_mode():
             state = decoder.reserve(state, tokens.shape[1], least=32)
             logits, state = decoder(tokens, state)

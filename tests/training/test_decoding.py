@@ -173,6 +173,21 @@ def test_a_sentence_alone_is_translated_as_in_a_batch(backend, kind, method):
     )
 
 
+def test_a_call_in_between_changes_nothing(any_backend):
+    """Nor in training, where half is dropped: the mode is not the next step's."""
+    api, (src, lens) = any_backend.api, sources(2)
+    module = encoder_decoder(api, *KINDS["transformer"], (6, 7), 8, 12, 2, 2, 0.5)
+    model = any_backend.model(module, src, src, lens, dtype="float64")
+    found = []
+    for between in (False, True):
+        decoding = model.decoding(src, lens)
+        decoding.step(np.array([BOS, BOS]))
+        if between:
+            model(src, src, lens, training=True)
+        found.append(decoding.step(np.array([3, 4]), k=7)[0])
+    np.testing.assert_allclose(*found, rtol=1e-12)
+
+
 def test_ties_go_to_the_lower_id(any_backend):
     model = make_model(any_backend, scale=0.0)
     src, lens = sources(4)
