@@ -56,7 +56,7 @@ def _answers(python, subjects):
         assert all(seconds > 0 for seconds in answer)
 
 
-@pytest.mark.parametrize("framework", frameworks("jax", "tensorflow"))
+@pytest.mark.parametrize("framework", frameworks("mxnet", "jax", "tensorflow"))
 def test_ours_runs(framework):
     if framework not in d2l_ext.installed():
         pytest.skip(f"{framework} is not installed")
@@ -92,11 +92,10 @@ def _check(found):
 
 def test_command(tmp_path):
     pytest.importorskip("torch")
-    found = _command(tmp_path, "--columns", "torch", "--groups", "multihead,memory")
+    found = _command(tmp_path, "--columns", "torch", "--groups", "multihead")
     _check(found)
-    assert [r["group"] for r in found["results"]] == ["multihead", "multihead", "memory"]
+    assert [r["group"] for r in found["results"]] == ["multihead", "multihead"]
     assert set(found["results"][0]["ratios"]) == {"own / ours"}
-    assert (tmp_path / "memory.png").stat().st_size > 0
 
 
 @pytest.mark.slow
@@ -112,6 +111,7 @@ def test_command_with_everything(tmp_path):
         "d2l / compiled",
         "compiled / floor",
     }
+    assert (tmp_path / "memory.png").stat().st_size > 0
 
 
 def test_command_refuses_unknown_names(tmp_path):

@@ -116,7 +116,7 @@ except TypeCheckError as error:
 """
 
 
-@pytest.mark.parametrize("column", [*frameworks("mxnet", "tensorflow"), "reference"])
+@pytest.mark.parametrize("column", [*frameworks("mxnet", "jax", "tensorflow"), "reference"])
 def test_wrong_shapes_and_wrong_annotations_are_caught(column, tmp_path):
     """Lengths of three axes, which `checks` would refuse otherwise; axes in a wrong order."""
     skip_unless_installed(column)

@@ -19,6 +19,13 @@ OPTIONS = {
 }
 
 
+# One with a cache that grows and one with a rolling cache in the quick tests.
+SOME = [
+    pytest.param(n, marks=[] if n in ("GPT-2", "ALiBi, sinks") else pytest.mark.slow)
+    for n in OPTIONS
+]
+
+
 @pytest.fixture(autouse=True)
 def graphs():
     """Functions are compiled here; elsewhere in the tests they run as they stand."""
@@ -43,7 +50,15 @@ def compiled(function, xla, signature=None):
 
 
 @pytest.mark.parametrize(
-    ("name", "xla"), [*((name, False) for name in OPTIONS), ("GPT-2", True), ("Mixtral", True)]
+    ("name", "xla"),
+    [
+        ("GPT-2", False),
+        ("ALiBi, sinks", False),
+        ("GPT-2", True),
+        pytest.param("Llama", False, marks=pytest.mark.slow),
+        pytest.param("Mixtral", False, marks=pytest.mark.slow),
+        pytest.param("Mixtral", True, marks=pytest.mark.slow),
+    ],
 )
 def test_one_trace_serves_all_steps_of_decoding(name, xla):
     """A prompt longer than the window, then tokens, beyond what a rolling cache holds."""
@@ -63,7 +78,7 @@ def test_one_trace_serves_all_steps_of_decoding(name, xla):
     np.testing.assert_allclose(tf.concat(found, axis=1), whole, rtol=1e-10, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", SOME)
 def test_one_trace_serves_pieces_of_any_length(name):
     X = np.random.default_rng(0).integers(0, 11, (2, 16))
     model = BE.model(BE.api.GPT(**SIZES, num_blks=2, **OPTIONS[name]), X, dtype="float64")
@@ -91,7 +106,7 @@ def test_a_cache_without_room_left_is_an_error():
         module(tf.zeros((1, 1), "int64"), state)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", SOME)
 def test_a_language_model_of_any_size_of_batch_is_one_trace(name):
     module = BE.api.GPT(**SIZES, num_blks=2, **OPTIONS[name])
     model = BE.model(module, np.zeros((1, 2), int), dtype="float64")
@@ -130,7 +145,7 @@ MASKS = {
 }
 
 
-@pytest.mark.parametrize("xla", [False, True, None])
+@pytest.mark.parametrize("xla", [pytest.param(False, marks=pytest.mark.slow), True, None])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("mask", MASKS)
 def test_blockwise_attention_can_be_compiled(mask, causal, xla):

@@ -26,9 +26,14 @@ def check(name, backend, dtypes=budget.DTYPES):
 
 
 def first_dtypes(name, backend):
-    """The precisions of the quick tests: one by turns where each case is compiled, else both."""
+    """The precisions of the quick tests: one by turns where each case is compiled, else both.
+
+    TensorFlow's training step takes seconds to compile, in float64, and none in float32.
+    """
     if backend.name not in ("jax", "tensorflow"):
         return budget.DTYPES
+    if backend.name == "tensorflow" and CASES[name].trains:
+        return ["float32"]
     return [budget.DTYPES[list(CASES).index(name) % 2]]
 
 

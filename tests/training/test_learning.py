@@ -35,6 +35,7 @@ MODELS = {
         TRANSFORMER | dict(norm="pre", activation="gelu"),
     ),
 }
+QUICK = ("bahdanau", "luong", "transformer")  # one of each kind
 LEARNING_RATE = {"transformer": 0.003, "transformer-pre-norm": 0.005}
 EPOCHS = 60
 
@@ -72,7 +73,9 @@ def trained(backend_name, name, dtype, draw=None, epochs=EPOCHS):
     return losses, right.mean(), translate(model, data, sentences)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in MODELS]
+)
 def test_each_model_learns(name):
     """In torch; the other frameworks follow in the slow test.
 

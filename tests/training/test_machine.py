@@ -55,7 +55,7 @@ command.main(["--threads", sys.argv[2]], standalone_mode=False)
 """
 
 
-@pytest.mark.parametrize("backend", frameworks("mxnet", "tensorflow"), indirect=True)
+@pytest.mark.parametrize("backend", frameworks("mxnet", "jax", "tensorflow"), indirect=True)
 def test_threads_take_effect(backend):
     """One thread does all the work, or two share it; what the machine does besides is no matter."""
     assert float(run_alone(WORK, backend.name, 1)) < 0.2
@@ -152,5 +152,5 @@ for loss, outputs in found:
 def test_what_is_chosen_computes(name):
     if name not in d2l_ext.installed():
         pytest.skip(f"{name} is not installed")
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    run_alone(PLACED.format(name=name, second=SECOND[name]), **flags)
+    flags = f"{environment.QUICK['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    run_alone(PLACED.format(name=name, second=SECOND[name]), XLA_FLAGS=flags)

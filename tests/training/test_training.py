@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from shared import encoder_decoder
+from shared import encoder_decoder, frameworks
 
 from d2l_ext.data import TranslationData
 from d2l_ext.training.loop import fit
@@ -41,6 +41,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.parametrize("backend", frameworks("tensorflow"), indirect=True)
 def test_the_loss_falls(backend, data):
     trainer = make_trainer(backend, data, lr=0.03)
     seen = []
