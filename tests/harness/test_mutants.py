@@ -55,6 +55,28 @@ def test_there_are_many_and_each_has_a_name_of_its_own(column):
     assert 1 <= first <= last
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("zip(a, b, strict=True)", "zip(a, b, strict=False)", True),
+        ("x.transpose(1, 2)", "x.transpose(2, 1)", True),
+        ("x.transpose(1, 2)", "x.transpose(1, 3)", False),
+        ("checks.positive('k', k)", "pass", True),
+        ("arange(n, device=x.device)", "arange(n)", True),
+        ("arange(n, dtype=int)", "arange(n)", False),
+    ],
+)
+def test_what_no_result_depends_on_is_left_out(monkeypatch, old, new, expected):
+    class Changed(mutants.Mutant):
+        def applied(self):
+            return new
+
+    monkeypatch.setattr(mutants, "parsed", lambda column, file: ast.parse(old))
+    mutants._plain.cache_clear()
+    assert mutants.harmless(Changed("torch", "scoring", 0, "")) == expected
+    mutants._plain.cache_clear()
+
+
 def test_the_cases_are_those_that_walk_the_lines_and_the_quickest_first():
     mutant = mutants.Mutant("torch", "scoring", 0, "")
     seconds, walked = LINES
@@ -70,6 +92,7 @@ def kept(tmp_path, monkeypatch):
     (tmp_path / "lines-torch.json").write_text(json.dumps(LINES))
     spans = [(mutants.Mutant("torch", "scoring", n, f"{n}"), (7, 7)) for n in range(4)]
     monkeypatch.setattr(mutants, "mutants", lambda column: spans)
+    monkeypatch.setattr(mutants, "harmless", lambda mutant: False)
     return tmp_path
 
 
@@ -95,6 +118,15 @@ def test_a_run_goes_on_where_another_ended(kept, monkeypatch, capsys):
     assert "torch: 4 of 4 done, 0 on lines that no case walks; of the others 3 of 4" in (
         capsys.readouterr().out
     )
+
+
+def test_only_what_no_case_reported_runs_again(kept, monkeypatch):
+    asked = []
+    monkeypatch.setattr(mutants, "outcome", lambda m, _: asked.append(m.place) or m.place % 2 * "x")
+    run("torch", 60)
+    mutants.again("torch")
+    assert asked == [0, 1, 2, 3, 0, 2]
+    assert sorted(done("torch").values()) == ["", "", "x", "x"]
 
 
 def test_no_time_is_no_run(kept, monkeypatch):

@@ -20,6 +20,8 @@ from rich.table import Table
 from d2l_ext import reference
 from d2l_ext.agreement.cases.case import Case
 from d2l_ext.agreement.cases.catalogue import catalogue
+from d2l_ext.agreement.cases.job import bound, flat
+from d2l_ext.nested import nest
 
 ROOT = "corners"
 # The axes that are the caller's: the others are sizes of a module's layers.
@@ -28,6 +30,7 @@ LENGTHS = ("valid_lens", "enc_valid_lens")
 LIMITS = ("num_keys", "source_steps", "num_steps")  # the axis that lengths are counted along
 POSITIONS = ("positions", "offset", "pred_positions", "segments", "chosen")
 FAR = 10_000  # a position
+LARGEST = "largest numbers"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +76,8 @@ def _arrays(values: dict[str, Any], kind: str) -> Iterator[tuple[str, np.ndarray
             yield name, value
 
 
-def _one(axis: str) -> Change:
-    """Cut an axis to the size 1."""
+def _cut(axis: str, to: Callable[[int], int]) -> Change:
+    """Cut an axis to a smaller size."""
 
     def change(values: dict[str, Any], known: dict[str, Input]) -> bool:
         cut = False
@@ -85,10 +88,10 @@ def _one(axis: str) -> Change:
                 continue
             place = _place(known[name].axes, axis, value.ndim)
             if name in ("mask", "dropout"):  # of scores, or broadcast to them
-                values[name] = _cut_mask(value, axis)
+                values[name] = _cut_mask(value, axis, to)
             elif place is not None:
-                cut |= value.shape[place] > 1
-                values[name] = np.take(value, [0], axis=place)
+                cut |= to(value.shape[place]) < value.shape[place]
+                values[name] = _first(value, place, to)
             elif "..." in known[name].axes:  # among which this one may be
                 return False
         limit = _limit(values, known)
@@ -111,9 +114,18 @@ def _place(axes: tuple[str, ...], axis: str, ndim: int) -> int | None:
     return axes.index(axis) if len(axes) == ndim else None
 
 
-def _cut_mask(mask: np.ndarray, axis: str) -> np.ndarray:
+def _cut_mask(mask: np.ndarray, axis: str, to: Callable[[int], int]) -> np.ndarray:
     place = {"num_keys": -1, "num_queries": -2, "batch": -3}.get(axis)
-    return mask if place is None or mask.ndim < -place else np.take(mask, [0], axis=place)
+    return mask if place is None or mask.ndim < -place else _first(mask, place, to)
+
+
+def _first(array: np.ndarray, place: int, to: Callable[[int], int]) -> np.ndarray:
+    return np.take(array, range(to(array.shape[place])), axis=place)
+
+
+def _odd(values: dict[str, Any], known: dict[str, Input]) -> bool:
+    """Cut all axes that have an even size."""
+    return any([_cut(axis, lambda size: size - (size % 2 == 0))(values, known) for axis in FREE])
 
 
 def _limit(values: dict[str, Any], known: dict[str, Input]) -> int | None:
@@ -162,6 +174,14 @@ def _times(factor: float) -> Change:
     return change
 
 
+def _largest(values: dict[str, Any], known: dict[str, Input]) -> bool:
+    """Multiply all numbers so that the largest is a quarter of the largest float32."""
+    for name, value in list(_arrays(values, "f")):
+        factor = np.finfo(np.float32).max / 4 / np.abs(value).max()
+        values[name] = np.float32(factor) * value
+    return any(_arrays(values, "f"))
+
+
 def _ids(of: Callable[[np.ndarray], np.ndarray]) -> Change:
     def change(values: dict[str, Any], known: dict[str, Input]) -> bool:
         found = False
@@ -181,7 +201,8 @@ def _far(values: dict[str, Any], known: dict[str, Input]) -> bool:
 
 
 CORNERS: dict[str, Change] = {
-    **{f"one of {axis}": _one(axis) for axis in FREE},
+    **{f"one of {axis}": _cut(axis, lambda size: 1) for axis in FREE},
+    "odd sizes": _odd,
     "lengths 0": _lengths(lambda lens, limit: np.zeros_like(lens)),
     "full lengths": _lengths(lambda lens, limit: np.full_like(lens, limit)),
     "equal lengths": _lengths(lambda lens, limit: np.full_like(lens, max(limit - 1, 1))),
@@ -190,6 +211,7 @@ CORNERS: dict[str, Change] = {
     "full mask": _mask(np.ones_like),
     "numbers 1e4": _times(1e4),
     "numbers 1e-4": _times(1e-4),
+    LARGEST: _largest,
     "thirds": _times(1 / 3),  # which no precision holds
     "one id": _ids(lambda ids: np.full_like(ids, ids.flat[0])),
     "far positions": _far,
@@ -218,7 +240,8 @@ def corners() -> dict[str, Case]:
     found = {}
     for case in bases().values():
         for how in CORNERS:
-            if _changed(case, how, case.draw_inputs(np.random.default_rng(0))) is not None:
+            given = _changed(case, how, case.draw_inputs(np.random.default_rng(0)))
+            if given is not None and (how != LARGEST or _stays_finite(case, given)):
                 found[f"{ROOT}/{case.name}/{how}"] = _corner(case, how)
     return found
 
@@ -248,8 +271,18 @@ def _corner(case: Case, how: str) -> Case:
         translates=False,
         trains=False,
         schedule=None,
-        saturates=case.saturates or how == "numbers 1e4",
+        saturates=case.saturates or how in ("numbers 1e4", LARGEST),
     )
+
+
+def _stays_finite(case: Case, given: tuple[Any, ...]) -> bool:
+    """Whether it is a function that does not exceed float32 with such inputs."""
+    if "function" not in case.target:
+        return False
+    arrays = nest(lambda x: x.astype(np.float32) if x.dtype.kind == "f" else x, given)
+    with np.errstate(all="ignore"):
+        found = flat(bound(reference, case.target)(*arrays)).values()
+    return all(np.isfinite(x).all() for x in found)
 
 
 def _changed(case: Case, how: str, given: tuple[Any, ...]) -> tuple[Any, ...] | None:

@@ -62,6 +62,8 @@ def _perform_model(
     mode: dict[str, Any] = {"training": job.training, "dropout": job.masks}
     called = do("forward", model, *job.inputs, **mode)
     results["weights"] = flat(model.attention_weights)
+    if job.decode is not None:  # in evaluation, so that neither call has its mode from the other
+        results["decoding"] = do("decoding", _decoding, model, job.decode)
     outputs, gradients, input_gradients = do("vjp", model.vjp, job.inputs, job.cotangent, **mode)
     results["outputs"], results["outputs of vjp"] = (
         flat(job.compared(called)),
@@ -71,10 +73,10 @@ def _perform_model(
     # A block that keeps its cache in the caller's state, as D2L's does, adds entries to the inputs.
     wanted = flat(job.inputs)
     results["input gradients"] = {k: g for k, g in flat(input_gradients).items() if k in wanted}
-    if job.decode is not None:
-        results["decoding"] = do("decoding", _decoding, model, job.decode)
     if job.steps is not None:
-        if "trainer" not in made:
+        if "trainer" in made:
+            made["trainer"].load_state(_fresh(model))
+        else:
             made["trainer"] = _trainer(model, job.steps)
         results |= _training_steps(made["trainer"], job, job.steps, do)
     return results
@@ -111,7 +113,8 @@ def _training_steps(
     trainer: Trainer, job: Job, steps: dict[str, Any], do: Callable[..., Any]
 ) -> dict[str, Arrays]:
     model = trainer.model
-    trainer.load_state(steps.get("state") or _fresh(model))
+    if "state" in steps:
+        trainer.load_state(steps["state"])
     batches = steps.get("batches") or [job.inputs] * len(steps["masks"])
     labels = steps["labels"] if "batches" in steps else [steps["labels"]] * len(batches)
     loss = do("loss", trainer.loss, (*batches[0], labels[0]))
