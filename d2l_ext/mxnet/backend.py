@@ -243,7 +243,8 @@ def name(x):
 class MXNetDecoding(Decoding):
     """Decoding in MXNet, one `Graph` per token; weights can be kept outside of one only.
 
-    A language model decodes without a graph: it fills its caches in place.
+    A language model decodes without a graph: it fills its caches in place. So do several tokens at
+    once: a graph has one step.
     """
 
     def _start(self, inputs):
@@ -257,7 +258,7 @@ class MXNetDecoding(Decoding):
         decoder = self.decoder
         if decoder is self.model.module:
             state = decoder.reserve(state, tokens.shape[1], least=32)
-        if self.keep_weights or decoder is self.model.module:
+        if self.keep_weights or decoder is self.model.module or tokens.shape[1] > 1:
             log_probs, ids, state = best_tokens(decoder, k, tokens, state)
             return log_probs, ids, getattr(decoder, "attention_weights", None), state
         decoder.check(tokens, state)

@@ -173,6 +173,20 @@ def test_a_sentence_alone_is_translated_as_in_a_batch(backend, kind, method):
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_are_fed_in_pieces_of_any_size(any_backend, kind):
+    available(any_backend, kind)
+    model, (src, lens) = make_model(any_backend, kind), sources(2)
+    tokens = np.random.default_rng(0).integers(0, 7, (2, 4))
+    found = []
+    for sizes in ((1, 1, 1, 1), (1, 2, 1), (3, 1), (4,)):
+        decoding, cuts = model.decoding(src, lens), np.cumsum(sizes)[:-1]
+        steps = [decoding.step(piece, k=7) for piece in np.split(tokens, cuts, axis=1)]
+        found.append(steps[-1][0])
+    for log_probs in found[1:]:
+        np.testing.assert_allclose(log_probs, found[0], rtol=1e-11)
+
+
 def test_a_call_in_between_changes_nothing(any_backend):
     """Nor in training, where half is dropped: the mode is not the next step's."""
     api, (src, lens) = any_backend.api, sources(2)

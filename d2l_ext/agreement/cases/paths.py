@@ -110,7 +110,7 @@ def _translator(
         max_norm=max_norm,
         schedule=schedule,
         walk=walk,
-        keep_weights=True,
+        keep_weights="Attention" in decoder,  # the others decode as they do for no one who looks
     )
 
 
