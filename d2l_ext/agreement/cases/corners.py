@@ -125,7 +125,13 @@ def _first(array: np.ndarray, place: int, to: Callable[[int], int]) -> np.ndarra
 
 def _odd(values: dict[str, Any], known: dict[str, Input]) -> bool:
     """Cut all axes that have an even size."""
-    return any([_cut(axis, lambda size: size - (size % 2 == 0))(values, known) for axis in FREE])
+    found = False
+    for axis in FREE:
+        tried = dict(values)
+        if _cut(axis, lambda size: size - (size % 2 == 0))(tried, known):
+            values.update(tried)
+            found = True
+    return found
 
 
 def _limit(values: dict[str, Any], known: dict[str, Input]) -> int | None:
@@ -175,9 +181,12 @@ def _times(factor: float) -> Change:
 
 
 def _largest(values: dict[str, Any], known: dict[str, Input]) -> bool:
-    """Multiply all numbers so that the largest is a quarter of the largest float32."""
+    """Multiply all numbers so that the largest is a thousandth of the largest float32.
+
+    What is summed up, with cotangents, stays below it.
+    """
     for name, value in list(_arrays(values, "f")):
-        factor = np.finfo(np.float32).max / 4 / np.abs(value).max()
+        factor = np.finfo(np.float32).max / 1000 / np.abs(value).max()
         values[name] = np.float32(factor) * value
     return any(_arrays(values, "f"))
 

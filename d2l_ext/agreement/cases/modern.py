@@ -101,6 +101,11 @@ def blockwise() -> Iterator[Case]:
         function("online_softmax"),
         lambda rng: ([normal(rng, 2, 3, n) for n in (4, 1, 5)],),
     )
+    yield Case(
+        "blockwise/online_softmax/one",
+        function("online_softmax"),
+        lambda rng: ([normal(rng, 2, 3, 4)],),
+    )
     yield _blockwise("all", block_size=3)
     yield _blockwise("mask", mask=(2, 1, 4, 7), block_size=2)
     yield _blockwise("causal", causal=True, block_size=3)
@@ -160,7 +165,7 @@ def gpt() -> Iterator[Case]:
         options = {"num_kv_heads": 1, "dropout": RATE} | options
         yield Case(
             f"gpt/GPT/{how}",
-            module("GPT", 9, 8, 7, 2, num_blks=2, max_len=8, **options),
+            module("GPT", 9, 8, 7, 2, num_blks=2, max_len=10, **options),
             lambda rng: (ids(rng, 9, 3, 6),),
             training="dropout" in how,
             translates=True,
