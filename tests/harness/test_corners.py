@@ -6,6 +6,8 @@ from shared import failures, frameworks
 
 from d2l_ext.agreement.cases.corners import CORNERS, FREE, bases, corner, corners, inputs
 from d2l_ext.agreement.cases.named import named
+from d2l_ext.agreement.judging import budget
+from d2l_ext.agreement.judging.answer import exact_answer
 
 ALL = corners()
 # What `make test` runs, where nothing is compiled: one of each corner, of several topics.
@@ -60,6 +62,19 @@ def test_a_corner_changes_its_base_and_nothing_else():
     assert (other.inputs[2] == 0).all()
     assert not (one.inputs[2] == 0).all()
     assert one.inputs[0].shape == other.inputs[0].shape
+
+
+def test_an_ill_conditioned_corner_may_have_larger_errors():
+    """Moving its parameters by a rounding changes gradients 40 times as much as in another's."""
+    case, sizes = corner("corners/transformer/TransformerEncoder/post/equal lengths"), []
+    for seed in (0, 2):
+        job = case.job(seed)
+        own = budget.conditioned(job, exact_answer(job), "float64")
+        sizes.append(own["gradients"]["embedding.weight"])
+    assert sizes[0] > 10 * sizes[1]
+    job = case.job(0)
+    allowed = budget.budget(case, 0, job, exact_answer(job), "float64")
+    assert allowed.of("gradients", "embedding.weight") >= budget.FACTOR * sizes[0]
 
 
 def test_a_corner_is_found_by_its_name_and_others_are_errors():

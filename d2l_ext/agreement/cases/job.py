@@ -6,6 +6,7 @@ NumPy, gets the same ones. All are representable in float32: both precisions sta
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
@@ -62,9 +63,14 @@ class Job:
 
     @property
     def largest_term(self) -> float:
-        """How large the terms are that a gradient is a sum of: a cotangent times an input."""
-        floats = (x for x in flat(self.inputs).values() if x.dtype.kind == "f")
-        return _largest(flat(self.cotangent).values()) * max(1.0, _largest(floats))
+        """How large the terms are that a gradient is a sum of: a cotangent times an input.
+
+        Where a softmax saturates the terms that cancel are longer: attention's gradient of a query
+        is made of cotangents times values times keys.
+        """
+        floats = [x for x in flat(self.inputs).values() if x.dtype.kind == "f"]
+        sizes = sorted((_largest([x]) for x in floats), reverse=True)[: 2 if self.saturates else 1]
+        return _largest(flat(self.cotangent).values()) * math.prod(max(1.0, x) for x in sizes)
 
     def compared(self, outputs: Nested) -> Nested:
         """Return the outputs that are compared."""
