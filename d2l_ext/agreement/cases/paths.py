@@ -272,7 +272,7 @@ def far_out() -> Iterator[Case]:
         "blockwise/blockwise_attention/far out",
         function("blockwise_attention", block_size=3),
         lambda rng: (  # every other query has scores far below zero only
-            million * np.float32([[1], [-1], [1], [-1]]) * abs(normal(rng, 2, 3, 4, 6)),
+            million * np.array([[1], [-1], [1], [-1]], "float32") * abs(normal(rng, 2, 3, 4, 6)),
             abs(normal(rng, 2, 3, 7, 6)),
             normal(rng, 2, 3, 7, 5),
             rng.random((1, 7)) < 0.6,
