@@ -5,7 +5,8 @@
 that is drawn once, so that what is done is a fair sample, and runs the cases that walk the changed
 line, the quickest first, until one reports. It goes on where an earlier run ended; several may run
 at the same time. ``python tests/mutants.py report COLUMN`` counts, and lists what no case reports;
-``again COLUMN`` runs that again, after a new case or rule and ``lines``.
+``again COLUMN`` runs that again, after a new case or rule and ``lines``; ``tests COLUMN`` asks the
+column's other tests. What changes nothing stands in ``equivalent.json``.
 
 Everything is kept in the folder that D2L_EXT_MUTANTS names (``mutants`` by default), in files that
 a run adds to.
@@ -19,6 +20,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +31,7 @@ from d2l_ext.environment import QUICK
 os.environ.update(QUICK | dict(os.environ))
 
 import coverage
+from equivalent import explained
 from mutation import FILES, NEWER, Mutation, _alternatives, _Mutator, parsed
 from planted import failure, planted
 from rich.progress import track
@@ -41,6 +44,7 @@ PACKAGE = Path(d2l_ext.__file__).parent
 EVERY = (*FILES, *NEWER, "backend")
 LIMIT = 120  # seconds that a mutation may take: a loop may have lost its end
 LEFT = ("", "NOT WALKED", "ended the process")
+TESTED = "test: "
 SYMMETRIC = ("maximum", "minimum", "logical_and", "max", "min", "positive")  # or names a message
 # TensorFlow compiles in float64, which takes most of the time; in float32 it runs what is written.
 DTYPE = {"tensorflow": "float32"}
@@ -243,29 +247,64 @@ def run(column, limit):
 
 
 def again(column):
-    """Forget what no case has reported, so that it runs again."""
-    kept = {name: told for name, told in done(column).items() if told not in LEFT}
+    """Forget what no case has reported and nothing explains, so that it runs again."""
+    kept = {
+        name: told
+        for name, told in done(column).items()
+        if name in explained(column) or not (told in LEFT or told.startswith(TESTED))
+    }
     text = "".join(json.dumps({"id": name, "told": told}) + "\n" for name, told in kept.items())
     with files.replacing(folder() / f"{column}.jsonl") as file:
         file.write(text.encode())
     run(column, 1e9)
 
 
+def tests(column):
+    """Run the column's own tests on what no case has reported and nothing explains."""
+    known = done(column)
+    for mutant, _ in mutants(column):
+        if known.get(mutant.id) in LEFT and mutant.id not in explained(column):
+            told = _told_by_tests(mutant)
+            with open(folder() / f"{column}.jsonl", "a") as file:
+                file.write(json.dumps({"id": mutant.id, "told": told}) + "\n")
+    report(column)
+
+
+def _told_by_tests(mutant):
+    """Return the name of the first test that fails with a mutant, after TESTED, or ""."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "mutant.py"
+        path.write_text(mutant.applied())
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", "-p", "planting"),
+                *("-k", mutant.column, "tests/columns", "tests/training/test_decoding.py"),
+            ],
+            env=os.environ | {"D2L_EXT_PLANTED": f"{mutant.column} {mutant.file} {path}"},
+            capture_output=True,
+            text=True,
+        )
+    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return f"{TESTED}{failed[0] if failed else done.stdout[-200:]}" if done.returncode else ""
+
+
 def report(column):
-    """Count what is done, and list what no case has reported."""
+    """Count what is done, and list what no case has reported and nothing explains."""
     found, every = done(column), [m for m, _ in mutants(column) if not harmless(m)]
     found = {m.id: found[m.id] for m in every if m.id in found}
-    alive = [name for name, told in found.items() if not told]
-    apart = [name for name, told in found.items() if told == "NOT WALKED"]
+    same = [name for name, told in found.items() if told in LEFT and name in explained(column)]
+    alive = [name for name, told in found.items() if told in LEFT and name not in same]
+    tested = [name for name, told in found.items() if told.startswith(TESTED)]
+    for name in tested:
+        print(f"{found[name]}: {name}")
     for name in alive:
-        print("ALIVE", name)
-    for name in apart:
-        print("NOT WALKED", name)
-    walked = len(found) - len(apart)
-    share = (walked - len(alive)) / max(walked, 1)
+        print("ALIVE", found[name], name)
+    changing = len(found) - len(same)
+    told = changing - len(alive) - len(tested)
     print(
-        f"{column}: {len(found)} of {len(every)} done, {len(apart)} on lines that no case walks;"
-        f" of the others {walked - len(alive)} of {walked} reported ({share:.1%})"
+        f"{column}: {len(found)} of {len(every)} done; {len(same)} change nothing; of the other"
+        f" {changing} cases report {told} ({told / max(changing, 1):.1%}), only tests"
+        f" {len(tested)}, {len(alive)} are alive"
     )
 
 
@@ -277,6 +316,8 @@ def main(what, column, limit="1e9"):
         run(column, float(limit))
     elif what == "again":
         again(column)
+    elif what == "tests":
+        tests(column)
     else:
         report(column)
 

@@ -115,9 +115,13 @@ def test_a_run_goes_on_where_another_ended(kept, monkeypatch, capsys):
     # The one in which the run was ended may have ended it.
     assert list(done("torch").values()) == ["told", "", "ended the process", "told"]
     report("torch")
-    assert "torch: 4 of 4 done, 0 on lines that no case walks; of the others 3 of 4" in (
-        capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert "torch: 4 of 4 done; 0 change nothing; of the other 4 cases report 2 (50.0%)" in said
+    monkeypatch.setattr(mutants, "explained", lambda column: {"torch/scoring: 1": "rank"})
+    report("torch")
+    said = capsys.readouterr().out
+    assert "torch: 4 of 4 done; 1 change nothing; of the other 3 cases report 2 (66.7%)" in said
+    assert "1 are alive" in said
 
 
 def test_only_what_no_case_reported_runs_again(kept, monkeypatch):
@@ -127,6 +131,17 @@ def test_only_what_no_case_reported_runs_again(kept, monkeypatch):
     mutants.again("torch")
     assert asked == [0, 1, 2, 3, 0, 2]
     assert sorted(done("torch").values()) == ["", "", "x", "x"]
+
+
+@pytest.mark.slow
+def test_the_tests_of_a_column_see_a_planted_file(monkeypatch):
+    mutant = mutants.Mutant("torch", "masking", 0, "")
+    text = mutants.parsed("torch", "masking")
+    monkeypatch.setattr(mutants.Mutant, "applied", lambda self: ast.unparse(text))
+    assert mutants._told_by_tests(mutant) == ""
+    wrong = ast.unparse(text).replace("softmax(dim=-1)", "softmax(dim=0)")
+    monkeypatch.setattr(mutants.Mutant, "applied", lambda self: wrong)
+    assert mutants._told_by_tests(mutant).startswith(f"{mutants.TESTED}FAILED tests/")
 
 
 def test_no_time_is_no_run(kept, monkeypatch):
