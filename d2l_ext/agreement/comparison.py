@@ -23,9 +23,6 @@ from d2l_ext.agreement.running.training import train
 from d2l_ext.environment import ENVIRONMENT, QUICK
 from d2l_ext.progress import AT_ONCE, WAITING, minutes
 
-# The slowest first, so that no core waits for it at the end.
-ORDER = ("mxnet", "tensorflow", "jax", "torch")
-
 
 @dataclasses.dataclass
 class Outcome:
@@ -94,7 +91,8 @@ class Comparison:
         """Return ``{backend: Outcome}``; Ctrl-C ends the workers, and not only the waiting."""
         for name in self.backends:
             self._show(name, WAITING, 0)
-        order = sorted(self.backends, key=lambda b: ORDER.index(b) if b in ORDER else -1)
+        # The slowest first, so that no core waits for it at the end.
+        order = sorted(self.backends, key=self._seconds, reverse=True)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             try:
                 outcomes = dict(zip(order, pool.map(self._one, order), strict=True))
