@@ -18,6 +18,7 @@ class Cause:
     error: float
 
 
+BETAS = ("Adam's betas", "Most take 0.9 and 0.999, large language models 0.9 and 0.95.")
 # By option or relation.
 CAUSES = {
     "epsilon": (
@@ -249,8 +250,8 @@ CAUSES = {
         "The averages start at zero, and Adam divides them by 1 - beta^t; BERT's first code did"
         " not.",
     ),
-    "first_beta": ("Adam's betas", "Most take 0.9 and 0.999, large language models 0.9 and 0.95."),
-    "second_beta": ("Adam's betas", "Most take 0.9 and 0.999, large language models 0.9 and 0.95."),
+    "first_beta": BETAS,
+    "second_beta": BETAS,
     "coupled": (
         "weight decay",
         "Added to the gradient it is an L2 penalty, which Adam divides by the root as well"
