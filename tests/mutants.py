@@ -39,10 +39,11 @@ from shared import CATALOGUE, failures
 
 import d2l_ext
 from d2l_ext import files
+from d2l_ext.agreement.judging.budget import DTYPES
 
 PACKAGE = Path(d2l_ext.__file__).parent
 EVERY = (*FILES, *NEWER, "backend")
-LIMIT = 120  # seconds that a mutation may take: a loop may have lost its end
+LIMIT = 300  # seconds that a mutation may take: a loop may have lost its end
 LEFT = ("", "NOT WALKED", "ended the process")
 TESTED = "test: "
 SYMMETRIC = ("maximum", "minimum", "logical_and", "max", "min", "positive")  # or names a message
@@ -197,11 +198,12 @@ def _limit():
 
 
 def outcome(mutant, cases):
-    """Return what the first case that notices says, or None."""
-    dtype = DTYPE.get(mutant.column, "float64")
+    """Return what the first case that notices says, or None; of both precisions the quick first."""
+    first = DTYPE.get(mutant.column, "float64")
+    dtypes = sorted(DTYPES, key=lambda dtype: dtype != first)
     try:
         with _limit(), planted(mutant.column, mutant.file, mutant.applied()) as backend:
-            found = (failure(name, backend, dtype) for name in cases)
+            found = (failure(name, backend, dtype) for dtype in dtypes for name in cases)
             told = next(filter(None, found), None)
             backend.forget()
             return told
