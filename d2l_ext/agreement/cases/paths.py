@@ -215,6 +215,11 @@ def options() -> Iterator[Case]:
         lambda rng: (0.1 * normal(rng, 2, 5, 12),),
         first_output=True,
     )
+    yield Case(  # of which the eleventh comes after the second
+        "transformer/TransformerEncoder/eleven blocks",
+        module("TransformerEncoder", 7, 2, 3, 1, 11, 0.0),
+        lambda rng: (ids(rng, 7, 2, 3), None),
+    )
     for name, max_len in (("PositionalEncoding", 5000), ("LearnedPositionalEncoding", 9)):
         yield Case(
             f"positional/{name}/offset",
@@ -285,6 +290,12 @@ def far_out() -> Iterator[Case]:
         lambda rng: (
             [normal(rng, 2, 3, n) + np.array([[-1000], [0], [1000]], "float32") for n in (3, 2)],
         ),
+    )
+    yield Case(  # features of which the exponential, that is not used, would be infinite
+        "linear/LinearAttention/far out",
+        module("LinearAttention", 16, 1, "chunked", chunk_size=2),
+        lambda rng: (np.float32(3000) * normal(rng, 3, 5, 16), abs(normal(rng, 3, 1, 16, 17))),
+        saturates=True,
     )
     yield Case(
         "seq2seq/masked_loss/unlikely labels",
