@@ -216,9 +216,9 @@ def options() -> Iterator[Case]:
         first_output=True,
     )
     yield Case(  # of which the eleventh comes after the second
-        "transformer/TransformerEncoder/eleven blocks",
-        module("TransformerEncoder", 7, 2, 3, 1, 11, 0.0),
-        lambda rng: (ids(rng, 7, 2, 3), None),
+        "bert/BERTEncoder/eleven blocks",
+        module("BERTEncoder", 7, 6, 5, 2, 11, 0.0, 3),
+        lambda rng: (ids(rng, 7, 2, 3),),
     )
     for name, max_len in (("PositionalEncoding", 5000), ("LearnedPositionalEncoding", 9)):
         yield Case(
