@@ -22,19 +22,22 @@ LEFT = {
     "mxnet": {
         "backend: if inputs: -> self.module.cast(self.dtype)": "a module without lazy weights needs"
         " no example: test_interface",
-        "backend: elif is_floating(outputs): -> the end": "an output that no number leads to has no"
-        " cotangent in a case",
-        "backend: if x.dtype.name in DTYPES: -> if numpy.issubdtype(x.dtype, numpy.integer):": DTYPES,
-        "backend: if numpy.issubdtype(x.dtype, numpy.integer): -> return mnp.array(x,"
-        ' dtype="int64")': DTYPES,
-        'backend: if numpy.issubdtype(x.dtype, numpy.integer): -> raise ValueError(f"got dtype'
-        ' {x.dtype}, which MXNet does not have")': DTYPES,
-        'layers: if 0 in x.shape: -> raise ValueError(f"got an empty array, of shape {x.shape}, with'
-        ' which MXNet cannot compute")': "an error: test_mxnet",
+        "backend: elif is_floating(outputs): -> the end": "an output that no number leads to has"
+        " no cotangent in a case",
+        "backend: if x.dtype.name in DTYPES: ->"
+        " if numpy.issubdtype(x.dtype, numpy.integer):": DTYPES,
+        "backend: if numpy.issubdtype(x.dtype, numpy.integer): ->"
+        ' return mnp.array(x, dtype="int64")': DTYPES,
+        "backend: if numpy.issubdtype(x.dtype, numpy.integer): ->"
+        ' raise ValueError(f"got dtype {x.dtype}, which MXNet does not have")': DTYPES,
+        "layers: if 0 in x.shape: -> raise"
+        ' ValueError(f"got an empty array, of shape {x.shape}, with which MXNet cannot'
+        ' compute")': "an error: test_mxnet",
         'layers: if not (SHARED_CORES.exists() and SHARED_CORES.read_text().strip() == "1"): ->'
-        ' os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")': "the machine has shared cores,"
-        " or not",
-        'numpy2: if importlib.util.find_spec("distutils") is None: -> import setuptools  # noqa:'
-        " F401  # makes its own distutils importable": "from Python 3.12 on: tools.matrix",
+        ' os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")': "whether the machine's cores"
+        " are shared",
+        'numpy2: if importlib.util.find_spec("distutils") is None: ->'
+        " import setuptools  # noqa: F401  # makes its own distutils importable": "from Python 3.12"
+        " on: tools.matrix",
     },
 }

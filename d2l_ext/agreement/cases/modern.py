@@ -262,7 +262,7 @@ def vision() -> Iterator[Case]:
         )
         yield Case(
             f"vision/ViT/{how}{', bias' if rate else ''}",
-            module("ViT", (6, 8), (3, 4), 12, 7, 3, 2, rate, rate, rate > 0, 5, 1e-3),
+            module("ViT", (6, 8), (3, 4), 12, 7, 3, 2, rate, rate / 2, rate > 0, 5, 1e-3),
             lambda rng: (normal(rng, 4, 3, 6, 8),),
             training=rate > 0,
             trains=True,
