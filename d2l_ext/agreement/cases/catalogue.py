@@ -139,7 +139,7 @@ def _sequence_mask(how: str, shape: Shape, value: float) -> Case:
 
 def loss() -> Iterator[Case]:
     """The masked loss."""
-    yield _masked_loss("pad", pad=1)
+    yield _masked_loss("pad", pad=0)
     yield _masked_loss("every label", pad=None)
     yield _masked_loss("large logits", pad=2, scale=100)
     yield Case(
