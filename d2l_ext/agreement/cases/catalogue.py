@@ -292,7 +292,7 @@ def translators() -> Iterator[Case]:
         yield _translator(label, "dropout", 2, lens=True, max_norm=0.5)
         if every:
             coins = (True, False, False, True, False)
-            yield _translator(label, "dropout, own tokens", 2, lens=True, coins=coins, max_norm=1e4)
+            yield _translator(label, "dropout, own tokens", 3, lens=True, coins=coins, max_norm=1e4)
 
 
 def _translator(

@@ -110,6 +110,7 @@ def blockwise() -> Iterator[Case]:
     yield _blockwise("mask", mask=(2, 1, 4, 7), block_size=2)
     yield _blockwise("causal", causal=True, block_size=3)
     yield _blockwise("mask of keys, causal", mask=(1, 7), causal=True, block_size=4)
+    yield _blockwise("mask, causal", mask=(4, 7), causal=True, block_size=2)
     yield _blockwise("one block", mask=(4, 7), block_size=64)
     yield _blockwise("empty rows", mask=(4, 1), block_size=3)
 

@@ -231,10 +231,14 @@ def options() -> Iterator[Case]:
         function("blockwise_attention", causal=True, block_size=3),
         lambda rng: (normal(rng, 4, 6), normal(rng, 7, 6), normal(rng, 7, 5)),
     )
-    for how, mask in (("two keys", (1, 2)), ("two queries", (2, 1))):  # fewer than most others have
+    for how, mask, causal in (  # fewer than most others have
+        ("two keys", (1, 2), False),
+        ("two queries", (2, 1), False),
+        ("two queries, causal", (2, 1), True),
+    ):
         yield Case(
             f"blockwise/blockwise_attention/{how}",
-            function("blockwise_attention", block_size=1),
+            function("blockwise_attention", causal=causal, block_size=1),
             lambda rng, mask=mask: (
                 *(normal(rng, 3, 2, 6), normal(rng, 3, 2, 6), normal(rng, 3, 2, 5)),
                 rng.permuted(np.array([True, False])).reshape(mask),

@@ -49,6 +49,8 @@ def error(a: ArrayLike, b: ArrayLike, scale: float | None = None) -> tuple[float
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
         return math.inf, f"has shape {a.shape}, must be {b.shape}"
+    if (a.dtype.kind == "f") != (b.dtype.kind == "f"):
+        return math.inf, f"has dtype {a.dtype}, must be {b.dtype}"
     if a.size == 0:
         return 0.0, ""
     if a.dtype.kind not in "f":
