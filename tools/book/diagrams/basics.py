@@ -27,6 +27,29 @@ def padding_and_masks() -> Drawing:
     return d
 
 
+def where_a_reader_looks() -> Drawing:
+    """One sentence, "the old cat sleeps on the warm stove", under three questions. With "who?" the
+    words old and cat are dark, with "where?" on, warm and stove, with "what does it do?" sleeps.
+    """
+    d = Drawing(456, 178)
+    words = "the old cat sleeps on the warm stove".split()
+    widths = (32, 34, 34, 54, 30, 32, 48, 52)
+    questions = {
+        "who?": (0.1, 0.35, 0.9, 0.1, 0, 0, 0, 0),
+        "where?": (0, 0, 0.1, 0.1, 0.35, 0.1, 0.35, 0.9),
+        "what does\nit do?": (0, 0, 0.35, 0.9, 0.1, 0, 0, 0),
+    }
+    for row, (question, weights) in enumerate(questions.items()):
+        x, y = 84, 14 + 52 * row
+        d.text(6, y + 16, question, "start", "red", 13)
+        for word, width, weight in zip(words, widths, weights, strict=True):
+            d.shade(x, y, width, 32, weight)
+            d.text(x + width / 2, y + 16, word, size=13)
+            x += width + 7
+    d.text(84, 170, "the darker, the longer the eye rests there", "start", "soft", 12)
+    return d
+
+
 def soft_look_up() -> Drawing:
     """A query is compared with three keys. The scores become the weights 0.1, 0.7 and 0.2, by
     which the three values are averaged into one output.
@@ -83,7 +106,7 @@ def matrix_formula() -> Drawing:
     y = 60
     d.box(6, y, 44, 66, "Q", "red-box")
     d.text(28, y + 80, "m \u00d7 d", kind="soft", size=12)
-    d.box(64, y + 11, 92, 44, "K^\u22a4".replace("^", ""), "blue-box")
+    d.box(64, y + 11, 92, 44, "K\u22a4", "blue-box")
     d.text(110, y + 80, "d \u00d7 n", kind="soft", size=12)
     d.arrow((160, y + 33), (192, y + 33))
     d.text(176, y + 16, "\u00f7\u221ad", kind="soft", size=12)

@@ -51,6 +51,7 @@ svg.diagram .red-line-head { fill: var(--red); }
 SIZE = 14  # of letters; on a phone a picture of 460 is shown at three quarters of its size
 WIDEST = 460
 HEAD = 7  # length of an arrow's head
+SHADE = 0.42  # the most of blue over a box on which a text can still be read
 
 _SUBSCRIPT = re.compile(r"_(\{[^}]*\}|\w)")
 
@@ -166,6 +167,18 @@ class Drawing:
             self.line((x, y + i * side), (right, y + i * side), width=0.75)
         for j in range(len(rows[0]) + 1):
             self.line((x + j * side, y), (x + j * side, bottom), width=0.75)
+
+    def shade(self, x: float, y: float, width: float, height: float, weight: float) -> None:
+        """Draw a rectangle that is the darker the larger its weight between 0 and 1.
+
+        It stays light enough for a text upon it.
+        """
+        self.box(x, y, width, height, kind="box")
+        if weight:
+            self._parts.append(
+                f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="4"'
+                f' class="blue" fill-opacity="{SHADE * weight:.2g}"/>'
+            )
 
     def svg(self, alt: str, style: bool = True) -> str:
         """Return the picture; ``alt`` says what it shows, ``style`` brings colours and paper."""

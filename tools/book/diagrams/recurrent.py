@@ -1,4 +1,4 @@
-"""Pictures of chapters 3 and 4: encoder and decoder, LSTM, teacher forcing, processors.
+"""Pictures of chapters 3 and 4: encoder and decoder, LSTM, teacher forcing, alignment, processors.
 
 A function's docstring is the picture's alternative text.
 """
@@ -124,6 +124,31 @@ def looking_back() -> Drawing:
     d.text(352, 76, "context c_2", "start", "blue", 12)
     d.text(8, 104, "keys,\nvalues", "start", "blue", 12)
     d.text(149, 20, "weights 0.05, 0.10, 0.80, 0.05", kind="soft", size=12)
+    return d
+
+
+def hello_world() -> Drawing:
+    """An alignment of "hello, world!" and its translation "bonjour le monde !". Bonjour looks at
+    hello; le and monde both look at world; the exclamation mark looks at its own.
+    """
+    d = Drawing(400, 196)
+    source, target = ("hello", ",", "world", "!"), ("bonjour", "le", "monde", "!")
+    rows = (
+        (0.85, 0.05, 0.05, 0.05),
+        (0.1, 0.15, 0.7, 0.05),
+        (0.05, 0.05, 0.8, 0.1),
+        (0.05, 0.05, 0.05, 0.85),
+    )
+    for j, word in enumerate(source):
+        d.text(129 + 56 * j, 22, word)
+    for i, (word, weights) in enumerate(zip(target, rows, strict=True)):
+        y = 40 + 32 * i
+        d.text(88, y + 14, word, "end")
+        for j, weight in enumerate(weights):
+            d.shade(102 + 56 * j, y, 54, 28, weight)
+            d.text(129 + 56 * j, y + 14, f"{weight:.2f}", size=12)
+    d.text(390, 22, "source", "end", "soft", 12)
+    d.text(102, 182, "each row, a word of the target, adds up to 1", "start", "soft", 12)
     return d
 
 
