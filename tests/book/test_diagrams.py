@@ -60,9 +60,7 @@ def test_colours_are_those_of_both_palettes(diagram):
 
 
 def test_colours_can_be_told_apart():
-    """Letters on paper, in boxes and on shades have a contrast of at least 4.5 (WCAG AA), lines of
-    3.
-    """
+    """Letters on paper, boxes and shades have a contrast of at least 4.5 (WCAG AA), lines of 3."""
 
     def parts(colour):
         return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
@@ -73,7 +71,9 @@ def test_colours_can_be_told_apart():
         return "#" + "".join(f"{round(255 * part):02x}" for part in mixed)
 
     def luminance(colour):
-        linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts(colour)]
+        linear = [
+            x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts(colour)
+        ]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     def contrast(a, b):

@@ -32,7 +32,7 @@ def where_a_reader_looks() -> Drawing:
     words old and cat are dark, with "where?" on, warm and stove, with "what does it do?" sleeps.
     """
     d = Drawing(456, 178)
-    words = "the old cat sleeps on the warm stove".split()
+    words = ["the", "old", "cat", "sleeps", "on", "the", "warm", "stove"]
     widths = (32, 34, 34, 54, 30, 32, 48, 52)
     questions = {
         "who?": (0.1, 0.35, 0.9, 0.1, 0, 0, 0, 0),
