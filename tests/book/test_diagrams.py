@@ -103,12 +103,13 @@ def test_a_drawing_is_not_too_wide_for_a_phone():
 
 def test_subscripts_and_signs_are_written_as_such():
     d = Drawing(100, 50)
-    d.text(50, 20, "k_1 < q_{12}\n& more")
+    d.text(50, 20, "k_1 < q_{12}\n& K^T")
     root = ElementTree.fromstring(d.svg("text"))
     lines = ["".join(x.itertext()).replace("\u200b", "") for x in root.iter(f"{SVG}text")]
-    assert lines == ["k1 < q12", "& more"]
-    small = [x.text for x in root.iter(f"{SVG}tspan") if x.text != "\u200b"]
-    assert small == ["1", "12"]
+    assert lines == ["k1 < q12", "& KT"]
+    small = [x for x in root.iter(f"{SVG}tspan") if x.text != "\u200b"]
+    assert [x.text for x in small] == ["1", "12", "T"]
+    assert [float(x.get("dy")) > 0 for x in small] == [True, True, False]  # y runs downwards
 
 
 def test_an_arrow_ends_where_it_is_told():
