@@ -43,10 +43,10 @@ def rotary() -> Drawing:
     both turn by the same angle, and the angle between them, so their product, stays the same.
     """
     d = Drawing(440, 190)
-    for x, turn, name in ((100, 0, "positions 1 and 3"), (330, 55, "positions 5 and 7")):
+    for x, turn, name in ((100, 0, "key at 1, query at 3"), (330, 55, "key at 5, query at 7")):
         d.line((x - 80, 120), (x + 90, 120), width=0.7)
         d.line((x, 40), (x, 160), width=0.7)
-        for angle, kind, letter in ((20 + turn, "red", "q"), (75 + turn, "blue", "k")):
+        for angle, kind, letter in ((20 + turn, "blue", "k"), (75 + turn, "red", "q")):
             a = math.radians(angle)
             end = x + 66 * math.cos(a), 120 - 66 * math.sin(a)
             d.arrow((x, 120), end, kind=f"{kind}-line", width=2.5)
@@ -220,9 +220,7 @@ def experts() -> Drawing:
     for i, p in enumerate((0.05, 0.55, 0.1, 0.3)):
         y, asked = 10 + 50 * i, p > 0.2
         d.line((158, 105), (238, y + 18), kind="blue-line" if asked else "line", width=1 + 4 * p)
-        beside = y + (6 if i < 2 else 30)  # above the lines that rise, below those that fall
-        d.text(228, beside, f"{p:.2f}", "end", "blue" if asked else "soft", 12)
-        d.box(240, y, 92, 36, f"expert {i + 1}", "blue-box" if asked else "frame")
+        d.box(240, y, 92, 36, f"expert {i + 1}\n{p:.2f}", "blue-box" if asked else "frame", 12)
         if asked:
             d.arrow((332, y + 18), (374, 105), kind="blue-line", width=1.5)
     d.dot(386, 105, 11, "box")
