@@ -54,6 +54,16 @@ class Picture(Figure):
         for line in [line for ax in self.axes for line in ax.lines]:
             # Every point is drawn: which are left out would depend on their last digits.
             line.get_path().should_simplify = False
+        data = self._drawn(format)
+        # The layout reckons with the ticks of the drawing before, so the second may do better.
+        return self._drawn(format) if self._is_cut_off() else data
+
+    def _is_cut_off(self) -> bool:
+        """Whether the last drawing was larger than the picture, by a hundredth of an inch."""
+        box, (width, height) = self.get_tightbbox(), self.get_size_inches()
+        return min(box.x0, box.y0, width - box.x1, height - box.y1) < -0.01
+
+    def _drawn(self, format: str) -> bytes:
         data = io.BytesIO()
         metadata = {"Date": None} if format == "svg" else None
         with rc_context(SVG):

@@ -17,7 +17,7 @@ if importlib.util.find_spec("nbclient") is None:
     pytest.skip("the book needs the dev extra", allow_module_level=True)
 
 from tools.book import chapter as chapter_module
-from tools.book import crosscheck, diagrams, quote
+from tools.book import crosscheck, diagrams, page, quote
 from tools.book.chapter import Chapter, chapters, notebook_path, out_of_step, unchanged
 from tools.book.execute import kernel
 
@@ -73,13 +73,23 @@ def test_the_idea_comes_before_the_library(chapter, name):
     """Nothing is taken from the library before it, in at most 20 lines a cell, and shown uncut."""
     _, *cells = [c.source for c in chapter.notebook(name).cells if c.cell_type == "code"]
     first = next(i for i, source in enumerate(cells) if "d2l_ext.backend(" in source)
-    if chapter.name[:2] not in ("00", "08", "16"):  # which are about the library
+    if chapter.name[:2] not in ("00", "16"):  # which are about the library
         assert first > 0
     for source in cells[:first]:
         modules = [line for line in source.splitlines() if "d2l_ext" in line]
         assert all(line.startswith("import d2l_ext.mxnet ") for line in modules)
         assert len([line for line in source.splitlines() if line.strip()]) <= 20
     assert not any("# continued" in source for source in cells)
+
+
+def test_a_picture_that_is_drawn_is_shown(chapter):
+    """A cell shows its last expression, so that a picture drawn before it is lost."""
+    for cell in chapter.cells:
+        if cell.kind == "code-cell":
+            *before, _ = ast.parse(cell.text).body
+            calls = [s.value for s in before if isinstance(s, ast.Expr)]
+            drawn = {ast.unparse(c.func) for c in calls if isinstance(c, ast.Call)}
+            assert not drawn & page.DRAWN.keys(), cell.text
 
 
 def test_a_figure_s_change_is_noticed(monkeypatch):

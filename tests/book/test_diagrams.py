@@ -60,11 +60,20 @@ def test_colours_are_those_of_both_palettes(diagram):
 
 
 def test_colours_can_be_told_apart():
-    """Letters on paper and in boxes have a contrast of at least 4.5 (WCAG AA), lines of 3."""
+    """Letters on paper, boxes and shades have a contrast of at least 4.5 (WCAG AA), lines of 3."""
+
+    def parts(colour):
+        return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+
+    def shaded(palette, weight):
+        both = zip(parts(palette["blue"]), parts(palette["box"]), strict=True)
+        mixed = (drawing.SHADE * weight * a + (1 - drawing.SHADE * weight) * b for a, b in both)
+        return "#" + "".join(f"{round(255 * part):02x}" for part in mixed)
 
     def luminance(colour):
-        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+        linear = [
+            x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts(colour)
+        ]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     def contrast(a, b):
@@ -72,6 +81,8 @@ def test_colours_can_be_told_apart():
         return (light + 0.05) / (dark + 0.05)
 
     for palette in (drawing.LIGHT, drawing.DARK):
+        for weight in (0.1, 0.5, 1):
+            assert contrast(palette["ink"], shaded(palette, weight)) >= 4.5
         for ground in ("paper", "box", "pale-blue", "pale-red"):
             assert contrast(palette["ink"], palette[ground]) >= 4.5
         for letters in ("soft", "blue", "red"):
@@ -92,12 +103,13 @@ def test_a_drawing_is_not_too_wide_for_a_phone():
 
 def test_subscripts_and_signs_are_written_as_such():
     d = Drawing(100, 50)
-    d.text(50, 20, "k_1 < q_{12}\n& more")
+    d.text(50, 20, "k_1 < q_{12}\n& K^T")
     root = ElementTree.fromstring(d.svg("text"))
     lines = ["".join(x.itertext()).replace("\u200b", "") for x in root.iter(f"{SVG}text")]
-    assert lines == ["k1 < q12", "& more"]
-    small = [x.text for x in root.iter(f"{SVG}tspan") if x.text != "\u200b"]
-    assert small == ["1", "12"]
+    assert lines == ["k1 < q12", "& KT"]
+    small = [x for x in root.iter(f"{SVG}tspan") if x.text != "\u200b"]
+    assert [x.text for x in small] == ["1", "12", "T"]
+    assert [float(x.get("dy")) > 0 for x in small] == [True, True, False]  # y runs downwards
 
 
 def test_an_arrow_ends_where_it_is_told():

@@ -24,6 +24,9 @@ PICTURES = {
     "heat maps": lambda path: plotting.show_heatmaps(
         GRID, "Keys", "Queries", list("abcd"), path=path
     ),
+    "flat heat maps": lambda path: plotting.show_heatmaps(
+        RNG.random((1, 3, 40, 40)), "Keys", "Queries", list("abc"), (8, 2.6), path=path
+    ),
     "map": lambda path: plotting.attention_map(GRID[0, 0], SOURCE, TARGET, "A map", path=path),
     "grid": lambda path: plotting.attention_grid(
         GRID, SOURCE, TARGET, ["block 1", "block 2"], list("1234"), "A grid", path=path
@@ -51,7 +54,7 @@ def test_a_picture_is_written(tmp_path, name):
 
 def cut_off(picture):
     """By how many inches what is drawn is larger than the picture, at its worst side."""
-    picture.draw_without_rendering()
+    picture._repr_svg_()
     box, (width, height) = picture.get_tightbbox(), picture.get_size_inches()
     return max(-box.x0, -box.y0, box.x1 - width, box.y1 - height)
 

@@ -10,7 +10,7 @@ def padding_and_masks() -> Drawing:
     """Three sentences of 5, 3 and 2 words padded to 5 positions; padded cells are empty. Beside
     them the causal mask of 5 steps, a triangle: step i sees the steps up to i.
     """
-    d = Drawing(440, 190)
+    d = Drawing(440, 174)
     sentences = ["the girl knows him .", "he sleeps .", "run !"]
     for row, sentence in enumerate(sentences):
         words = sentence.split()
@@ -24,6 +24,29 @@ def padding_and_masks() -> Drawing:
     d.text(322, 18, "causal mask", "start", bold=True)
     d.text(322, 160, "one row a query", "start", "soft", 11)
     d.text(4, 160, "coloured: may be looked at", "start", "soft", 12)
+    return d
+
+
+def where_a_reader_looks() -> Drawing:
+    """One sentence, "the old cat sleeps on the warm stove", under three questions. With "who?" the
+    words old and cat are dark, with "where?" on, warm and stove, with "what does it do?" sleeps.
+    """
+    d = Drawing(456, 186)
+    words = ["the", "old", "cat", "sleeps", "on", "the", "warm", "stove"]
+    widths = (32, 34, 34, 54, 30, 32, 48, 52)
+    questions = {
+        "who?": (0.1, 0.35, 0.9, 0.1, 0, 0, 0, 0),
+        "where?": (0, 0, 0.1, 0.1, 0.35, 0.1, 0.35, 0.9),
+        "what does\nit do?": (0, 0, 0.35, 0.9, 0.1, 0, 0, 0),
+    }
+    for row, (question, weights) in enumerate(questions.items()):
+        x, y = 84, 14 + 52 * row
+        d.text(6, y + 16, question, "start", "red", 13)
+        for word, width, weight in zip(words, widths, weights, strict=True):
+            d.shade(x, y, width, 32, weight)
+            d.text(x + width / 2, y + 16, word, size=13)
+            x += width + 7
+    d.text(84, 170, "the stronger the colour, the longer the eye rests there", "start", "soft", 12)
     return d
 
 
@@ -83,7 +106,8 @@ def matrix_formula() -> Drawing:
     y = 60
     d.box(6, y, 44, 66, "Q", "red-box")
     d.text(28, y + 80, "m \u00d7 d", kind="soft", size=12)
-    d.box(64, y + 11, 92, 44, "K^\u22a4".replace("^", ""), "blue-box")
+    d.text(57, y + 33, "\u00d7", size=12)
+    d.box(64, y + 11, 92, 44, "K^T", "blue-box")
     d.text(110, y + 80, "d \u00d7 n", kind="soft", size=12)
     d.arrow((160, y + 33), (192, y + 33))
     d.text(176, y + 16, "\u00f7\u221ad", kind="soft", size=12)
@@ -109,7 +133,7 @@ def products_of_many_axes() -> Drawing:
     for i, (dx, dy) in enumerate(((16, -16), (0, 0))):
         sentence = 2 - i
         d.box(20 + dx, 62 + dy, 76, 70, f"Q_{sentence}", "red-box")
-        d.box(160 + dx, 70 + dy, 96, 54, f"K\u22a4_{sentence}", "blue-box")
+        d.box(160 + dx, 70 + dy, 96, 54, f"K_{sentence}^T", "blue-box")
         d.box(320 + dx, 62 + dy, 92, 70, f"scores_{sentence}", "box")
     d.text(134, 90, "\u00d7", size=18)
     d.text(300, 90, "=", size=18)

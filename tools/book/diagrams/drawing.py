@@ -51,8 +51,9 @@ svg.diagram .red-line-head { fill: var(--red); }
 SIZE = 14  # of letters; on a phone a picture of 460 is shown at three quarters of its size
 WIDEST = 460
 HEAD = 7  # length of an arrow's head
+SHADE = 0.42  # the most of blue over a box on which a text can still be read
 
-_SUBSCRIPT = re.compile(r"_(\{[^}]*\}|\w)")
+_INDEX = re.compile(r"([_^])(\{[^}]*\}|\w)")
 
 
 def _variables(selector: str, colours: dict[str, str]) -> str:
@@ -76,7 +77,7 @@ class Drawing:
 
     Kinds of shapes: "box", "blue-box", "red-box", "frame". Kinds of lines: "line", "blue-line",
     "red-line". Kinds of text: "ink", "soft", "blue", "red". In a text ``x_1`` and ``x_{12}`` are
-    subscripts, and a line break starts a new line.
+    subscripts, ``x^T`` and ``x^{12}`` superscripts, and a line break starts a new line.
     """
 
     def __init__(self, width: float, height: float):
@@ -167,6 +168,18 @@ class Drawing:
         for j in range(len(rows[0]) + 1):
             self.line((x + j * side, y), (x + j * side, bottom), width=0.75)
 
+    def shade(self, x: float, y: float, width: float, height: float, weight: float) -> None:
+        """Draw a rectangle that is the darker the larger its weight between 0 and 1.
+
+        It stays light enough for a text upon it.
+        """
+        self.box(x, y, width, height, kind="box")
+        if weight:
+            self._parts.append(
+                f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="4"'
+                f' class="blue" fill-opacity="{SHADE * weight:.2g}"/>'
+            )
+
     def svg(self, alt: str, style: bool = True) -> str:
         """Return the picture; ``alt`` says what it shows, ``style`` brings colours and paper."""
         start = (
@@ -179,11 +192,11 @@ class Drawing:
 
 
 def _marked(line: str, size: float) -> str:
-    """Return a line as SVG, with subscripts."""
+    """Return a line as SVG, with subscripts and superscripts."""
     found, end = [], 0
-    for match in _SUBSCRIPT.finditer(line):
-        index = escape(match[1].strip("{}"))
-        down, small = 0.25 * size, 0.7 * size
+    for match in _INDEX.finditer(line):
+        index = escape(match[2].strip("{}"))
+        down, small = (0.25 if match[1] == "_" else -0.35) * size, 0.7 * size
         found.append(
             f'{escape(line[end : match.start()])}<tspan dy="{down:g}" font-size="{small:g}">'
             f'{index}</tspan><tspan dy="{-down:g}">&#8203;</tspan>'

@@ -30,11 +30,11 @@ def todays_block() -> Drawing:
         d.line((191, start), (60, start), (60, y), (180, y), kind="red-line", width=2)
     d.arrow((191, 161), (191, 143))
     d.arrow((191, 27), (191, 8))
-    notes = ((261, "was LayerNorm"), (215, "positions: added"), (81, "was ReLU"))
+    notes = ((261, "was LayerNorm"), (215, "positions were added"), (81, "was ReLU"))
     for y, note in notes:
         d.text(294, y, note, "start", "soft", 12)
-    d.text(20, 228, "x", kind="red")
-    d.text(20, 96, "x", kind="red")
+    for y in (229, 94):
+        d.text(48, y, "x", kind="red")
     return d
 
 
@@ -43,10 +43,10 @@ def rotary() -> Drawing:
     both turn by the same angle, and the angle between them, so their product, stays the same.
     """
     d = Drawing(440, 190)
-    for x, turn, name in ((100, 0, "positions 1 and 3"), (330, 55, "positions 5 and 7")):
+    for x, turn, name in ((100, 0, "key at 1, query at 3"), (330, 55, "key at 5, query at 7")):
         d.line((x - 80, 120), (x + 90, 120), width=0.7)
         d.line((x, 40), (x, 160), width=0.7)
-        for angle, kind, letter in ((20 + turn, "red", "q"), (75 + turn, "blue", "k")):
+        for angle, kind, letter in ((20 + turn, "blue", "k"), (75 + turn, "red", "q")):
             a = math.radians(angle)
             end = x + 66 * math.cos(a), 120 - 66 * math.sin(a)
             d.arrow((x, 120), end, kind=f"{kind}-line", width=2.5)
@@ -87,9 +87,9 @@ def next_tokens() -> Drawing:
         x = 76 + 48 * i
         d.box(x, 96, 36, 30, text[i] if text[i] != " " else "\u2423", "blue-box")
         d.box(x, 26, 36, 30, text[i + 1] if text[i + 1] != " " else "\u2423", "red-box")
+        for before in range(i):
+            d.line((94 + 48 * before, 96), (x + 18, 57), width=0.5)
         d.arrow((x + 18, 96), (x + 18, 57))
-        if i:
-            d.line((x - 30, 110), (x + 6, 76), width=0.7)
     d.text(8, 111, "X", "start", "blue", bold=True)
     d.text(8, 41, "Y", "start", "red", bold=True)
     d.text(8, 76, "GPT", "start", "soft")
@@ -182,11 +182,11 @@ def blockwise() -> Drawing:
         x = 76 + 84 * i
         d.box(x, 14, 74, 26, f"K_{i + 1}, V_{i + 1}", "blue-box", 12)
         d.box(x, 54, 74, 96, "", "blue-box" if i == 1 else "frame")
-        d.text(x + 37, 102, ("done", "scores\nnow", "to come")[i], kind="soft", size=12)
+        d.text(x + 37, 102, ("done", "scores\nnow", "to come")[i], size=12)
         if i:
             d.arrow((x - 10, 166), (x + 20, 166), kind="red-line", width=2)
     d.box(342, 54, 90, 96, "m, l, o\nper query", "red-box", 12)
-    d.text(76, 182, "m: largest so far   l: sum of exp   o: output", "start", "soft", 12)
+    d.text(76, 182, "m: largest so far; l: sum of exp; o: output", "start", "soft", 12)
     return d
 
 
@@ -199,11 +199,12 @@ def linear_state() -> Drawing:
         x = 76 + 124 * i
         d.box(x, 66, 60, 44, f"S_{i + 1}", "blue-box")
         d.arrow((x + 30, 150), (x + 30, 111))
-        d.text(x + 30, 162, f"\u03c6(k_{i + 1}) v_{i + 1}\u22a4", size=12)
+        d.text(x + 30, 162, f"\u03c6(k_{i + 1}) v_{i + 1}^T", size=12)
         d.arrow((x + 30, 66), (x + 30, 34))
-        d.text(x + 30, 22, f"\u03c6(q_{i + 1})\u22a4 S_{i + 1}", size=12, kind="red")
+        d.text(x + 30, 22, f"\u03c6(q_{i + 1})^T S_{i + 1}", size=12, kind="red")
         d.arrow((x - 62 if i else 20, 88), (x - 1, 88), kind="blue-line", width=2.5)
         d.text(x - 30, 76, "+", kind="blue")
+    d.arrow((384, 88), (416, 88), kind="blue-line", width=2.5)
     d.text(436, 88, "\u2026", "end")
     return d
 
@@ -219,8 +220,7 @@ def experts() -> Drawing:
     for i, p in enumerate((0.05, 0.55, 0.1, 0.3)):
         y, asked = 10 + 50 * i, p > 0.2
         d.line((158, 105), (238, y + 18), kind="blue-line" if asked else "line", width=1 + 4 * p)
-        d.text(200, (105 + y + 18) / 2 - 12, f"{p:.2f}", kind="blue" if asked else "soft", size=11)
-        d.box(240, y, 92, 36, f"expert {i + 1}", "blue-box" if asked else "frame")
+        d.box(240, y, 92, 36, f"expert {i + 1}\n{p:.2f}", "blue-box" if asked else "frame", 12)
         if asked:
             d.arrow((332, y + 18), (374, 105), kind="blue-line", width=1.5)
     d.dot(386, 105, 11, "box")
@@ -244,7 +244,7 @@ def patches() -> Drawing:
     for i, name in enumerate(("1", "2", "3", "\u2026", "16")):
         d.box(222 + 42 * i, 80, 34, 28, name, "blue-box", 12)
     d.text(182, 62, "one vector per patch", "start", bold=True, size=13)
-    d.text(182, 126, "+ a learned position for each", "start", "soft", 12)
+    d.text(222, 126, "+ a learned position for each", "start", "soft", 12)
     d.arrow((199, 108), (199, 168))
     d.text(208, 164, "the class is read here", "start", "red", 12)
     return d

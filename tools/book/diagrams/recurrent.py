@@ -1,4 +1,4 @@
-"""Pictures of chapters 3 and 4: encoder and decoder, LSTM, teacher forcing, processors.
+"""Pictures of chapters 3 and 4: encoder and decoder, LSTM, teacher forcing, alignment, processors.
 
 A function's docstring is the picture's alternative text.
 """
@@ -22,15 +22,15 @@ def one_vector() -> Drawing:
     """Encoder and decoder: four source words are read into one vector, from which the decoder
     writes the target, one word after the other.
     """
-    d = Drawing(456, 176)
-    _row(d, 6, 70, SOURCE, "blue-box", 46, 40)
-    _row(d, 256, 70, TARGET, "red-box", 51, 44)
-    d.arrow((184, 86), (210, 86), kind="red-line", width=3)
+    d = Drawing(456, 150)
+    _row(d, 9, 70, SOURCE, "blue-box", 46, 34)
+    _row(d, 258, 70, TARGET, "red-box", 51, 38)
+    d.arrow((181, 86), (210, 86), kind="red-line", width=3)
     d.box(212, 66, 18, 40, "c", "box")
-    d.arrow((230, 86), (254, 86), kind="red-line", width=3)
+    d.arrow((230, 86), (257, 86), kind="red-line", width=3)
     for i, word in enumerate(("ils", "regardent", ".", "<eos>")):
-        d.arrow((278 + 51 * i, 69), (278 + 51 * i, 48))
-        d.text(278 + 51 * i, 38, word, size=11)
+        d.arrow((277 + 51 * i, 69), (277 + 51 * i, 48))
+        d.text(277 + 51 * i, 38, word, size=11)
     d.text(95, 16, "encoder", bold=True)
     d.text(354, 16, "decoder", bold=True)
     d.text(221, 124, "one\nvector", kind="soft", size=11)
@@ -104,11 +104,11 @@ def looking_back() -> Drawing:
     """Encoder and decoder with attention: before each word the decoder's state is a query to all
     states of the encoder. The line to the source word "watching" is thick.
     """
-    d = Drawing(456, 236)
-    _row(d, 6, 140, SOURCE, "blue-box", 54, 46)
+    d = Drawing(456, 220)
+    _row(d, 9, 140, SOURCE, "blue-box", 54, 40)
     d.box(262, 140, 46, 32, "s_1", "red-box")
     d.box(330, 140, 46, 32, "s_2", "red-box")
-    d.arrow((222, 156), (261, 156))
+    d.arrow((211, 156), (261, 156))
     d.arrow((308, 156), (329, 156))
     d.arrow((376, 156), (406, 156))
     for x, word in ((285, "<bos>"), (353, "ils")):
@@ -124,6 +124,30 @@ def looking_back() -> Drawing:
     d.text(352, 76, "context c_2", "start", "blue", 12)
     d.text(8, 104, "keys,\nvalues", "start", "blue", 12)
     d.text(149, 20, "weights 0.05, 0.10, 0.80, 0.05", kind="soft", size=12)
+    return d
+
+
+def hello_world() -> Drawing:
+    """An alignment of "hello, world!" and its translation "bonjour le monde !". Bonjour looks at
+    hello; le and monde both look at world; the exclamation mark looks at its own.
+    """
+    d = Drawing(340, 196)
+    source, target = ("hello", ",", "world", "!"), ("bonjour", "le", "monde", "!")
+    rows = (
+        (0.85, 0.05, 0.05, 0.05),
+        (0.1, 0.15, 0.7, 0.05),
+        (0.05, 0.05, 0.8, 0.1),
+        (0.05, 0.05, 0.05, 0.85),
+    )
+    for j, word in enumerate(source):
+        d.text(129 + 56 * j, 22, word)
+    for i, (word, weights) in enumerate(zip(target, rows, strict=True)):
+        y = 40 + 32 * i
+        d.text(88, y + 14, word, "end")
+        for j, weight in enumerate(weights):
+            d.shade(102 + 56 * j, y, 54, 28, weight)
+            d.text(129 + 56 * j, y + 14, f"{weight:.2f}", size=12)
+    d.text(334, 182, "a row for each word of the target; it adds up to 1", "end", "soft", 12)
     return d
 
 

@@ -86,8 +86,9 @@ def _stack(d, x, bottom, layers, width=132):
         y -= height
         d.box(x, y, width, height, text, kind, 12)
         middles.append(y + height / 2)
-        y -= 9
-        d.arrow((x + width / 2, y + 9), (x + width / 2, y), kind="line")
+        if len(middles) < len(layers):
+            y -= 9
+            d.arrow((x + width / 2, y + 9), (x + width / 2, y), kind="line")
     return middles
 
 
@@ -97,8 +98,8 @@ def the_transformer() -> Drawing:
     each with add and norm; on top a linear layer.
     """
     d = Drawing(440, 330)
-    d.box(18, 96, 164, 152, "", "frame")
-    d.box(254, 40, 164, 208, "", "frame")
+    d.box(34, 102, 156, 146, "", "frame")
+    d.box(250, 36, 156, 212, "", "frame")
     norm = ("add, norm", "box")
     left = [("self-attention", "blue-box"), norm, ("network", "red-box"), norm]
     right = [
@@ -109,19 +110,18 @@ def the_transformer() -> Drawing:
         ("network", "red-box"),
         norm,
     ]
-    _stack(d, 34, 240, left)
-    middles = _stack(d, 270, 240, right)
-    d.arrow((100, 104), (100, 72), (226, 72), (226, middles[2]), (269, middles[2]))
-    d.text(224, 60, "keys, values", kind="soft", size=11)
-    for x in (100, 336):
-        d.arrow((x, 270), (x, 241))
-    d.box(34, 270, 132, 24, "embedding + position", "box", 11)
-    d.box(270, 270, 132, 24, "embedding + position", "box", 11)
-    d.text(100, 310, "source")
-    d.text(336, 310, "target so far")
-    d.box(296, 4, 80, 22, "linear", "box", 12)
-    d.text(8, 172, "N\u00d7", "start", "soft")
-    d.text(434, 144, "\u00d7N", "end", "soft")
+    _stack(d, 46, 240, left)
+    middles = _stack(d, 262, 240, right)
+    d.arrow((112, 113), (112, 72), (220, 72), (220, middles[2]), (261, middles[2]))
+    d.text(166, 60, "keys, values", kind="soft", size=12)
+    d.arrow((328, 45), (328, 27))
+    for x, words in ((46, "source"), (262, "target so far")):
+        d.arrow((x + 66, 270), (x + 66, 241))
+        d.box(x, 270, 132, 24, "embedding + position", "box", 11)
+        d.text(x + 66, 310, words)
+    d.box(288, 4, 80, 22, "linear", "box", 12)
+    d.text(30, 172, "N\u00d7", "end", "soft")
+    d.text(410, 144, "\u00d7N", "start", "soft")
     return d
 
 
@@ -149,19 +149,26 @@ def post_and_pre_norm() -> Drawing:
 
 def beam_search() -> Drawing:
     """Beam search with two beginnings. A has probability 0.6 and B 0.4; A goes on to C and D with
-    0.30 each, B to C with 0.36 and D with 0.04. The best end is B C, which greedy search misses.
+    0.5 each, so 0.30, B to C with 0.9, so 0.36, and to D with 0.1, so 0.04. The best end is B C,
+    which greedy search misses.
     """
     d = Drawing(430, 196)
     d.box(8, 82, 60, 30, "<bos>", "box")
-    for y, name, p in ((36, "A", "0.6"), (130, "B", "0.4")):
+    for y, name, p, above in ((36, "A", "0.6", -30), (130, "B", "0.4", 30)):
         d.arrow((68, 97), (128, y + 15))
         d.box(130, y, 50, 30, name, "blue-box")
-        d.text(196, y - 8, p, "end", "soft", 12)
-    ends = ((10, "A C", "0.30", 51), (58, "A D", "0.30", 51), (106, "B C", "0.36", 145))
-    for y, name, p, start in (*ends, (154, "B D", "0.04", 145)):
-        best = name == "B C"
-        d.arrow((180, start), (258, y + 14), kind="red-line" if best else "line")
+        d.text(92, 97 + 1.25 * above, p, kind="soft", size=12)
+    ends = (
+        (10, 51, "A C", "0.5", "0.30"),
+        (58, 51, "A D", "0.5", "0.30"),
+        (106, 145, "B C", "0.9", "0.36"),
+        (154, 145, "B D", "0.1", "0.04"),
+    )
+    for y, start, name, p, product in ends:
+        best, middle = name == "B C", y + 14
+        d.arrow((180, start), (258, middle), kind="red-line" if best else "line")
+        d.text(212, (start + middle) / 2 + (14 if middle > start else -14), p, kind="soft", size=12)
         d.box(260, y, 60, 28, name, "red-box" if best else "box")
-        d.text(330, y + 14, p, "start", "red" if best else "soft", bold=best)
+        d.text(330, middle, product, "start", "red" if best else "soft", bold=best)
     d.text(370, 120, "best", "start", "red", 12)
     return d
