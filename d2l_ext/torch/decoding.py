@@ -106,7 +106,7 @@ class BlockStep:
 
 def attend(
     heads: MultiHeadAttention,
-    queries: Float[Array, "batch *heads_size"],
+    queries: Float[Array, "batch ..."],
     keys: Float[Array, "batch_heads num_keys head_size"],
     values: Float[Array, "batch_heads num_keys head_size"],
     added: Float[Array, "batch_heads 1 num_keys"] | None = None,

@@ -23,8 +23,8 @@ def public_classes(api):
 
 @pytest.mark.parametrize("column", d2l_ext.BACKENDS)
 def test_every_column_has_the_same_files(column):
-    # What only MXNet needs to start; what exports, whoever has trained; how a token is decoded where
-    # calls take longer than sums; derivatives, which NumPy alone does not have.
+    # What only MXNet needs to start; what exports, whoever has trained, and decodes in few calls;
+    # derivatives, which NumPy alone does not have.
     own = {
         "mxnet": {"numpy2.py"},
         "torch": {"onnx.py", "decoding.py"},
