@@ -185,7 +185,8 @@ class TorchDecoding(Decoding):
         return log_probs, ids, weights, state
 
     def _take_rows(self, state, rows):
-        return self.decoder.take_rows(state, rows)
+        with torch.inference_mode():
+            return self._next.take_rows(state, rows)
 
 
 class TorchBackend(Backend):

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch.nn import functional as F
 
+from d2l_ext.nested import nest
 from d2l_ext.torch.layers import Array
 from d2l_ext.torch.multihead import MultiHeadAttention
 from d2l_ext.torch.transformer import AddNorm, TransformerDecoder, TransformerDecoderBlock
@@ -29,10 +30,30 @@ class TokenStep:
         self.blks = [BlockStep(blk) for blk in decoder.blks.values()]
 
     def prepare(self, state: list) -> list:
-        """Return a state of `TransformerDecoder.init_state` as a call takes it."""
-        enc_outputs, enc_valid_lens, caches, projected, position = state
+        """Return a state of `TransformerDecoder.init_state` as a call takes it.
+
+        In the place of the encoder's outputs it has the number of each row's sentence.
+        """
+        enc_outputs, _, caches, projected, position = state
         projected = [blk.prepare(*each) for blk, each in zip(self.blks, projected, strict=True)]
-        return [enc_outputs, enc_valid_lens, caches, projected, int(position)]
+        sentences = torch.arange(len(enc_outputs), device=enc_outputs.device)
+        return [sentences, None, caches, projected, int(position)]
+
+    def take_rows(self, state: list, rows: Int[Array, " rows"]) -> list:
+        """Return the state of some rows; what is of the source is left if its sentences are."""
+        sentences, _, caches, projected, position = state
+        taken = sentences[rows]
+        if not torch.equal(taken, sentences):
+
+            def pick(x):  # (batch * num_heads, n, d)
+                return x.view(len(sentences), -1, *x.shape[1:])[rows].flatten(0, 1)
+
+            projected = nest(pick, projected)
+        caches = [
+            None if cache is None else blk.take_rows(cache, rows, position)
+            for blk, cache in zip(self.blks, caches, strict=True)
+        ]
+        return [taken, None, caches, projected, position]
 
     def __call__(
         self, X: Int[Array, "batch 1"], state: list
@@ -57,6 +78,7 @@ class BlockStep:
         parts = [blk.attention1.W_q, blk.attention1.W_k, blk.attention1.W_v]
         self.weight = torch.cat([W.weight for W in parts])  # (3 num_hiddens, num_hiddens)
         self.bias = None if parts[0].bias is None else torch.cat([W.bias for W in parts])
+        self.spare = None  # the cache before rows were taken, whose room is used again
 
     def prepare(self, keys: Array, values: Array, mask: Array | None) -> tuple:
         """Turn what `TransformerDecoderBlock.project` returns into what `attend` takes.
@@ -69,6 +91,18 @@ class BlockStep:
         added = torch.zeros_like(mask, dtype=keys.dtype).masked_fill(has_key & ~mask, -torch.inf)
         per_head = self.blk.attention2.per_head
         return keys, values * per_head(has_key), per_head(added).expand(len(keys), -1, -1)
+
+    def take_rows(self, cache: Array, rows: Int[Array, " rows"], position: int) -> Array:
+        """Return a cache of some rows, up to a position; of fresh room, each page costs time."""
+        heads = self.blk.attention1.num_heads
+        shape = 2, len(rows) * heads, *cache.shape[2:]
+        taken = self.spare
+        if taken is None or taken.shape != shape:
+            taken = cache.new_empty(shape)
+        old, new = (x.unflatten(1, (-1, heads))[:, :, :, :position] for x in (cache, taken))
+        torch.index_select(old, 1, rows, out=new)
+        self.spare = cache
+        return taken
 
     def __call__(
         self, X: Float[Array, "batch num_hiddens"], cache: Array, source: tuple, position: int
