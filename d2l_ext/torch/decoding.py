@@ -1,6 +1,7 @@
 """The Transformer's decoder for one token at a time, in as few operations as translating needs."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -153,6 +154,11 @@ def attend(
     return heads.W_o(output.view(-1, heads.num_heads * values.shape[2]))
 
 
-def wrap(X: Array, addnorm: AddNorm, sublayer, norm: str) -> Float[Array, "batch num_hiddens"]:
+def wrap(
+    X: Float[Array, "batch num_hiddens"],
+    addnorm: AddNorm,
+    sublayer: Callable[[Array], Array],
+    norm: str,
+) -> Float[Array, "batch num_hiddens"]:
     """`AddNorm.wrap`, where nothing is dropped."""
     return X + sublayer(addnorm.ln(X)) if norm == "pre" else addnorm.ln(X + sublayer(X))

@@ -80,6 +80,25 @@ def test_decoding_is_the_same_with_and_without_weights(any_backend):
     assert ways[0].attention_weights is not None and ways[1].attention_weights is None
 
 
+def test_rows_of_beams_are_those_of_their_histories(be):
+    """Beams change places within their sentences again and again, and no source is padded."""
+    model, rng = make_model(be, "transformer"), np.random.default_rng(1)
+    src, beams = sources(2)[0], np.array([0, 0, 0, 1, 1, 1])
+    decoding, histories = model.decoding(src, None), np.zeros((6, 0), int)
+    decoding.reorder(beams)
+    for _ in range(4):
+        tokens = rng.integers(0, 7, (6, 1))
+        histories = np.hstack((histories, tokens))
+        found, _ = decoding.step(tokens[:, 0], 7)
+        rows = np.concatenate((rng.integers(0, 3, 3), rng.integers(3, 6, 3)))
+        histories = histories[rows]
+        decoding.reorder(rows)
+        again = model.decoding(src[beams], None)
+        for step in histories.T:
+            wanted, _ = again.step(step, 7)
+        np.testing.assert_allclose(found[rows], wanted, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_greedy_takes_the_most_likely_token(any_backend, kind):
     available(any_backend, kind)
