@@ -643,6 +643,9 @@ class Decoding(ABC):
         # Frameworks order ties as they like. One that crosses the limit needs all that take part.
         if k < ids.shape[1] < self.vocab_size and (log_probs[:, k - 1] == log_probs[:, k]).any():
             log_probs, ids = self._all(fed, before)
+        falls = log_probs[:, :-1] > log_probs[:, 1:]
+        if falls.size and falls.all():  # as nearly always: no ties, and nothing is NaN
+            return log_probs[:, :k], ids[:, :k]
         if np.isnan(log_probs).any():
             raise FloatingPointError("the model's log-probabilities are NaN")
         order = np.lexsort((ids, -log_probs))[:, :k]

@@ -18,6 +18,13 @@ LEFT = {
         "test_interface",
         "backend: elif outputs.requires_grad: -> the end": "an output that no number leads to has "
         "no cotangent in a case",
+        "decoding: if mask is None: -> return keys, values, None": "no source is padded: "
+        "test_decoding",
+        "decoding: if not torch.equal(taken, sentences): -> caches = [": "beams change places "
+        "within their sentences: test_decoding",
+        "decoding: if taken is None or taken.shape != shape: -> old, new = "
+        "(x.unflatten(1, (-1, heads))[:, :, :, :position] for x in (cache, taken))": "rows are "
+        "taken again, as many: test_decoding",
     },
     "mxnet": {
         "backend: if inputs: -> self.module.cast(self.dtype)": "a module without lazy weights needs"

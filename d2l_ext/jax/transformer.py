@@ -253,18 +253,20 @@ class TransformerDecoderBlock(Module):
         return X, [enc_outputs, enc_valid_lens, caches, projected, position]
 
 
-def steps_in(cache: tuple | Array | None) -> Int[np.ndarray, ""]:
+def steps_in(cache: tuple | list | None) -> Int[np.ndarray, ""]:
     """Return how many steps a block's cached keys have, an array (); none at first."""
     return np.array(0 if cache is None else cache[0].shape[1], np.int64)
 
 
-def append(cache: tuple | Array | None, pair: tuple, position: Offset) -> tuple | Array:
-    """Append keys and values to a cache: none, a pair that grows, or an array that has room."""
+def append(cache: tuple | list | None, pair: tuple, position: Offset) -> tuple | list:
+    """Append keys and values to a cache: none, a pair that grows, or a list that has room."""
     if cache is None:
         return pair
-    if isinstance(cache, (tuple, list)):
-        return tuple(jnp.concatenate(both, axis=1) for both in zip(cache, pair, strict=True))
-    return jax.lax.dynamic_update_slice_in_dim(cache, jnp.stack(pair), position, axis=2)
+    both = list(zip(cache, pair, strict=True))
+    if isinstance(cache, tuple):
+        return tuple(jnp.concatenate(arrays, axis=1) for arrays in both)
+    fill = jax.lax.dynamic_update_slice_in_dim
+    return [fill(reserved, new, position, axis=1) for reserved, new in both]
 
 
 def up_to_itself(
@@ -379,8 +381,9 @@ class TransformerDecoder(AttentionDecoder):
     def reserve(self, state: list, num_steps: int, least: int = 0) -> list:
         """Return the state with room for so many more steps, so that its shapes no longer change.
 
-        Caches become arrays (2, batch * num_heads, size, num_hiddens / num_heads) that are filled
-        in place. One that must grow at least doubles, and gets the size ``least`` at least.
+        Caches become lists of two arrays (batch * num_heads, size, num_hiddens / num_heads) that
+        are filled in place. (Of a single array, XLA would copy keys and values out at every token.)
+        One that must grow at least doubles, and gets the size ``least`` at least.
         """
         enc_outputs, enc_valid_lens, caches, projected, position = state
         sizes = [0 if cache is None else cache[0].shape[1] for cache in caches]
@@ -388,10 +391,12 @@ class TransformerDecoder(AttentionDecoder):
         if size is None:
             return state
 
-        def grow(cache, keys):
-            batch_heads, _, d = keys.shape
-            grown = jnp.zeros((2, batch_heads, size, d), keys.dtype)
-            return grown if cache is None else grown.at[:, :, : cache[0].shape[1]].set(cache)
+        def grow(cache, like):
+            batch_heads, _, d = like.shape
+            grown = [jnp.zeros((batch_heads, size, d), like.dtype) for _ in range(2)]
+            if cache is None:
+                return grown
+            return [new.at[:, : x.shape[1]].set(x) for new, x in zip(grown, cache, strict=True)]
 
         caches = [grow(cache, keys) for cache, (keys, *_) in zip(caches, projected, strict=True)]
         return [enc_outputs, enc_valid_lens, caches, projected, position]

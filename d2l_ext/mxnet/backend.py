@@ -186,12 +186,11 @@ class Graph:
 
     Args:
         function: takes nested arrays, returns nested arrays.
-        params: Gluon's parameters that it uses, whose values may change between calls.
-        constants: arrays that it uses.
+        arrays: what else it uses, parameters and constants; their values may change in place.
     """
 
-    def __init__(self, function, params, constants):
-        self.function, self.params, self.constants = function, list(params), list(constants)
+    def __init__(self, function, arrays):
+        self.function, self.arrays = function, list(arrays)
         self.recorded, self.operator = False, None
 
     def __call__(self, *inputs):
@@ -207,7 +206,7 @@ class Graph:
 
     def _variables(self, inputs):
         """List what may be a variable of the graph."""
-        return [*self.constants, *(p.data() for p in self.params), *inputs]
+        return [*self.arrays, *inputs]
 
     def _record(self, inputs):
         inputs = nest(lambda x: x.detach(), inputs)
@@ -268,11 +267,11 @@ class MXNetDecoding(Decoding):
     def _graph(self, tokens, state, k):
         """Return the graph of a step: for a number of rows, and for sentences of any length."""
         decoder, graphs = self.decoder, self.model.graphs
-        key = k, len(tokens), repr(nest(lambda x: x.ndim, state))
+        key = k, len(tokens), repr(nest(lambda x: "array", state))
         if key not in graphs:
             tables = [b.P for _, b in blocks(decoder) if isinstance(b, PositionalEncoding)]
-            function = functools.partial(best_tokens, decoder, k)
-            graphs[key] = Graph(function, decoder.collect_params().values(), tables)
+            params = [param.data() for param in decoder.collect_params().values()]
+            graphs[key] = Graph(functools.partial(best_tokens, decoder, k), [*tables, *params])
         return graphs[key]
 
     def _take_rows(self, state, rows):

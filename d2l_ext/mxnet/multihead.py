@@ -101,7 +101,7 @@ class MultiHeadAttention(Configured, nn.Block):
         batch, n, _ = X.shape
         if n > 1:  # a single step lies in memory as it should
             X = X.reshape(batch, n, self.num_heads, -1)
-            X = X.transpose(0, 2, 1, 3)  # (batch, num_heads, n, d)
+            X = X.swapaxes(1, 2)  # (batch, num_heads, n, d)
         return X.reshape(batch * self.num_heads, n, -1)
 
     def transpose_output(
@@ -111,5 +111,5 @@ class MultiHeadAttention(Configured, nn.Block):
         n, d = X.shape[1:]
         if n > 1:
             X = X.reshape(-1, self.num_heads, n, d)
-            X = X.transpose(0, 2, 1, 3)  # (batch, n, num_heads, d)
+            X = X.swapaxes(1, 2)  # (batch, n, num_heads, d)
         return X.reshape(-1, n, self.num_heads * d)

@@ -7,8 +7,10 @@ import torch
 
 from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer
 from d2l_ext.nested import leaves, nest
+from d2l_ext.torch.decoding import TokenStep
 from d2l_ext.torch.layers import Dropout
 from d2l_ext.torch.seq2seq import masked_loss
+from d2l_ext.torch.transformer import TransformerDecoder
 
 
 def forked_generator():
@@ -164,27 +166,34 @@ class TorchTrainer(Trainer):
 
 
 class TorchDecoding(Decoding):
-    """Decoding in PyTorch."""
+    """Decoding in PyTorch; a Transformer that keeps no weights has a `TokenStep`."""
 
     def _start(self, inputs):
         self.model.prepare(False, None, self.keep_weights)
         module, lens = self.model.module, inputs[1] if len(inputs) > 1 else None
         with torch.inference_mode():
+            self._next = self.decoder
             if self.decoder is module:
                 return module.init_state(*inputs)
-            return module.decoder.init_state(module.encoder(*inputs), lens)
+            state = module.decoder.init_state(module.encoder(*inputs), lens)
+            if not isinstance(self.decoder, TransformerDecoder) or self.keep_weights:
+                return state
+            self._next = TokenStep(self.decoder)
+            return self._next.prepare(state)
 
     def _advance(self, tokens, state, k):
         decoder = self.decoder
         self.model.prepare(False, None, self.keep_weights)  # the model may have been called since
         with torch.inference_mode():
             state = decoder.reserve(state, tokens.shape[1], least=32)
-            logits, state = decoder(tokens, state)
+            logits, state = self._next(tokens, state)
             log_probs, ids = logits[:, -1].log_softmax(dim=-1).topk(k, dim=-1)
-        return log_probs, ids, getattr(decoder, "attention_weights", None), state
+        weights = getattr(decoder, "attention_weights", None) if self.keep_weights else None
+        return log_probs, ids, weights, state
 
     def _take_rows(self, state, rows):
-        return self.decoder.take_rows(state, rows)
+        with torch.inference_mode():
+            return self._next.take_rows(state, rows)
 
 
 class TorchBackend(Backend):

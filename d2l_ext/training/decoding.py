@@ -302,8 +302,9 @@ def _hypothesis(score: float, path: Chosen) -> Hypothesis:
 def _path(ranked: list[tuple[float, Chosen]], margins: list[float]) -> Chosen:
     """Return the first of ranked hypotheses, with the margins of its search."""
     tokens, log_probs, _, weights = ranked[0][1]
-    final = _difference(np.array([score for score, _ in ranked]), 1)
-    return tokens, log_probs, np.array([*margins, final]), weights
+    scores = np.array([[score for score, _ in ranked]])
+    final = _differences(scores, np.array([1]))
+    return tokens, log_probs, np.array([*margins, *final]), weights
 
 
 class _Search:
@@ -315,7 +316,7 @@ class _Search:
         self._scores = np.full((batch, beam), -np.inf)  # log-probability of the open hypotheses
         self._scores[:, 0] = 0
         self._complete: list[list[tuple[float, Chosen]]] = [[] for _ in range(batch)]
-        self._margins: list[list[float]] = [[] for _ in range(batch)]
+        self._margins: list[np.ndarray] = []  # per step (batch,), NaN where a search is over
         self._paths = _Paths(batch * beam)
         self._step = 0
 
@@ -345,53 +346,52 @@ class _Search:
         weights = _chosen(weights, rows)
         self._paths.append(tokens, log_probs.ravel()[places], np.zeros(len(rows)), weights)
         self._scores = scores[:, :beam].copy()
-        for sentence in range(batch):
-            self._close(sentence, scores[sentence], tokens)
+        self._close(scores, tokens.reshape(batch, beam))
         return rows, np.where(np.isfinite(self._scores.ravel()), tokens, self._eos)
 
     def _close(
         self,
-        sentence: int,
-        scores: Float[np.ndarray, " candidates"],
-        tokens: Int[np.ndarray, " rows"],
+        scores: Float[np.ndarray, "batch candidates"],
+        tokens: Int[np.ndarray, "batch beam"],
     ) -> None:
-        """Take the complete hypotheses out of the open ones of a sentence."""
-        open_scores = self._scores[sentence]
-        places = self._beam - len(self._complete[sentence])
-        open_scores[places:] = -np.inf
-        if not np.isfinite(open_scores).any():
-            return
-        self._margins[sentence].append(_difference(scores, places))
-        for place in range(places):
-            row = sentence * self._beam + place
-            last = tokens[row] == self._eos or self._step == self._max_steps
-            if last and np.isfinite(open_scores[place]):
-                score = open_scores[place] / self._penalty(self._step)
-                path = self._paths.path(row, self._eos)
-                self._complete[sentence].append((score, path))
-                open_scores[place] = -np.inf
+        """Take the complete hypotheses out of the open ones."""
+        places = self._beam - np.array([len(complete) for complete in self._complete])
+        self._scores[np.arange(self._beam) >= places[:, None]] = -np.inf
+        is_open = np.isfinite(self._scores).any(axis=1)
+        self._margins.append(np.where(is_open, _differences(scores, places), np.nan))
+        last = (tokens == self._eos) | (self._step == self._max_steps)
+        for sentence, place in np.argwhere(last & np.isfinite(self._scores)):
+            score = self._scores[sentence, place] / self._penalty(self._step)
+            path = self._paths.path(sentence * self._beam + place, self._eos)
+            self._complete[sentence].append((score, path))
+            self._scores[sentence, place] = -np.inf
         # Log-probabilities only fall, so that no score can exceed this one.
-        limit = open_scores.max() / self._penalty(self._max_steps)
-        found = sorted((score for score, _ in self._complete[sentence]), reverse=True)
-        if len(found) >= self._n_best and found[self._n_best - 1] > limit:
-            open_scores[:] = -np.inf
+        limits = self._scores.max(axis=1) / self._penalty(self._max_steps)
+        for sentence in np.flatnonzero(np.isfinite(limits)):
+            found = sorted(score for score, _ in self._complete[sentence])
+            if len(found) >= self._n_best and found[-self._n_best] > limits[sentence]:
+                self._scores[sentence] = -np.inf
 
     def _penalty(self, length: int) -> float:
         return ((5 + length) / 6) ** self._alpha
 
     def best(self) -> list[tuple[list[tuple[float, Chosen]], list[float]]]:
         """Return each sentence's hypotheses, the best first, and the margins of its search."""
+        margins = np.stack(self._margins, axis=1)
         return [
-            (sorted(complete, key=lambda scored: -scored[0]), margins)
-            for complete, margins in zip(self._complete, self._margins, strict=True)
+            (sorted(complete, key=lambda scored: -scored[0]), row[~np.isnan(row)].tolist())
+            for complete, row in zip(self._complete, margins, strict=True)
         ]
 
 
-def _difference(descending: Float[np.ndarray, " n"], place: int) -> float:
-    """Return by how much the entry before a place is larger than the entry at it."""
-    if place >= len(descending) or not np.isfinite(descending[place]):
-        return np.inf
-    return descending[place - 1] - descending[place]
+def _differences(
+    descending: Float[np.ndarray, "rows n"], places: Int[np.ndarray, " rows"]
+) -> Float[np.ndarray, " rows"]:
+    """Return, row by row, by how much the entry before a place is larger than the entry at it."""
+    rows = np.arange(len(descending))
+    descending = np.column_stack((descending, np.full(len(rows), -np.inf)))  # one place more
+    above, at = descending[rows, places - 1], descending[rows, places]
+    return np.subtract(above, at, where=np.isfinite(at), out=np.full(len(rows), np.inf))
 
 
 def _chosen(weights: Nested, rows: Int[np.ndarray, " rows"]) -> list[np.ndarray] | None:

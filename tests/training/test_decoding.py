@@ -58,6 +58,47 @@ def log_probs_of(model, src, lens, tokens, num_steps):
     return [rows[np.arange(len(t)), t] for rows, t in zip(log_probs, tokens, strict=True)]
 
 
+def test_decoding_is_the_same_with_and_without_weights(any_backend):
+    """Columns have a shorter way where no weights are kept: past 32 tokens, with other rows."""
+    api, rng = any_backend.api, np.random.default_rng(0)
+    sizes = 8, 12, 2, 2, 0.0, True, "pre"
+    encoder = api.TransformerEncoder(6, *sizes)
+    pair = api.EncoderDecoder(encoder, api.TransformerDecoder(7, *sizes))
+    src, lens = sources(4)[0], np.array([3, 0, 5, 1])
+    model = any_backend.model(pair, src, src, lens, dtype="float64")
+    model.load_parameters({k: rng.standard_normal(v) for k, v in model.shapes().items()})
+    ways = [model.decoding(src, lens, keep_weights=keep) for keep in (True, False)]
+    for step in range(36):
+        tokens = rng.integers(0, 7, 4)
+        (wanted, ids), (found, same) = (way.step(tokens, 7) for way in ways)
+        np.testing.assert_array_equal(ids, same)
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
+        if step in (1, 33):
+            rows = np.array([2, 1, 1, 0])
+            for way in ways:
+                way.reorder(rows)
+    assert ways[0].attention_weights is not None and ways[1].attention_weights is None
+
+
+def test_rows_of_beams_are_those_of_their_histories(be):
+    """Beams change places within their sentences again and again, and no source is padded."""
+    model, rng = make_model(be, "transformer"), np.random.default_rng(1)
+    src, beams = sources(2)[0], np.array([0, 0, 0, 1, 1, 1])
+    decoding, histories = model.decoding(src, None), np.zeros((6, 0), int)
+    decoding.reorder(beams)
+    for _ in range(4):
+        tokens = rng.integers(0, 7, (6, 1))
+        histories = np.hstack((histories, tokens))
+        found, _ = decoding.step(tokens[:, 0], 7)
+        rows = np.concatenate((rng.integers(0, 3, 3), rng.integers(3, 6, 3)))
+        histories = histories[rows]
+        decoding.reorder(rows)
+        again = model.decoding(src[beams], None)
+        for step in histories.T:
+            wanted, _ = again.step(step, 7)
+        np.testing.assert_allclose(found[rows], wanted, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_greedy_takes_the_most_likely_token(any_backend, kind):
     available(any_backend, kind)
