@@ -57,11 +57,18 @@ class TokenStep:
         return [taken, None, caches, projected, position]
 
     def __call__(
+        self, X: Int[Array, "batch num_steps"], state: list
+    ) -> tuple[Float[Array, "batch 1 vocab_size"], list]:
+        """Return logits after the last token and the new state, which has room for all tokens."""
+        self.decoder.check(X, state)
+        for tokens in X.split(1, dim=1):
+            logits, state = self._one(tokens, state)
+        return logits, state
+
+    def _one(
         self, X: Int[Array, "batch 1"], state: list
     ) -> tuple[Float[Array, "batch 1 vocab_size"], list]:
-        """Return logits and the new state, as the decoder; the state has room for a token."""
         decoder, position = self.decoder, state[4]
-        decoder.check(X, state)
         H = decoder.embedding(X)
         decoder.pos_encoding.check(H, position)
         H = (H * decoder.scale)[:, 0] + self.P[position]  # (batch, num_hiddens)
