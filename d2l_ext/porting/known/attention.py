@@ -10,7 +10,8 @@ import numpy as np
 from d2l_ext.porting.arrays import LOW, is_mask
 from d2l_ext.porting.known.between import normalized
 from d2l_ext.porting.known.formula import formula
-from d2l_ext.porting.known.piece import Piece
+from d2l_ext.porting.known.piece import Piece, distinct
+from d2l_ext.porting.known.relative import DIRECTIONS, buckets
 
 WINDOWS = {f"the last {n}": n for n in range(1, 9)}  # what a token attends to, itself included
 
@@ -24,8 +25,10 @@ def _attention(piece: Piece) -> Iterator[dict[str, Any]]:
                 continue
             if q.ndim == 3 and heads % (k.shape[-1] // size):
                 continue
-            for real in _masks(piece, q.shape[0], q.shape[-2], k.shape[-2]):
-                yield {"q": q, "k": k, "v": v, "heads": heads, "real": real}
+            masks = list(_masks(piece, q.shape[0], q.shape[-2], k.shape[-2]))
+            for bias in _biases(piece, heads, q.shape[-2], k.shape[-2]):
+                given = {"q": q, "k": k, "v": v, "heads": heads, "bias": bias}
+                yield from (given | {"real": real} for real in masks)
     yield from _weights(piece)
 
 
@@ -39,7 +42,7 @@ def _weights(piece: Piece) -> Iterator[dict[str, Any]]:
     for q, k in itertools.chain(thirds, itertools.permutations(arrays, 2)):
         if q.shape == (batch, num_queries, k.shape[-1]) and k.shape[:2] == (batch, num_keys):
             for real in _masks(piece, batch, num_queries, num_keys):
-                yield {"q": q, "k": k, "v": None, "heads": heads, "real": real}
+                yield {"q": q, "k": k, "v": None, "heads": heads, "real": real, "bias": None}
 
 
 def _triples(arrays: list[np.ndarray], shape: tuple[int, ...]) -> Iterator[list[np.ndarray]]:
@@ -83,6 +86,23 @@ def _masks(
             yield from ((ids != pad)[:, None, None] for pad in (0, 1) if (ids == pad).any())
 
 
+def _biases(
+    piece: Piece, heads: int, num_queries: int, num_keys: int
+) -> Iterator[np.ndarray | None]:
+    """Yield what may be added to scores, (batch or 1, heads, queries, keys), or tables of it."""
+    yield None
+    if heads == 1:
+        return
+    square = num_queries, num_keys
+    for x in distinct([x for x in piece.sources + piece.context if x.dtype.kind == "f"]):
+        if x.ndim == 4 and x.shape[1:] == (heads, *square) and not is_mask(x):
+            yield x.astype(np.float64)
+        if x.shape == (*square, heads):
+            yield x.astype(np.float64).transpose(2, 0, 1)[None]
+    tables = [p for own in piece.parameters for p in own.values() if p.ndim == 2]
+    yield from (p.astype(np.float64) for p in distinct(tables) if p.shape[1] == heads)
+
+
 @formula(
     _attention,
     mask=("used", "not used"),
@@ -93,6 +113,9 @@ def _masks(
     attention_axis=("keys", "queries", "heads", "batch"),
     masking=("before the softmax", "after the softmax"),
     empty_row=("zero", "NaN", "uniform"),
+    position=("from 0", "from 1"),
+    position_bias=("added", "missing"),
+    direction_of_bias=DIRECTIONS,
 )
 def attention(
     piece: Piece,
@@ -101,6 +124,7 @@ def attention(
     v: np.ndarray | None,
     heads: int,
     real: np.ndarray | None,
+    bias: np.ndarray | None,
     mask: str,
     polarity: str,
     causal: str,
@@ -109,8 +133,14 @@ def attention(
     attention_axis: str,
     masking: str,
     empty_row: str,
+    position: str,
+    position_bias: str,
+    direction_of_bias: str,
 ) -> np.ndarray | None:
-    """softmax(Q K^T / sqrt(d)) V, with heads side by side; the weights alone without V."""
+    """softmax(Q K^T / sqrt(d) + bias) V, with heads side by side; the weights alone without V.
+
+    Keys that the bias leaves out are left out by the mask. Positions from 1 are the keys'.
+    """
     size = q.shape[-1] // heads
     groups = k.shape[-1] // size if q.ndim == 3 else 1  # heads of keys and values
 
@@ -123,7 +153,7 @@ def attention(
         if size % 2:
             return None
         layout = "halves" if rotary == "in halves" else "pairs"
-        q, k = (rotated(x, layout) for x in (q, k))
+        q, k = rotated(q, layout), rotated(k, layout, start=int(position.split()[1]))
     if q.shape[1] != k.shape[1]:
         k = np.repeat(k, heads // groups, axis=1)
         v = None if v is None else np.repeat(v, heads // groups, axis=1)
@@ -138,6 +168,14 @@ def attention(
         }[attention_scale]
     )
     allowed = np.ones(scores.shape, bool)
+    if bias is not None:
+        if bias.ndim == 2:
+            ids = buckets(*scores.shape[-2:], len(bias), position, direction_of_bias)
+            bias = bias[ids].transpose(2, 0, 1)
+        if position_bias == "added":
+            scores = scores + np.where(bias > LOW, bias, 0)
+        if mask == "used":
+            allowed = allowed & (bias > LOW)
     if real is not None and mask == "used":
         allowed = allowed & (real if polarity == "True attends" else ~real)
     if causal != "no":
@@ -158,10 +196,10 @@ def attention(
     return y if piece.a.ndim == 4 else y.swapaxes(1, 2).reshape(piece.a.shape)
 
 
-def rotated(x: np.ndarray, layout: str) -> np.ndarray:
+def rotated(x: np.ndarray, layout: str, start: int = 0) -> np.ndarray:
     """Turn each pair of numbers by the angle of its position, in the base of 10000."""
     half = x.shape[-1] // 2
-    angles = np.arange(x.shape[-2])[:, None] * 10000.0 ** (-np.arange(half) / half)
+    angles = (start + np.arange(x.shape[-2]))[:, None] * 10000.0 ** (-np.arange(half) / half)
     cos, sin = np.cos(angles), np.sin(angles)
     if layout == "halves":
         one, two = x[..., :half], x[..., half:]

@@ -107,6 +107,11 @@ CAUSES = {
         "PyTorch, MXNet and Keras compute GELU with the error function by default, Flax its tanh"
         " approximation: GELU(1) is 0.84134 or 0.84119.",
     ),
+    "gate": (
+        "gate and value exchanged",
+        "A gated network applies its function to one of two products, which files keep in either"
+        " order.",
+    ),
     "softmax_axis": ("softmax axis", "One side normalises along another axis."),
     "attention_axis": ("softmax axis", "One side normalises the scores along another axis."),
     "attention_scale": (
@@ -131,6 +136,15 @@ CAUSES = {
         "rotary positions",
         "Llama and its kin turn the first half with the second, the RoFormer paper each number with"
         " the next; or one side does not turn at all.",
+    ),
+    "position_bias": (
+        "position bias missing",
+        "T5 and its kin add a learned number to each score, by the distance of query and key.",
+    ),
+    "direction_of_bias": (
+        "position bias of both directions",
+        "T5's encoder tells keys before a query from those after it; its decoder has all its"
+        " buckets for those before.",
     ),
     "empty_row": (
         "a row with no key",

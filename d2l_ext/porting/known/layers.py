@@ -86,6 +86,21 @@ def linear(
     return y if b is None or bias == "missing" else y + b
 
 
+def _counted(piece: Piece) -> Iterator[dict[str, Any]]:
+    """Yield the table of positions, if that is what ids that count up from zero look up."""
+    for given in of_kind("embedding")(piece):
+        x = given["x"]
+        if x.ndim and x.shape[-1] > 1 and (x == np.arange(x.shape[-1])).all():
+            yield given
+
+
+@formula(_counted, position=("from 0", "from 1", "from 2"))
+def positions(piece: Piece, x: np.ndarray, own: Arrays, position: str) -> np.ndarray:
+    """Rows of a table, one for each position."""
+    table = own["weight"]
+    return table[np.minimum(x.astype(int) + int(position.split()[1]), len(table) - 1)]
+
+
 @formula(
     of_kind("embedding"),
     embedding_scale=("1", "sqrt(d)"),

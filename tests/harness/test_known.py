@@ -1,0 +1,118 @@
+"""Known differences, each given by a formula: the one that was made is the one that is named."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from d2l_ext.porting.arrays import relative_error
+from d2l_ext.porting.known.attention import rotated
+from d2l_ext.porting.known.between import ACTIVATIONS, normalized
+from d2l_ext.porting.known.explain import explain
+from d2l_ext.porting.known.piece import Piece
+from d2l_ext.porting.known.relative import DIRECTIONS, buckets
+
+RNG = np.random.default_rng(0)
+HEADS, STEPS, SIZE = 2, 5, 4  # the size of one head
+
+
+def named(a, b, *sources, kind="", context=(), parameters=()):
+    """Return the cause that is found, or None."""
+    own = [dict(enumerate(parameters)) if kind == "" else {"weight": parameters[0]}] * 2
+    piece = Piece(kind, list(sources), list(context), own, a, b)
+    return explain(piece, relative_error, 1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(1, 200),
+    st.integers(1, 200),
+    st.sampled_from([8, 16, 32, 64]),
+    st.sampled_from(DIRECTIONS),
+    st.integers(0, 2),
+)
+def test_buckets_are_t5_s(num_queries, num_keys, count, direction, offset):
+    torch = pytest.importorskip("torch")
+    t5 = pytest.importorskip("transformers.models.t5.modeling_t5")
+    distance = torch.arange(num_keys) - torch.arange(num_queries)[:, None] + offset
+    wanted = t5.T5Attention._relative_position_bucket(
+        distance, bidirectional=direction == "both directions", num_buckets=count
+    )
+    found = buckets(num_queries, num_keys, count, f"from {offset}", direction)
+    # Where a distance lies on the edge of two buckets, float32 may take the other one.
+    assert np.abs(found - wanted.numpy()).max() <= 1
+    assert (found == wanted.numpy()).mean() > 0.97
+
+
+@pytest.mark.parametrize(("first", "second"), [("SiLU", "GELU (erf)"), ("GELU (tanh)", "ReLU")])
+def test_a_gated_network_has_another_activation_or_gates_the_other_half(first, second):
+    x, y = RNG.standard_normal((2, 3, 7))
+    a = ACTIVATIONS[first](x) * y
+    assert named(a, ACTIVATIONS[second](x) * y, y, x).name == "activation"
+    assert named(a, ACTIVATIONS[first](y) * x, y, x).name == "gate and value exchanged"
+    assert named(a, np.tanh(x) * y + 1, y, x) is None
+
+
+def heads(x):
+    return x.reshape(*x.shape[:2], HEADS, SIZE).swapaxes(1, 2)
+
+
+def attention(q, k, v, bias=0.0, scale=1.0):
+    weights = normalized(heads(q) @ heads(k).swapaxes(-1, -2) * scale + bias, -1)
+    return (weights @ heads(v)).swapaxes(1, 2).reshape(q.shape)
+
+
+QKV = RNG.standard_normal((3, 3, STEPS, HEADS * SIZE))
+
+
+@pytest.mark.parametrize("as_table", [True, False])
+def test_a_position_bias_is_missing_or_one_further(as_table):
+    table = RNG.standard_normal((32, HEADS))
+
+    def bias(position, direction="both directions"):
+        ids = buckets(STEPS, STEPS, 32, position, direction)
+        return table[ids].transpose(2, 0, 1)[None]
+
+    # The table is a parameter, or what it gave was seen.
+    known = {"parameters": [table]} if as_table else {"context": [bias("from 0")]}
+    a = attention(*QKV, bias("from 0"))
+    assert named(a, attention(*QKV), *QKV, **known).name == "position bias missing"
+    if as_table:
+        one_further = attention(*QKV, bias("from 1"))
+        assert named(a, one_further, *QKV, **known).name == "position offset"
+        before = attention(*QKV, bias("from 0", "those before"))
+        assert named(a, before, *QKV, **known).name == "position bias of both directions"
+
+
+def test_a_mask_that_is_in_the_position_bias_is_left_out():
+    bias = RNG.standard_normal((3, HEADS, STEPS, STEPS))
+    masked = bias.copy()
+    masked[1, :, :, -2:] = -1e9
+    cause = named(attention(*QKV, masked), attention(*QKV, bias), *QKV, context=[masked])
+    assert cause.name == "padding not masked"
+
+
+@pytest.mark.parametrize("layout", ["halves", "pairs"])
+def test_rotary_keys_are_counted_from_one(layout):
+    q, k, v = map(heads, QKV)
+
+    def attended(start):
+        scores = rotated(q, layout) @ rotated(k, layout, start).swapaxes(-1, -2) / SIZE**0.5
+        return (normalized(scores, -1) @ v).swapaxes(1, 2).reshape(QKV[0].shape)
+
+    cause = named(attended(0), attended(1), *QKV)
+    assert cause.name == "position offset" and "A from 0, B from 1" in cause.explanation
+
+
+def test_ids_that_count_are_positions():
+    table, counted, other = RNG.standard_normal((9, 3)), np.arange(5)[None], np.array([[3, 1, 4]])
+    for ids, cause in ((counted, "position offset"), (other, "token ids off by one")):
+        found = named(table[ids], table[ids + 1], ids, kind="embedding", parameters=[table])
+        assert found.name == cause
+
+
+def test_any_factor_is_a_scale_if_enough_numbers_have_it():
+    x = RNG.standard_normal((3, 5))
+    assert "times 0.37" in named(x, 0.37 * x).explanation
+    assert named(x, 0.37 * x + 1e-6) is None
+    assert named(x[0, :3], 0.37 * x[0, :3]) is None
