@@ -80,9 +80,7 @@ def pair(family, framework, dtype, **settings):
     with tempfile.TemporaryDirectory() as folder:
         port.save_pretrained(folder)
         if framework == "TF":
-            import tf_keras
-
-            tf_keras.backend.set_floatx(dtype)
+            _set_floatx(dtype)
             return load(folder, from_pt=True), port.to(getattr(torch, dtype))
         import jax
 
@@ -91,6 +89,13 @@ def pair(family, framework, dtype, **settings):
         model = load(folder, from_pt=True, dtype=getattr(jax.numpy, dtype))
     model.params = jax.tree.map(lambda x: jax.numpy.asarray(np.asarray(x, dtype)), model.params)
     return model, port.to(getattr(torch, dtype))
+
+
+def _set_floatx(dtype):
+    """Say which precision Keras 2 is to compute in: its models ask for it while they run."""
+    import tf_keras
+
+    tf_keras.backend.set_floatx(dtype)
 
 
 def _let_t5_clip(jnp):
@@ -116,6 +121,8 @@ def called(family, framework="", mask="padded"):
 def located(models, family, framework, mask="padded", **options):
     """Compare a model with its port, PyTorch's."""
     model, port = models
+    if framework == "TF":
+        _set_floatx(model.dtype)
     inputs = {"options_a": called(family, framework, mask), "options_b": called(family, mask=mask)}
     return locate(model, port, **inputs, **options)
 

@@ -170,7 +170,7 @@ def attention(
     allowed = np.ones(scores.shape, bool)
     if bias is not None:
         if bias.ndim == 2:
-            ids = buckets(*scores.shape[-2:], len(bias), position, direction_of_bias)
+            ids = buckets(scores.shape[-2:], len(bias), position, direction_of_bias)
             bias = bias[ids].transpose(2, 0, 1)
         if position_bias == "added":
             scores = scores + np.where(bias > LOW, bias, 0)

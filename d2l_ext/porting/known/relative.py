@@ -13,20 +13,19 @@ DIRECTIONS = ("both directions", "those before")
 FARTHEST = 128  # from here on, all distances have one bucket
 
 
-def buckets(
-    num_queries: int, num_keys: int, count: int, position: str, direction: str
-) -> np.ndarray:
+def buckets(shape: tuple[int, ...], count: int, position: str, direction: str) -> np.ndarray:
     """Return T5's bucket of each query and key, (queries, keys).
 
     Half of the buckets are for one distance each, the others for ranges that grow as its logarithm;
     where keys after a query count, too, each direction has half of them.
 
     Args:
-        num_queries, num_keys: how many.
+        shape: the numbers of queries and of keys.
         count: of the buckets.
         position: "from 1" if keys are counted so and queries from 0, else "from 0".
         direction: one of `DIRECTIONS`.
     """
+    num_queries, num_keys = shape
     distance = np.arange(num_keys) - np.arange(num_queries)[:, None] + int(position.split()[1])
     first = np.zeros_like(distance)
     if direction == "both directions":
@@ -49,4 +48,4 @@ def _bucket_ids(piece: Piece) -> Iterator[dict[str, Any]]:
 @formula(_bucket_ids, position=("from 0", "from 1", "from 2"), direction_of_bias=DIRECTIONS)
 def bucket_ids(piece: Piece, count: int, position: str, direction_of_bias: str) -> np.ndarray:
     """The buckets themselves, which a table is to be read at."""
-    return buckets(*piece.a.shape, count, position, direction_of_bias)
+    return buckets(piece.a.shape, count, position, direction_of_bias)
