@@ -496,11 +496,12 @@ def find(models, family, framework, name):
 
 
 def hits(planted, found):
-    """Return whether the first difference has the place, and whether it has the cause."""
+    """Return whether the first difference has the place, in either model, and the cause."""
     if not found.differences:
         return False, False
     one = found.differences[0]
-    return planted.place in one.place, one.cause == planted.cause
+    names = [one.place, *(row.counterpart for row in found.rows if row.place == one.place)]
+    return any(planted.place in name for name in names), one.cause == planted.cause
 
 
 def main(families, frameworks, only, dtype):

@@ -23,6 +23,7 @@ def named(a, b, *sources, kind="", context=(), parameters=()):
     return explain(piece, relative_error, 1e-12)
 
 
+@pytest.mark.slow  # transformers takes long to load
 @settings(max_examples=50, deadline=None)
 @given(
     st.integers(1, 200),
@@ -117,3 +118,15 @@ def test_any_factor_is_a_scale_if_enough_numbers_have_it():
     assert "times 0.37" in named(x, 0.37 * x).explanation
     assert named(x, 0.37 * x + 1e-6) is None
     assert named(x[0, :3], 0.37 * x[0, :3]) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "first", "cause"),
+    [(0, 1, "position offset"), (1, 0, "token types"), (None, 0, "token types")],
+)
+def test_words_positions_and_types_are_added_up(row, first, cause):
+    words, steps, types = (RNG.standard_normal((n, 6)) for n in (9, 8, 2))
+    ids = RNG.integers(2, 9, (3, 4))
+    b = words[ids] + steps[first : first + 4] + (0 if row is None else types[row])
+    a = words[ids] + steps[:4] + types[0]
+    assert named(a, b, context=[ids], parameters=[words, steps, types]).name == cause

@@ -25,6 +25,8 @@ def _attention(piece: Piece) -> Iterator[dict[str, Any]]:
                 continue
             if q.ndim == 3 and heads % (k.shape[-1] // size):
                 continue
+            if not _may_be_mixed(piece.a, v, heads):
+                continue
             masks = list(_masks(piece, q.shape[0], q.shape[-2], k.shape[-2]))
             for bias in _biases(piece, heads, q.shape[-2], k.shape[-2]):
                 given = {"q": q, "k": k, "v": v, "heads": heads, "bias": bias}
@@ -50,8 +52,7 @@ def _triples(arrays: list[np.ndarray], shape: tuple[int, ...]) -> Iterator[list[
     for x in arrays[:4]:
         if x.ndim == 3 and x.shape == (*shape[:-1], 3 * shape[-1]):
             yield np.split(x, 3, axis=-1)
-    triples = itertools.permutations(arrays[:4], 3)
-    for q, k, v in itertools.chain([arrays[:3]] if len(arrays) >= 3 else [], triples):
+    for q, k, v in itertools.permutations(arrays[:4], 3):
         if q.shape[0] != k.shape[0] or k.shape[:-1] != v.shape[:-1] or q.ndim != k.ndim:
             continue
         if q.ndim == 4:
@@ -63,11 +64,42 @@ def _triples(arrays: list[np.ndarray], shape: tuple[int, ...]) -> Iterator[list[
             yield [q, k, v]
 
 
+def _may_be_mixed(a: np.ndarray, values: np.ndarray, heads: int) -> bool:
+    """Whether an array lies among values, as what attention gives does: it is a mean of them, or 0.
+
+    This is quick, and most other pieces are told by it.
+    """
+    if values.ndim == 3:
+        groups = values.shape[-1] * heads // a.shape[-1]
+        values, a = (
+            x.reshape(*x.shape[:2], count, -1).swapaxes(1, 2)
+            for x, count in ((values, groups), (a, heads))
+        )
+        values = np.repeat(values, heads // groups, axis=1)
+    least, most = values.min(axis=-2, initial=0), values.max(axis=-2, initial=0)
+    room = 1e-3 * (most - least)
+    inside = (a.min(axis=-2) >= least - room) & (a.max(axis=-2) <= most + room)
+    return bool(inside.all())
+
+
 def _masks(
     piece: Piece, batch: int, num_queries: int, num_keys: int
 ) -> Iterator[np.ndarray | None]:
     """Yield what may be a mask, True where a key counts, (batch or 1, 1, queries or 1, keys)."""
     yield None
+    seen = set()
+    for mask in _all_masks(piece, batch, num_keys):
+        try:
+            whole = np.broadcast_to(mask, (batch, mask.shape[1], num_queries, num_keys))
+        except ValueError:  # it belongs to other queries
+            continue
+        if (key := whole.tobytes()) not in seen:
+            seen.add(key)
+            yield mask
+
+
+def _all_masks(piece: Piece, batch: int, num_keys: int) -> Iterator[np.ndarray]:
+    """Yield the same, whatever has the shape, and again and again."""
     for lens in piece.lengths():
         if len(lens) == batch:
             yield np.arange(num_keys) < lens[:, None, None, None]
@@ -143,6 +175,16 @@ def attention(
     """
     size = q.shape[-1] // heads
     groups = k.shape[-1] // size if q.ndim == 3 else 1  # heads of keys and values
+    # Choices that change nothing here are left out: each would be another one's double.
+    has_table = bias is not None and bias.ndim == 2
+    if bias is None and ((real is None and mask != "used") or position_bias != "added"):
+        return None
+    if (real is None and polarity != "True attends") or WINDOWS.get(causal, 0) >= k.shape[-2]:
+        return None
+    if not has_table and direction_of_bias != DIRECTIONS[0]:
+        return None
+    if not has_table and rotary == "no" and position != "from 0":
+        return None
 
     def split(x, count):  # (batch, heads, steps, size of a head)
         return x if x.ndim == 4 else x.reshape(*x.shape[:2], count, -1).swapaxes(1, 2)
@@ -183,6 +225,10 @@ def attention(
     if causal in WINDOWS:
         allowed = np.triu(allowed, 1 - WINDOWS[causal])
     axis = {"keys": -1, "queries": -2, "heads": 1, "batch": 0}[attention_axis]
+    if masking != "before the softmax" and (empty_row != "zero" or allowed.all()):
+        return None
+    if empty_row != "zero" and allowed.any(axis=axis).all():
+        return None
     if masking == "before the softmax":
         weights = normalized(np.where(allowed, scores, -np.inf), axis)
         if empty_row != "NaN":

@@ -159,6 +159,10 @@ CAUSES = {
         "One side counts positions from 0 and the other from 1 or 2.",
     ),
     "positions": ("positional encoding missing", "One side adds no encoding of positions."),
+    "token_types": (
+        "token types",
+        "Where none are given, most code takes 0 for all; some takes 1, or adds nothing.",
+    ),
     "sinusoids": (
         "order of sine and cosine",
         "The encoding's sines and cosines stand in turn, or all sines before all cosines.",

@@ -10,6 +10,7 @@ import numpy as np
 from d2l_ext.porting.known.attention import attention
 from d2l_ext.porting.known.between import activation, gated, pooling, positional, softmax
 from d2l_ext.porting.known.causes import CAUSES, Cause
+from d2l_ext.porting.known.embeddings import summed
 from d2l_ext.porting.known.formula import Formula
 from d2l_ext.porting.known.layers import embedding, layer_norm, linear, positions, rms_norm
 from d2l_ext.porting.known.loss import cross_entropy
@@ -27,7 +28,7 @@ CHANGES_B = 3  # options in which the second may differ from the first
 # In the order in which they are tried.
 FORMULAS = (
     *(layer_norm, rms_norm, linear, positions, embedding, gru, lstm, bucket_ids),
-    *(activation, gated, softmax, cross_entropy, positional, attention, pooling),
+    *(activation, gated, softmax, cross_entropy, positional, summed, attention, pooling),
 )
 
 
