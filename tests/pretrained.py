@@ -20,7 +20,6 @@ import numpy as np
 import torch
 import transformers
 from torch import nn
-from torch.nn import functional as F
 
 from d2l_ext.porting import locate
 
@@ -165,16 +164,6 @@ def within(module, owner, name, other):
 
 def transposed(layer):
     layer.weight.data = layer.weight.data.T.clone()
-
-
-def low_softmax(before):
-    """Return a softmax of which every operation rounds."""
-
-    def softmax(scores, dim, dtype=None):
-        e = (scores - scores.max(dim, keepdim=True).values).exp()
-        return e / e.sum(dim, keepdim=True)
-
-    return softmax
 
 
 def low_norm(norm, X):
@@ -337,7 +326,7 @@ PLANTED = {
     },
     "GPT2": {
         "epsilon": Planted(
-            lambda m: setattr(m.h[1].ln_2, "eps", 1e-6), "h.1.ln_2", "layer-norm epsilon"
+            lambda m: setattr(m.h[1].ln_2, "eps", 1e-3), "h.1.ln_2", "layer-norm epsilon"
         ),
         "GELU form": Planted(
             lambda m: setattr(m.h[0].mlp, "act", nn.GELU()), "h.0.mlp.c_fc", "GELU form"
@@ -369,15 +358,15 @@ PLANTED = {
             backward=True,
         ),
         "float32 island": Planted(
-            lambda m: within(m.h[1].attn, F, "softmax", low_softmax),
-            "h.1.attn",
-            "float32 island missing (softmax)",
+            lambda m: unwide(m.h[1].ln_2, low_norm),
+            "h.1.ln_2",
+            "float32 island missing (norm)",
             reduced=True,
         ),
     },
     "T5": {
         "epsilon": Planted(
-            lambda m: setattr(m.encoder.block[1].layer[1].layer_norm, "variance_epsilon", 1e-5),
+            lambda m: setattr(m.encoder.block[1].layer[1].layer_norm, "variance_epsilon", 1e-3),
             "encoder.block.1.layer.1.layer_norm",
             "RMS-norm epsilon",
         ),
@@ -431,7 +420,7 @@ PLANTED = {
     },
     "Mistral": {
         "epsilon": Planted(
-            lambda m: setattr(m.layers[1].post_attention_layernorm, "variance_epsilon", 1e-5),
+            lambda m: setattr(m.layers[1].post_attention_layernorm, "variance_epsilon", 1e-3),
             "layers.1.post_attention_layernorm",
             "RMS-norm epsilon",
         ),
@@ -475,9 +464,9 @@ PLANTED = {
             backward=True,
         ),
         "float32 island": Planted(
-            lambda m: within(m.layers[0].self_attn, F, "softmax", low_softmax),
-            "layers.0.self_attn",
-            "float32 island missing (softmax)",
+            lambda m: unwide(m.layers[0].input_layernorm, low_rms),
+            "layers.0.input_layernorm",
+            "float32 island missing (norm)",
             reduced=True,
         ),
     },
@@ -528,7 +517,7 @@ if __name__ == "__main__":
     parser.add_argument("family", nargs="*", default=list(PLANTED), metavar="FAMILY")
     parser.add_argument("--framework", nargs="*", default=list(NEEDS))
     parser.add_argument("--only", nargs="*", default=())
-    parser.add_argument("--dtype", default="float64")
+    parser.add_argument("--dtype", default="float32")
     options = parser.parse_args()
     transformers.logging.set_verbosity_error()
     main(options.family, options.framework, options.only, options.dtype)

@@ -44,7 +44,7 @@ def test_nothing_is_found_in_a_port_that_is_right(pairs, family, framework, dtyp
 @pytest.mark.parametrize("framework", NEEDS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_gradients_of_a_port_that_is_right_agree(pairs, family, framework):
-    found = pretrained.located(pairs(family, framework, "float64"), family, framework)
+    found = pretrained.located(pairs(family, framework, "float32"), family, framework)
     assert found.differences == [], found
     assert sum(row.gradient is not None for row in found.rows) > 30
 
@@ -55,7 +55,7 @@ def test_gradients_of_a_port_that_is_right_agree(pairs, family, framework):
     ("family", "name"), [(family, name) for family in PLANTED for name in PLANTED[family]]
 )
 def test_what_is_planted_is_named(pairs, family, framework, name):
-    found = pretrained.find(pairs(family, framework, "float64"), family, framework, name)
+    found = pretrained.find(pairs(family, framework, "float32"), family, framework, name)
     assert pretrained.hits(PLANTED[family][name], found) == (True, True), found
     assert found.differences[0].backward == PLANTED[family][name].backward
 
@@ -64,7 +64,7 @@ def test_what_is_planted_is_named(pairs, family, framework, name):
 def test_a_window_is_longer_by_one_in_flax_mistral():
     """As it comes: with a window of 4, it is one of 5, transformers #29176."""
     pytest.importorskip("flax")
-    models = pretrained.pair("Mistral", "Flax", "float64", sliding_window=4)
+    models = pretrained.pair("Mistral", "Flax", "float32", sliding_window=4)
     found = pretrained.located(models, "Mistral", "Flax", backward=False).differences
     assert [one.cause for one in found] == ["attention window"] * 2, found
     assert all("A the last 5, B the last 4" in one.explanation for one in found)

@@ -27,7 +27,8 @@ def _attention(piece: Piece) -> Iterator[dict[str, Any]]:
                 continue
             if not _may_be_mixed(piece.a, v, heads):
                 continue
-            masks = list(_masks(piece, q.shape[0], q.shape[-2], k.shape[-2]))
+            count = q.shape[1] if q.ndim == 4 else heads
+            masks = list(_masks(piece, q.shape[0], count, q.shape[-2], k.shape[-2]))
             for bias in _biases(piece, heads, q.shape[-2], k.shape[-2]):
                 given = {"q": q, "k": k, "v": v, "heads": heads, "bias": bias}
                 yield from (given | {"real": real} for real in masks)
@@ -43,7 +44,7 @@ def _weights(piece: Piece) -> Iterator[dict[str, Any]]:
     thirds = [np.split(x, 3, axis=-1)[:2] for x in arrays if x.shape[-1] % (3 * heads) == 0]
     for q, k in itertools.chain(thirds, itertools.permutations(arrays, 2)):
         if q.shape == (batch, num_queries, k.shape[-1]) and k.shape[:2] == (batch, num_keys):
-            for real in _masks(piece, batch, num_queries, num_keys):
+            for real in _masks(piece, batch, heads, num_queries, num_keys):
                 yield {"q": q, "k": k, "v": None, "heads": heads, "real": real, "bias": None}
 
 
@@ -83,14 +84,14 @@ def _may_be_mixed(a: np.ndarray, values: np.ndarray, heads: int) -> bool:
 
 
 def _masks(
-    piece: Piece, batch: int, num_queries: int, num_keys: int
+    piece: Piece, batch: int, heads: int, num_queries: int, num_keys: int
 ) -> Iterator[np.ndarray | None]:
-    """Yield what may be a mask, True where a key counts, (batch or 1, 1, queries or 1, keys)."""
+    """Yield what may be a mask, True where a key counts; it fits (batch, heads, queries, keys)."""
     yield None
     seen = set()
     for mask in _all_masks(piece, batch, num_keys):
         try:
-            whole = np.broadcast_to(mask, (batch, mask.shape[1], num_queries, num_keys))
+            whole = np.broadcast_to(mask, (batch, heads, num_queries, num_keys))
         except ValueError:  # it belongs to other queries
             continue
         if (key := whole.tobytes()) not in seen:

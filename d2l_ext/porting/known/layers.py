@@ -24,7 +24,7 @@ def of_kind(kind: str) -> Callable[[Piece], Iterator[dict[str, Any]]]:
 
 @formula(
     of_kind("norm"),
-    epsilon=(1e-5, 1e-6, 1e-3, 1e-12, 0.0),
+    epsilon=(1e-5, 1e-6, 1e-3, 1e-12, 1e-7, 1e-8, 0.0),
     variance=("divided by n", "divided by n - 1"),
     norm_bias=("added", "missing"),
 )
@@ -52,7 +52,7 @@ def _rms_norm(piece: Piece) -> Iterator[dict[str, Any]]:
 
 @formula(
     _rms_norm,
-    rms_epsilon=(1e-6, 1e-5, 1e-8, 1e-12, 0.0),
+    rms_epsilon=(1e-6, 1e-5, 1e-8, 1e-3, 1e-12, 1e-7, 0.0),
     rms_weight=("weight", "1 + weight"),
 )
 def rms_norm(
