@@ -85,6 +85,16 @@ def test_a_position_bias_is_missing_or_one_further(as_table):
         assert named(a, before, *QKV, **known).name == "position bias of both directions"
 
 
+def test_buckets_and_the_bias_of_a_table_are_one_further():
+    table = RNG.standard_normal((32, HEADS))
+    ids = [buckets((STEPS, 6), 32, f"from {first}", "both directions") for first in (0, 1)]
+    assert named(*ids).name == "position offset"
+    biases = [np.tile(table[x].transpose(2, 0, 1), (3, 1, 1, 1)) for x in ids]
+    for bias in biases:
+        bias[1, ..., -2:] = -1e9  # a mask
+    assert named(*biases, parameters=[table]).name == "position offset"
+
+
 def test_a_mask_that_is_in_the_position_bias_is_left_out():
     bias = RNG.standard_normal((3, HEADS, STEPS, STEPS))
     bias[1, :, :, -2:] = 0  # what is left out has no number that could be seen

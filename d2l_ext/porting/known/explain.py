@@ -17,7 +17,7 @@ from d2l_ext.porting.known.loss import cross_entropy
 from d2l_ext.porting.known.piece import Piece
 from d2l_ext.porting.known.recurrent import gru, lstm
 from d2l_ext.porting.known.relations import RELATIONS
-from d2l_ext.porting.known.relative import bucket_ids
+from d2l_ext.porting.known.relative import bucket_ids, position_bias
 
 Choice: TypeAlias = dict[str, Any]  # of a value for each of a formula's options
 ErrorOf: TypeAlias = Callable[[np.ndarray, np.ndarray], float]
@@ -27,7 +27,8 @@ CHANGES_B = 3  # options in which the second may differ from the first
 
 # In the order in which they are tried.
 FORMULAS = (
-    *(layer_norm, rms_norm, linear, positions, embedding, gru, lstm, bucket_ids),
+    *(layer_norm, rms_norm, linear, positions, embedding, gru, lstm),
+    *(bucket_ids, position_bias),
     *(activation, gated, softmax, cross_entropy, positional, summed, attention, pooling),
 )
 

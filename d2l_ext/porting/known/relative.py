@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from d2l_ext.porting.arrays import LEFT_OUT
 from d2l_ext.porting.known.formula import formula
 from d2l_ext.porting.known.piece import Piece
 
@@ -49,3 +50,19 @@ def _bucket_ids(piece: Piece) -> Iterator[dict[str, Any]]:
 def bucket_ids(piece: Piece, count: int, position: str, direction_of_bias: str) -> np.ndarray:
     """The buckets themselves, which a table is to be read at."""
     return buckets(piece.a.shape, count, position, direction_of_bias)
+
+
+def _position_bias(piece: Piece) -> Iterator[dict[str, Any]]:
+    if piece.a.ndim == 4 and piece.a.dtype.kind == "f":
+        tables = [p for own in piece.parameters for p in own.values() if p.ndim == 2]
+        yield from ({"table": p} for p in tables if p.shape[1] == piece.a.shape[1])
+
+
+@formula(_position_bias, position=("from 0", "from 1", "from 2"), direction_of_bias=DIRECTIONS)
+def position_bias(
+    piece: Piece, table: np.ndarray, position: str, direction_of_bias: str
+) -> np.ndarray:
+    """What a table of buckets adds to scores, (batch, heads, queries, keys), and a mask with it."""
+    ids = buckets(piece.a.shape[-2:], len(table), position, direction_of_bias)
+    y = np.broadcast_to(table[ids].transpose(2, 0, 1), piece.a.shape)
+    return np.where(piece.a <= LEFT_OUT, piece.a, y)
