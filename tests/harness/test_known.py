@@ -104,6 +104,23 @@ def test_a_mask_that_is_in_the_position_bias_is_left_out():
     assert cause.name == "padding not masked"
 
 
+@pytest.mark.parametrize("last", [9, 3])
+def test_a_mask_that_has_padding_and_a_window_in_one_is_told_apart(last):
+    steps = np.arange(STEPS)
+    distance = steps[:, None] - steps
+    real = np.array([True, False, True])[:, None, None, None] | (steps < 4)
+    near = (distance >= 0) & (distance < last)
+
+    def attended(allowed):
+        return attention(*QKV, np.where(allowed, 0, -np.inf))
+
+    a, context = attended(real & near), [np.where(real & near, 0, -1e9)]
+    assert named(a, attended(near), *QKV, context=context).name == "padding not masked"
+    other = named(a, attended(real & near & (distance < 2)), *QKV, context=context)
+    assert other.name == "attention window"
+    assert named(a, attended(real), *QKV, context=context).name == "causal mask"
+
+
 @pytest.mark.parametrize("layout", ["halves", "pairs"])
 def test_rotary_keys_are_counted_from_one(layout):
     q, k, v = map(heads, QKV)

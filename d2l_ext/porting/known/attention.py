@@ -96,7 +96,22 @@ def _masks(
             continue
         if (key := whole.tobytes()) not in seen:
             seen.add(key)
-            yield mask
+            yield _padding_alone(mask)
+
+
+def _padding_alone(mask: np.ndarray) -> np.ndarray:
+    """Return the keys that count for any query, where a causal mask or a window is the rest."""
+    keys = mask.any(axis=-2, keepdims=True)
+    whole = np.broadcast_to(keys, mask.shape)
+    rest = any((_without_later(whole, causal) == mask).all() for causal in ("yes", *WINDOWS))
+    return keys if rest else mask
+
+
+def _without_later(allowed: np.ndarray, causal: str) -> np.ndarray:
+    """Leave out keys after a query, and those before its window."""
+    if causal != "no":
+        allowed = np.tril(allowed)
+    return np.triu(allowed, 1 - WINDOWS[causal]) if causal in WINDOWS else allowed
 
 
 def _all_masks(piece: Piece, batch: int, num_keys: int) -> Iterator[np.ndarray]:
@@ -221,10 +236,7 @@ def attention(
             allowed = allowed & (bias > LOW)
     if real is not None and mask == "used":
         allowed = allowed & (real if polarity == "True attends" else ~real)
-    if causal != "no":
-        allowed = np.tril(allowed)
-    if causal in WINDOWS:
-        allowed = np.triu(allowed, 1 - WINDOWS[causal])
+    allowed = _without_later(allowed, causal)
     axis = {"keys": -1, "queries": -2, "heads": 1, "batch": 0}[attention_axis]
     if masking != "before the softmax" and (empty_row != "zero" or allowed.all()):
         return None
