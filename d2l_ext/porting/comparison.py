@@ -7,6 +7,7 @@ import numpy as np
 
 from d2l_ext.agreement.judging.budget import FACTOR, LEAST, unit
 from d2l_ext.agreement.judging.error import error
+from d2l_ext.interface import Arrays
 from d2l_ext.porting.arrays import corresponding, differs, relative_error, reshaped
 from d2l_ext.porting.graph import side_by_side
 from d2l_ext.porting.known.causes import CAUSES, Cause
@@ -102,7 +103,9 @@ class Comparison(Generic[R]):
         """Return what is known about a place where one array is another than it should be."""
         own = [x.layer.parameters, self.partner[x.number].layer.parameters]
         if side == "in":
-            own = [call.layer.parameters for call in self._around(x)[1:]]
+            around = self._around(x)[1:]
+            own = [call.layer.parameters for call in around]
+            own += [self._of_children(call) for call in around[:1]]
         return Piece(
             x.layer.kind if side == "out" else "",
             x.inputs if side == "out" and x.end == x.number + 1 else self._nearby(x, side),
@@ -141,6 +144,15 @@ class Comparison(Generic[R]):
     def _around(self, x: Call) -> list[Call]:
         """List a call and those that it is inside of, the innermost first."""
         return [call for call in reversed(self.a.calls) if call.contains(x)]
+
+    def _of_children(self, x: Call) -> Arrays:
+        """Return the parameters of the layers directly inside, such as tables that are added up."""
+        found: Arrays = {}
+        number = x.number + 1
+        while number < x.end:
+            found |= self.a.calls[number].layer.named
+            number = self.a.calls[number].end
+        return found
 
     def _nearby(self, x: Call, side: str) -> list[np.ndarray]:
         """List the arrays that came up before a place, the latest first."""

@@ -101,7 +101,7 @@ def _masks(
 
 def _padding_alone(mask: np.ndarray) -> np.ndarray:
     """Return the keys that count for any query, where a causal mask or a window is the rest."""
-    keys = mask.any(axis=-2, keepdims=True)
+    keys = np.asarray(mask.any(axis=-2, keepdims=True))
     whole = np.broadcast_to(keys, mask.shape)
     rest = any((_without_later(whole, causal) == mask).all() for causal in ("yes", *WINDOWS))
     return keys if rest else mask
