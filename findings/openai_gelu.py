@@ -12,7 +12,8 @@ IDS = np.array([[1, 2, 3, 4]])
 def model(**options):
     torch.manual_seed(0)
     return OpenAIGPTModel(OpenAIGPTConfig(
-        vocab_size=9, n_positions=8, n_embd=8, n_layer=1, n_head=2, initializer_range=0.5, **options,
+        vocab_size=9, n_positions=8, n_embd=8, n_layer=1, n_head=2, initializer_range=0.5,
+        **options,
     )).eval()  # fmt: skip
 
 
