@@ -51,6 +51,7 @@ FAMILIES = {
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "head_dim": 4,
+        "max_position_embeddings": 32,  # Flax makes a mask of all
         "sliding_window": 64,  # TensorFlow's model has none, and Flax's is longer by one
     },
 }
