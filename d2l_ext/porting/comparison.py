@@ -15,6 +15,7 @@ from d2l_ext.porting.known.explain import explain
 from d2l_ext.porting.known.piece import Piece, distinct
 from d2l_ext.porting.pairing import Transform, complete, pair_calls, propose
 from d2l_ext.porting.places import Difference, Row
+from d2l_ext.porting.probe import KNOWN
 from d2l_ext.porting.rails import Call, Place, Recorded
 from d2l_ext.porting.result import Located
 
@@ -155,12 +156,16 @@ class Comparison(Generic[R]):
         return found
 
     def _nearby(self, x: Call, side: str) -> list[np.ndarray]:
-        """List the arrays that came up before a place, the latest first."""
+        """List the arrays that came up before a place, the latest first.
+
+        What a layer without a partner gives is among them: where two products are multiplied, and
+        the models compute them in another order, only one of them has a partner.
+        """
         events = self.a.record.events
         end = events.index((x, side))
         found = []
         for call, s in reversed(events[:end]):
-            if call.number in self.partner:
+            if call.number in self.partner or (s == "out" and call.layer.kind in KNOWN):
                 found += call.arrays(s)
         return distinct(found)[:NEARBY]
 
