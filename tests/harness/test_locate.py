@@ -189,6 +189,29 @@ def test_activations_inside_dense_layers_come_after_them():
     assert hidden.activation is not None
 
 
+def test_two_products_may_be_computed_in_another_order():
+    torch = pytest.importorskip("torch")
+
+    class Gated(torch.nn.Module):
+        def __init__(self, names, function):
+            super().__init__()
+            for name in ("gate", "up", "down"):
+                setattr(self, name, torch.nn.Linear(5, 5))
+            self.names, self.function = names, function
+
+        def forward(self, X):
+            products = {name: getattr(self, name)(X) for name in self.names}
+            return self.down(self.function(products["gate"]) * products["up"])
+
+    torch.manual_seed(0)
+    a = Gated(("up", "gate"), torch.nn.functional.silu).double()
+    X = np.random.default_rng(0).standard_normal((2, 5))
+    for function, causes in ((a.function, []), (torch.nn.functional.gelu, ["activation"])):
+        b = Gated(("gate", "up"), function).double()
+        b.load_state_dict(a.state_dict())
+        assert [one.cause for one in locate(a, b, X).differences] == causes
+
+
 def test_attention_without_parameters():
     import torch
 
