@@ -157,3 +157,9 @@ def test_words_positions_and_types_are_added_up(row, first, cause):
     b = words[ids] + steps[first : first + 4] + (0 if row is None else types[row])
     a = words[ids] + steps[:4] + types[0]
     assert named(a, b, context=[ids], parameters=[words, steps, types]).name == cause
+
+
+def test_a_table_and_a_norm_s_weight_are_no_dense_layer():
+    """Layers side by side have one matrix and one vector, of which the latter does not fit."""
+    x, table, weight = RNG.standard_normal((2, 3, 4)), np.eye(4)[:, :3], np.ones(4)
+    assert named(x[..., :3], x[..., :3] ** 2, x, parameters=[table.T, weight]) is None

@@ -80,7 +80,7 @@ def linear(
 ) -> np.ndarray | None:
     """Return x W^T + b."""
     W = W.T if kernel == "x W^T" else W
-    if x.shape[-1] != len(W):
+    if x.shape[-1] != len(W) or (b is not None and len(b) != W.shape[1]):
         return None
     y = x.astype(np.float64) @ W.astype(np.float64)
     return y if b is None or bias == "missing" else y + b
