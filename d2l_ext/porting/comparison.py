@@ -137,6 +137,14 @@ class Comparison(Generic[R]):
             for (name, _), size in self.parameter_errors.items()
             if name in own and size > least
         ]
+        if not wrong and side == "out":  # of a layer that is paired though its weights are not
+            other = self.partner[x.number].layer
+            wrong = [
+                f"{x.layer}.{name} (error {size:.1e}), in the other model {other}.{name}"
+                for name, p in x.layer.parameters.items()
+                if name in other.parameters
+                and (size := error(other.parameters[name], p)[0]) > least
+            ]
         if not wrong:
             return None
         title, sentence = CAUSES["parameters"]

@@ -9,6 +9,9 @@ pytest.importorskip("transformers")
 import pretrained
 from pretrained import FAMILIES, MASKS, NEEDS, PLANTED
 
+# transformers, tf_keras and Flax warn of their own.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 # A user's lines, as `pretrained.located` has them: two dictionaries of inputs and one call.
 
 
