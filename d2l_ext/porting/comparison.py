@@ -173,7 +173,8 @@ class Comparison(Generic[R]):
         end = events.index((x, side))
         found = []
         for call, s in reversed(events[:end]):
-            if call.number in self.partner or (s == "out" and call.layer.kind in KNOWN):
+            product = s == "out" and call.layer.kind in KNOWN and call.layer.parameters
+            if call.number in self.partner or product:
                 found += call.arrays(s)
         return distinct(found)[:NEARBY]
 

@@ -36,6 +36,8 @@ def pairs():
 @pytest.mark.parametrize("framework", NEEDS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_nothing_is_found_in_a_port_that_is_right(pairs, family, framework, dtype, mask):
+    if (family, framework, dtype) == ("Mistral", "TF", "float64"):
+        pytest.skip("transformers' code has float32 in its mask, and does not run")
     models = pairs(family, framework, dtype)
     found = pretrained.located(models, family, framework, mask, backward=False)
     assert found.differences == [], found

@@ -11,7 +11,7 @@ from d2l_ext.porting.arrays import LOW, is_mask
 from d2l_ext.porting.known.between import normalized
 from d2l_ext.porting.known.formula import formula
 from d2l_ext.porting.known.piece import Piece, distinct
-from d2l_ext.porting.known.relative import DIRECTIONS, buckets
+from d2l_ext.porting.known.relative import DIRECTIONS, buckets, tables_of_buckets
 
 WINDOWS = {f"the last {n}": n for n in range(1, 9)}  # what a token attends to, itself included
 
@@ -147,8 +147,7 @@ def _biases(
             yield x.astype(np.float64)
         if x.shape == (*square, heads):
             yield x.astype(np.float64).transpose(2, 0, 1)[None]
-    tables = [p for own in piece.parameters for p in own.values() if p.ndim == 2]
-    yield from (p.astype(np.float64) for p in distinct(tables) if p.shape[1] == heads)
+    yield from tables_of_buckets(piece, heads)
 
 
 @formula(

@@ -8,7 +8,7 @@ import numpy as np
 
 from d2l_ext.porting.arrays import LEFT_OUT
 from d2l_ext.porting.known.formula import formula
-from d2l_ext.porting.known.piece import Piece
+from d2l_ext.porting.known.piece import Piece, distinct
 
 DIRECTIONS = ("both directions", "those before")
 FARTHEST = 128  # from here on, all distances have one bucket
@@ -52,10 +52,15 @@ def bucket_ids(piece: Piece, count: int, position: str, direction_of_bias: str) 
     return buckets(piece.a.shape, count, position, direction_of_bias)
 
 
+def tables_of_buckets(piece: Piece, heads: int) -> list[np.ndarray]:
+    """List the parameters that may have a row for each bucket: two each way, at least."""
+    own = distinct(p for own in piece.parameters for p in own.values() if p.ndim == 2)
+    return [p.astype(np.float64) for p in own if p.shape[1] == heads and len(p) >= 4]
+
+
 def _position_bias(piece: Piece) -> Iterator[dict[str, Any]]:
     if piece.a.ndim == 4 and piece.a.dtype.kind == "f":
-        tables = [p for own in piece.parameters for p in own.values() if p.ndim == 2]
-        yield from ({"table": p} for p in tables if p.shape[1] == piece.a.shape[1])
+        yield from ({"table": p} for p in tables_of_buckets(piece, piece.a.shape[1]))
 
 
 @formula(_position_bias, position=("from 0", "from 1", "from 2"), direction_of_bias=DIRECTIONS)
