@@ -19,7 +19,9 @@ def model(**options):
     return GemmaModel(config).eval()
 
 
-for option in ({"rope_theta": 100.0}, {"hidden_act": "relu"}, {"hidden_activation": "relu"}, {}):
+LINEAR = {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}
+ACTS = {"hidden_act": "relu"}, {"hidden_activation": "relu"}
+for option in ({"rope_theta": 100.0}, LINEAR, *ACTS, {}):
     right, other = model(**option), model()
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         right.save_pretrained(folder)

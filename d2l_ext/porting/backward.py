@@ -161,14 +161,15 @@ class Backward:
             error(b, a, self._scales[item])[0], self._allowed(dtype, [float(x) for x in moved])
         )
 
-    def wrong(self, places: Sequence[Place]) -> list[tuple[Place, Pulled]]:
+    def wrong(self, places: Sequence[Place]) -> list[tuple[Place, list[Pulled]]]:
         """List the pieces whose gradients are wrong, in the order of computation.
 
         Args:
             places: where pieces end, in order.
 
         Returns:
-            Each with its gradient that is farthest off, and what is known about it.
+            Each with its gradients that are wrong, those by arrays before those by parameters, the
+            one that is farthest off first.
         """
         suspects = [item for item, one in self.measured.items() if not one.agrees]
         with_ends = {spot[:2] for spot in self._cotangents}
@@ -177,7 +178,7 @@ class Backward:
 
     def _wrong(
         self, places: Sequence[Place], suspects: Sequence[Item]
-    ) -> Iterator[tuple[Place, Pulled]]:
+    ) -> Iterator[tuple[Place, list[Pulled]]]:
         """Yield the pieces that are wrong: halves are taken apart where one of theirs is."""
         cotangents = {k: c for k, c in self._cotangents.items() if k[:2] in places}
         wanted, given = self._both(cotangents)
@@ -192,8 +193,11 @@ class Backward:
             for half in (places[:middle], places[middle:]):
                 yield from self._wrong(half, beyond)
             return
-        worst = max(beyond, key=lambda item: (not isinstance(item, str), errors[item]))
-        yield places[0], self._pulled(worst, cotangents, wanted, given, errors[worst])
+        beyond.sort(key=lambda item: (isinstance(item, str), -errors[item]))
+        yield (
+            places[0],
+            [self._pulled(item, cotangents, wanted, given, errors[item]) for item in beyond],
+        )
 
     def _pulled(
         self,

@@ -7,6 +7,7 @@ import numpy as np
 
 from d2l_ext.agreement.judging.budget import FACTOR, LEAST, unit
 from d2l_ext.agreement.judging.error import error
+from d2l_ext.interface import Arrays
 from d2l_ext.porting.arrays import corresponding, differs, relative_error, reshaped
 from d2l_ext.porting.graph import side_by_side
 from d2l_ext.porting.known.causes import CAUSES, Cause
@@ -14,6 +15,7 @@ from d2l_ext.porting.known.explain import explain
 from d2l_ext.porting.known.piece import Piece, distinct
 from d2l_ext.porting.pairing import Transform, complete, pair_calls, propose
 from d2l_ext.porting.places import Difference, Row
+from d2l_ext.porting.probe import KNOWN
 from d2l_ext.porting.rails import Call, Place, Recorded
 from d2l_ext.porting.result import Located
 
@@ -102,7 +104,9 @@ class Comparison(Generic[R]):
         """Return what is known about a place where one array is another than it should be."""
         own = [x.layer.parameters, self.partner[x.number].layer.parameters]
         if side == "in":
-            own = [call.layer.parameters for call in self._around(x)[1:]]
+            around = self._around(x)[1:]
+            own = [call.layer.parameters for call in around]
+            own += [self._of_children(call) for call in around[:1]]
         return Piece(
             x.layer.kind if side == "out" else "",
             x.inputs if side == "out" and x.end == x.number + 1 else self._nearby(x, side),
@@ -133,6 +137,14 @@ class Comparison(Generic[R]):
             for (name, _), size in self.parameter_errors.items()
             if name in own and size > least
         ]
+        if not wrong and side == "out":  # of a layer that is paired though its weights are not
+            other = self.partner[x.number].layer
+            wrong = [
+                f"{x.layer}.{name} (error {size:.1e}), in the other model {other}.{name}"
+                for name, p in x.layer.parameters.items()
+                if name in other.parameters
+                and (size := error(other.parameters[name], p)[0]) > least
+            ]
         if not wrong:
             return None
         title, sentence = CAUSES["parameters"]
@@ -142,13 +154,27 @@ class Comparison(Generic[R]):
         """List a call and those that it is inside of, the innermost first."""
         return [call for call in reversed(self.a.calls) if call.contains(x)]
 
+    def _of_children(self, x: Call) -> Arrays:
+        """Return the parameters of the layers directly inside, such as tables that are added up."""
+        found: Arrays = {}
+        number = x.number + 1
+        while number < x.end:
+            found |= self.a.calls[number].layer.named
+            number = self.a.calls[number].end
+        return found
+
     def _nearby(self, x: Call, side: str) -> list[np.ndarray]:
-        """List the arrays that came up before a place, the latest first."""
+        """List the arrays that came up before a place, the latest first.
+
+        What a layer without a partner gives is among them: where two products are multiplied, and
+        the models compute them in another order, only one of them has a partner.
+        """
         events = self.a.record.events
         end = events.index((x, side))
         found = []
         for call, s in reversed(events[:end]):
-            if call.number in self.partner:
+            product = s == "out" and call.layer.kind in KNOWN and call.layer.parameters
+            if call.number in self.partner or product:
                 found += call.arrays(s)
         return distinct(found)[:NEARBY]
 

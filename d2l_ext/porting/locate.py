@@ -31,7 +31,7 @@ from d2l_ext.porting.arrays import (
 from d2l_ext.porting.backward import Backward, Item
 from d2l_ext.porting.comparison import Comparison, allowed, place_between
 from d2l_ext.porting.known.causes import CAUSES, Cause
-from d2l_ext.porting.known.gradients import explain_gradient
+from d2l_ext.porting.known.gradients import UNSPECIFIC, Pulled, explain_gradient
 from d2l_ext.porting.pairing import Transform
 from d2l_ext.porting.places import Difference, Row
 from d2l_ext.porting.rails import Call, Place, Rails, Side, noise_of
@@ -186,12 +186,16 @@ class _OnRails(Comparison[Side]):
                     row, gradient=worst.error, gradient_budget=worst.budget
                 )
         found = []
-        for place, pulled in backward.wrong(list(rows)):
+        for place, several in backward.wrong(list(rows)):
+            pulled = several[0]
             if rows[place].dtype == "float64" and pulled.error <= allowed("float32"):
                 cause = Cause(*CAUSES["limit"], pulled.error)
             else:
-                tied = isinstance(pulled.item, str) and self._uses(pulled.item) > 1
-                cause = explain_gradient(pulled, self._words(pulled.item), tied)
+                # What a parameter's gradient shows, such as a part of it that is zero, may not be
+                # seen in that of the inputs, to which other parts add.
+                causes = [self._cause_of_gradient(one) for one in several]
+                specific = [one for one in causes if one.name not in UNSPECIFIC]
+                cause = next(iter(specific), causes[0])
             one = Difference(
                 rows[place].place,
                 pulled.error,
@@ -205,6 +209,10 @@ class _OnRails(Comparison[Side]):
             if all(one.explanation != other.explanation for other in found):
                 found.append(one)
         return found
+
+    def _cause_of_gradient(self, pulled: Pulled) -> Cause:
+        tied = isinstance(pulled.item, str) and self._uses(pulled.item) > 1
+        return explain_gradient(pulled, self._words(pulled.item), tied)
 
     def _uses(self, name: str) -> int:
         """Return how many layers of the first model have a parameter, under whatever name."""

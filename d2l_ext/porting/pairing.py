@@ -102,9 +102,13 @@ def pair_calls(a: Recorded, b: Recorded, mapping: Mapping[str, str]) -> list[tup
     """
     owned_a = [[mapping.get(name, "") for name in a.owned(x)] for x in a.calls]
     counted_a, counted_b = map(Counter, owned_a), [Counter(b.owned(y)) for y in b.calls]
+    taken = set(mapping.values())
     score = np.array(
         [
-            [_likeness(x, y, own, other) for y, other in zip(b.calls, counted_b, strict=True)]
+            [
+                _likeness(x, y, own, other) or _untied(x, y, taken.isdisjoint(other))
+                for y, other in zip(b.calls, counted_b, strict=True)
+            ]
             for x, own in zip(a.calls, counted_a, strict=True)
         ]
     )
@@ -128,6 +132,13 @@ def pair_calls(a: Recorded, b: Recorded, mapping: Mapping[str, str]) -> list[tup
         if len(kept) == len(pairs):
             return pairs
         pairs = kept
+
+
+def _untied(x: Call, y: Call, is_unmapped: bool) -> float:
+    """Return how much a layer without counterpart looks like one whose weights are used again."""
+    shapes = [{name: p.shape for name, p in call.layer.parameters.items()} for call in (x, y)]
+    alike = x.layer.kind == y.layer.kind in KNOWN and shapes[0] == shapes[1] != {}
+    return 0.5 if alike and is_unmapped else 0
 
 
 def _likeness(x: Call, y: Call, owned_a: Counter[str], owned_b: Counter[str]) -> float:

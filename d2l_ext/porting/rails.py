@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from d2l_ext.interface import Arrays, Model
-from d2l_ext.porting.arrays import corresponding, is_mask, reshaped
+from d2l_ext.porting.arrays import LEFT_OUT, corresponding, is_mask, reshaped
 from d2l_ext.porting.probe import Layer, Visitor
 
 Noise: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -176,6 +176,8 @@ def noise_of(rng: np.random.Generator) -> Noise:
     def move(x):
         if x.dtype.kind != "f":
             return x
-        return x * (1 + rng.uniform(-1, 1, x.shape) * np.finfo(x.dtype).eps).astype(x.dtype)
+        factor = 1 + rng.uniform(-1, 1, x.shape) * np.finfo(x.dtype).eps
+        # The lowest number, which masks have, can't be moved down.
+        return x * np.where(x <= LEFT_OUT, 1, factor).astype(x.dtype)
 
     return move

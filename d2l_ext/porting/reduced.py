@@ -39,7 +39,8 @@ from d2l_ext.porting.result import Located
 
 LIMIT = 1.1
 STANDARD_ERRORS = 3
-FEW, MANY = 6, 48  # draws: of all, and if a piece looks wrong after a few
+FEW, MANY = 6, 48  # draws: of all, and as long as a piece looks wrong but may be unlucky
+GROSS = 8  # an error of so many times its limit is not bad luck
 MOVED = 4  # rounding units: enough for every operation to round another way
 
 Seen = Mapping[tuple[int, str], list[np.ndarray]]
@@ -106,6 +107,13 @@ class Errors:
         square = LIMIT**2 * trusted.mean() + STANDARD_ERRORS * spread
         return self._relative(float(square))
 
+    @property
+    def undecided(self) -> bool:
+        """Whether more draws may tell bad luck from a mistake."""
+        if not self.port or self.error <= self.limit or not math.isfinite(self.error):
+            return False
+        return self.error <= max(GROSS * self.limit, self.budget)
+
     def _relative(self, square: float) -> float:
         size = float(np.mean(self.size))
         if square == 0:
@@ -155,11 +163,13 @@ class Reduced(Comparison[Side]):
         self._measured: dict[Place, list[Errors]] = {}
         self.exact, self.on_b = self._draw({call.number: call for call in self._both})
         self._again = self._run(b, self.partner, {call.number: call for call in self._both})
-        for _ in range(FEW - 1):
-            self._draw(self._moved(rng))
-        if any(one.error > one.limit for errors in self._measured.values() for one in errors):
-            for _ in range(MANY - FEW):
+        draws = 1
+        for enough in (FEW, 2 * FEW, 4 * FEW, MANY):
+            for _ in range(enough - draws):
                 self._draw(self._moved(rng))
+            draws = enough
+            if not any(one.undecided for errors in self._measured.values() for one in errors):
+                break
 
     def result(self) -> Located:
         """Judge each place."""

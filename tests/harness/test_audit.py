@@ -112,6 +112,22 @@ def test_states(pretend, torch, port, state, place):
     assert (found.state, found.place) == (state, place), found
 
 
+@pytest.mark.parametrize(("factor", "state"), [(1, "agrees"), (1.01, "differs")])
+def test_a_model_that_has_no_float64_is_judged_by_its_float32(pretend, monkeypatch, factor, state):
+    pretend(OUTPUTS, {k: x * factor for k, x in OUTPUTS.items()})
+    run, models = running.run, []
+
+    def only_once(case, model, name):
+        models.append(name)
+        if name == "torch" and models.count("torch") == 2:
+            raise Refused("value cannot be converted to type float without overflow")
+        return run(case, model, name)
+
+    monkeypatch.setattr(running, "run", only_once)
+    (found,) = judge(Case("xglm"), ["jax"])
+    assert found.state == state
+
+
 def test_a_difference_is_reduced_to_what_it_needs(pretend):
     def port(case):
         wrong = case.length >= 3 and "scale" in case.settings

@@ -127,6 +127,16 @@ def test_a_wrong_gradient_is_one_place_with_its_cause(
     assert found.error > 1e6 * found.budget
 
 
+def test_a_part_that_is_stopped_inside_a_layer_shows_in_its_weights(block):
+    """Its inputs have a gradient from the other part, which is none of the known ones."""
+    b = copy.deepcopy(block)
+    forward = b.fc.forward
+    b.fc.forward = lambda X: half_stopped(forward(X))
+    (found,) = locate(block, b, X).differences
+    assert (found.place, found.cause, found.backward) == ("fc", "gradient stopped", True), found
+    assert "in a part of the numbers, by fc." in found.explanation
+
+
 def test_every_place_of_a_wrong_piece_shows_it_and_no_other(block):
     b = copy.deepcopy(block)
     b.keys = lambda Y: Y.detach()

@@ -1,6 +1,7 @@
 """`locate` names place and cause in wrong ports in plain framework code, and none in right ones."""
 
 import contextlib
+import copy
 import doctest
 
 import numpy as np
@@ -187,6 +188,53 @@ def test_activations_inside_dense_layers_come_after_them():
     assert found.cause == "activation"
     assert "A leaky ReLU (0.01), B leaky ReLU (0.2)" in found.explanation
     assert hidden.activation is not None
+
+
+def test_two_products_may_be_computed_in_another_order():
+    torch = pytest.importorskip("torch")
+
+    class Gated(torch.nn.Module):
+        def __init__(self, names, function):
+            super().__init__()
+            for name in ("gate", "up", "down"):
+                setattr(self, name, torch.nn.Linear(5, 5))
+            self.names, self.function = names, function
+
+        def forward(self, X):
+            products = {name: getattr(self, name)(X) for name in self.names}
+            return self.down(self.function(products["gate"]) * products["up"])
+
+    torch.manual_seed(0)
+    a = Gated(("up", "gate"), torch.nn.functional.silu).double()
+    X = np.random.default_rng(0).standard_normal((2, 5))
+    for function, causes in ((a.function, []), (torch.nn.functional.gelu, ["activation"])):
+        b = Gated(("gate", "up"), function).double()
+        b.load_state_dict(a.state_dict())
+        assert [one.cause for one in locate(a, b, X).differences] == causes
+
+
+def test_a_table_that_is_used_twice_and_in_the_port_has_a_copy():
+    torch = pytest.importorskip("torch")
+
+    class Twice(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.out = torch.nn.Embedding(7, 5), torch.nn.Linear(5, 5)
+            self.second = self.first
+
+        def forward(self, tokens):
+            return self.out(self.first(tokens)) + self.second(tokens.flip(0))
+
+    torch.manual_seed(0)
+    a, tokens = Twice().double(), np.arange(6)
+    b = copy.deepcopy(a)
+    b.second = copy.deepcopy(a.first)
+    assert not locate(a, b, tokens, backward=False).differences
+    with torch.no_grad():
+        b.second.weight += 1
+    (found,) = locate(a, b, tokens, backward=False).differences
+    assert found.cause == "other parameter values", found
+    assert "second.weight" in found.explanation
 
 
 def test_attention_without_parameters():

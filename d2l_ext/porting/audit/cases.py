@@ -41,9 +41,7 @@ class Case:
         """Draw the inputs, by the names of transformers; images have their channels first."""
         rng = randomness.generator(0, "audit")
         if self.family in families.IMAGES:
-            size = 16 if self.length == 7 else self.length
-            pixels = rng.standard_normal((self.batch, 3, size, size))
-            return {"pixel_values": pixels.astype("float32")}
+            return {"pixel_values": self._pixels(rng, 16 if self.length == 7 else self.length)}
         if self.family == "wav2vec2":
             sound = rng.standard_normal((self.batch, 16 * self.length)).astype("float32")
             return {"input_values": sound}
@@ -53,10 +51,15 @@ class Case:
             inputs["attention_mask"] = self._mask()
         if self.family in families.PAIRS:
             inputs["decoder_input_ids"] = rng.integers(5, 50, (self.batch, 5)).astype("int32")
+        if self.family in families.BOTH:
+            inputs["pixel_values"] = self._pixels(rng, 16)
         if self.family == "whisper":
             sound = rng.standard_normal((self.batch, 8, 32)).astype("float32")
             return {"input_features": sound, "decoder_input_ids": ids}
         return inputs
+
+    def _pixels(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        return rng.standard_normal((self.batch, 3, size, size)).astype("float32")
 
     def _mask(self) -> np.ndarray:
         mask = np.ones((self.batch, self.length), "int32")
@@ -84,7 +87,9 @@ def cases(family: str, settings: dict[str, Any]) -> list[Case]:
         found += [Case(family, length=length) for length in (15, 20)]
     else:
         found += [Case(family, length=length) for length in (4, 13)]
-    if family not in (*families.IMAGES, "wav2vec2"):
+    if family in families.BOTH:
+        found += [Case(family, mask=mask) for mask in MASKS[1:]]
+    if family not in (*families.IMAGES, *families.BOTH, "wav2vec2"):
         found += [Case(family, how="gradient")]
     if family in families.CAUSAL and family != "xlnet":
         found += [Case(family, how="cache")]

@@ -91,6 +91,29 @@ ONLY: dict[str, dict[str, Any]] = {
         "num_conv_pos_embedding_groups": 2,
         "num_feat_extract_layers": 2,
     },
+    "clip": {
+        "text_config": {
+            "vocab_size": 50,
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "max_position_embeddings": 32,
+            "projection_dim": 8,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        },
+        "vision_config": {
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 16,
+            "patch_size": 4,
+            "projection_dim": 8,
+        },
+        "projection_dim": 8,
+    },
     "mobilebert": {
         "intra_bottleneck_size": 8,
         "true_hidden_size": 8,
@@ -112,7 +135,8 @@ PAIRS = (
 )
 IMAGES = ("beit", "convnext", "deit", "dinov2", "regnet", "resnet", "swin", "vit")
 AUDIO = ("wav2vec2", "whisper")
-FAMILIES = (*TEXT, *CAUSAL, *PAIRS, *IMAGES, *AUDIO)
+BOTH = ("clip",)  # texts and images
+FAMILIES = (*TEXT, *CAUSAL, *PAIRS, *IMAGES, *AUDIO, *BOTH)
 
 # Options of configurations at their other values.
 ACTIVATIONS = ("gelu_new", "quick_gelu", "relu")

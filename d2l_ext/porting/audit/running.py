@@ -49,11 +49,11 @@ def original(case: Case, folder: Path) -> Any:
         for name, parameter in model.named_parameters():
             if not parameter.requires_grad:  # a table of sinusoids
                 continue
-            x = rng.standard_normal(tuple(parameter.shape)) * 0.3
+            x = np.asarray(rng.standard_normal(tuple(parameter.shape)) * 0.3)  # of one number, too
             is_scale = parameter.ndim == 1 and name.endswith("weight")
             parameter.copy_(torch.from_numpy(x + 1 if is_scale else x))
-        for module in model.modules():
-            if getattr(module, "padding_idx", None) is not None:
+        for module in model.modules():  # others, too, know the index
+            if isinstance(module, torch.nn.Embedding) and module.padding_idx is not None:
                 module.weight[module.padding_idx] = 0
     model.save_pretrained(folder)
     return model

@@ -10,7 +10,8 @@ import numpy as np
 from d2l_ext.porting.arrays import LOW, is_mask
 from d2l_ext.porting.known.between import normalized
 from d2l_ext.porting.known.formula import formula
-from d2l_ext.porting.known.piece import Piece
+from d2l_ext.porting.known.piece import Piece, distinct
+from d2l_ext.porting.known.relative import DIRECTIONS, buckets, tables_of_buckets
 
 WINDOWS = {f"the last {n}": n for n in range(1, 9)}  # what a token attends to, itself included
 
@@ -24,8 +25,13 @@ def _attention(piece: Piece) -> Iterator[dict[str, Any]]:
                 continue
             if q.ndim == 3 and heads % (k.shape[-1] // size):
                 continue
-            for real in _masks(piece, q.shape[0], q.shape[-2], k.shape[-2]):
-                yield {"q": q, "k": k, "v": v, "heads": heads, "real": real}
+            if not _may_be_mixed(piece.a, v, heads):
+                continue
+            count = q.shape[1] if q.ndim == 4 else heads
+            masks = list(_masks(piece, q.shape[0], count, q.shape[-2], k.shape[-2]))
+            for bias in _biases(piece, heads, q.shape[-2], k.shape[-2]):
+                given = {"q": q, "k": k, "v": v, "heads": heads, "bias": bias}
+                yield from (given | {"real": real} for real in masks)
     yield from _weights(piece)
 
 
@@ -38,8 +44,8 @@ def _weights(piece: Piece) -> Iterator[dict[str, Any]]:
     thirds = [np.split(x, 3, axis=-1)[:2] for x in arrays if x.shape[-1] % (3 * heads) == 0]
     for q, k in itertools.chain(thirds, itertools.permutations(arrays, 2)):
         if q.shape == (batch, num_queries, k.shape[-1]) and k.shape[:2] == (batch, num_keys):
-            for real in _masks(piece, batch, num_queries, num_keys):
-                yield {"q": q, "k": k, "v": None, "heads": heads, "real": real}
+            for real in _masks(piece, batch, heads, num_queries, num_keys):
+                yield {"q": q, "k": k, "v": None, "heads": heads, "real": real, "bias": None}
 
 
 def _triples(arrays: list[np.ndarray], shape: tuple[int, ...]) -> Iterator[list[np.ndarray]]:
@@ -47,8 +53,7 @@ def _triples(arrays: list[np.ndarray], shape: tuple[int, ...]) -> Iterator[list[
     for x in arrays[:4]:
         if x.ndim == 3 and x.shape == (*shape[:-1], 3 * shape[-1]):
             yield np.split(x, 3, axis=-1)
-    triples = itertools.permutations(arrays[:4], 3)
-    for q, k, v in itertools.chain([arrays[:3]] if len(arrays) >= 3 else [], triples):
+    for q, k, v in itertools.permutations(arrays[:4], 3):
         if q.shape[0] != k.shape[0] or k.shape[:-1] != v.shape[:-1] or q.ndim != k.ndim:
             continue
         if q.ndim == 4:
@@ -60,11 +65,57 @@ def _triples(arrays: list[np.ndarray], shape: tuple[int, ...]) -> Iterator[list[
             yield [q, k, v]
 
 
+def _may_be_mixed(a: np.ndarray, values: np.ndarray, heads: int) -> bool:
+    """Whether an array lies among values, as what attention gives does: it is a mean of them, or 0.
+
+    This is quick, and most other pieces are told by it.
+    """
+    if values.ndim == 3:
+        groups = values.shape[-1] * heads // a.shape[-1]
+        values, a = (
+            x.reshape(*x.shape[:2], count, -1).swapaxes(1, 2)
+            for x, count in ((values, groups), (a, heads))
+        )
+        values = np.repeat(values, heads // groups, axis=1)
+    least, most = values.min(axis=-2, initial=0), values.max(axis=-2, initial=0)
+    room = 1e-3 * (most - least)
+    inside = (a.min(axis=-2) >= least - room) & (a.max(axis=-2) <= most + room)
+    return bool(inside.all())
+
+
 def _masks(
-    piece: Piece, batch: int, num_queries: int, num_keys: int
+    piece: Piece, batch: int, heads: int, num_queries: int, num_keys: int
 ) -> Iterator[np.ndarray | None]:
-    """Yield what may be a mask, True where a key counts, (batch or 1, 1, queries or 1, keys)."""
+    """Yield what may be a mask, True where a key counts; it fits (batch, heads, queries, keys)."""
     yield None
+    seen = set()
+    for mask in _all_masks(piece, batch, num_keys):
+        try:
+            whole = np.broadcast_to(mask, (batch, heads, num_queries, num_keys))
+        except ValueError:  # it belongs to other queries
+            continue
+        if (key := whole.tobytes()) not in seen:
+            seen.add(key)
+            yield _padding_alone(mask)
+
+
+def _padding_alone(mask: np.ndarray) -> np.ndarray:
+    """Return the keys that count for any query, where a causal mask or a window is the rest."""
+    keys = np.asarray(mask.any(axis=-2, keepdims=True))
+    whole = np.broadcast_to(keys, mask.shape)
+    rest = any((_without_later(whole, causal) == mask).all() for causal in ("yes", *WINDOWS))
+    return keys if rest else mask
+
+
+def _without_later(allowed: np.ndarray, causal: str) -> np.ndarray:
+    """Leave out keys after a query, and those before its window."""
+    if causal != "no":
+        allowed = np.tril(allowed)
+    return np.triu(allowed, 1 - WINDOWS[causal]) if causal in WINDOWS else allowed
+
+
+def _all_masks(piece: Piece, batch: int, num_keys: int) -> Iterator[np.ndarray]:
+    """Yield the same, whatever has the shape, and again and again."""
     for lens in piece.lengths():
         if len(lens) == batch:
             yield np.arange(num_keys) < lens[:, None, None, None]
@@ -83,6 +134,22 @@ def _masks(
             yield from ((ids != pad)[:, None, None] for pad in (0, 1) if (ids == pad).any())
 
 
+def _biases(
+    piece: Piece, heads: int, num_queries: int, num_keys: int
+) -> Iterator[np.ndarray | None]:
+    """Yield what may be added to scores, (batch or 1, heads, queries, keys), or tables of it."""
+    yield None
+    if heads == 1:
+        return
+    square = num_queries, num_keys
+    for x in distinct([x for x in piece.sources + piece.context if x.dtype.kind == "f"]):
+        if x.ndim == 4 and x.shape[1:] == (heads, *square) and not is_mask(x):
+            yield x.astype(np.float64)
+        if x.shape == (*square, heads):
+            yield x.astype(np.float64).transpose(2, 0, 1)[None]
+    yield from tables_of_buckets(piece, heads)
+
+
 @formula(
     _attention,
     mask=("used", "not used"),
@@ -93,6 +160,9 @@ def _masks(
     attention_axis=("keys", "queries", "heads", "batch"),
     masking=("before the softmax", "after the softmax"),
     empty_row=("zero", "NaN", "uniform"),
+    position=("from 0", "from 1"),
+    position_bias=("added", "missing"),
+    direction_of_bias=DIRECTIONS,
 )
 def attention(
     piece: Piece,
@@ -101,6 +171,7 @@ def attention(
     v: np.ndarray | None,
     heads: int,
     real: np.ndarray | None,
+    bias: np.ndarray | None,
     mask: str,
     polarity: str,
     causal: str,
@@ -109,10 +180,26 @@ def attention(
     attention_axis: str,
     masking: str,
     empty_row: str,
+    position: str,
+    position_bias: str,
+    direction_of_bias: str,
 ) -> np.ndarray | None:
-    """softmax(Q K^T / sqrt(d)) V, with heads side by side; the weights alone without V."""
+    """softmax(Q K^T / sqrt(d) + bias) V, with heads side by side; the weights alone without V.
+
+    Keys that the bias leaves out are left out by the mask. Positions from 1 are the keys'.
+    """
     size = q.shape[-1] // heads
     groups = k.shape[-1] // size if q.ndim == 3 else 1  # heads of keys and values
+    # Choices that change nothing here are left out: each would be another one's double.
+    has_table = bias is not None and bias.ndim == 2
+    if bias is None and ((real is None and mask != "used") or position_bias != "added"):
+        return None
+    if (real is None and polarity != "True attends") or WINDOWS.get(causal, 0) >= k.shape[-2]:
+        return None
+    if not has_table and direction_of_bias != DIRECTIONS[0]:
+        return None
+    if not has_table and rotary == "no" and position != "from 0":
+        return None
 
     def split(x, count):  # (batch, heads, steps, size of a head)
         return x if x.ndim == 4 else x.reshape(*x.shape[:2], count, -1).swapaxes(1, 2)
@@ -123,7 +210,7 @@ def attention(
         if size % 2:
             return None
         layout = "halves" if rotary == "in halves" else "pairs"
-        q, k = (rotated(x, layout) for x in (q, k))
+        q, k = rotated(q, layout), rotated(k, layout, start=int(position.split()[1]))
     if q.shape[1] != k.shape[1]:
         k = np.repeat(k, heads // groups, axis=1)
         v = None if v is None else np.repeat(v, heads // groups, axis=1)
@@ -138,13 +225,22 @@ def attention(
         }[attention_scale]
     )
     allowed = np.ones(scores.shape, bool)
+    if bias is not None:
+        if bias.ndim == 2:
+            ids = buckets(scores.shape[-2:], len(bias), position, direction_of_bias)
+            bias = bias[ids].transpose(2, 0, 1)
+        if position_bias == "added":
+            scores = scores + np.where(bias > LOW, bias, 0)
+        if mask == "used":
+            allowed = allowed & (bias > LOW)
     if real is not None and mask == "used":
         allowed = allowed & (real if polarity == "True attends" else ~real)
-    if causal != "no":
-        allowed = np.tril(allowed)
-    if causal in WINDOWS:
-        allowed = np.triu(allowed, 1 - WINDOWS[causal])
+    allowed = _without_later(allowed, causal)
     axis = {"keys": -1, "queries": -2, "heads": 1, "batch": 0}[attention_axis]
+    if masking != "before the softmax" and (empty_row != "zero" or allowed.all()):
+        return None
+    if empty_row != "zero" and allowed.any(axis=axis).all():
+        return None
     if masking == "before the softmax":
         weights = normalized(np.where(allowed, scores, -np.inf), axis)
         if empty_row != "NaN":
@@ -158,10 +254,10 @@ def attention(
     return y if piece.a.ndim == 4 else y.swapaxes(1, 2).reshape(piece.a.shape)
 
 
-def rotated(x: np.ndarray, layout: str) -> np.ndarray:
+def rotated(x: np.ndarray, layout: str, start: int = 0) -> np.ndarray:
     """Turn each pair of numbers by the angle of its position, in the base of 10000."""
     half = x.shape[-1] // 2
-    angles = np.arange(x.shape[-2])[:, None] * 10000.0 ** (-np.arange(half) / half)
+    angles = (start + np.arange(x.shape[-2]))[:, None] * 10000.0 ** (-np.arange(half) / half)
     cos, sin = np.cos(angles), np.sin(angles)
     if layout == "halves":
         one, two = x[..., :half], x[..., half:]

@@ -1,5 +1,6 @@
 """What stands between layers, and layers without parameters."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -38,6 +39,18 @@ def _same_shape(piece: Piece) -> Iterator[dict[str, Any]]:
 def activation(piece: Piece, x: np.ndarray, activation: str) -> np.ndarray:
     """A function of each number."""
     return ACTIVATIONS[activation](x)
+
+
+def _gated(piece: Piece) -> Iterator[dict[str, Any]]:
+    arrays = [x for x in piece.floats()[:4] if x.shape == piece.a.shape]
+    yield from ({"x": x, "y": y} for x, y in itertools.permutations(arrays, 2))
+
+
+@formula(_gated, activation=tuple(ACTIVATIONS), gate=("the first", "the second"))
+def gated(piece: Piece, x: np.ndarray, y: np.ndarray, activation: str, gate: str) -> np.ndarray:
+    """A function of one array, times another, as in SwiGLU."""
+    x, y = (x, y) if gate == "the first" else (y, x)
+    return ACTIVATIONS[activation](x) * y
 
 
 @formula(_same_shape, softmax_axis=(-1, -2, -3))

@@ -108,6 +108,11 @@ CAUSES = {
         "PyTorch, MXNet and Keras compute GELU with the error function by default, Flax its tanh"
         " approximation: GELU(1) is 0.84134 or 0.84119.",
     ),
+    "gate": (
+        "gate and value exchanged",
+        "A gated network applies its function to one of two products, which files keep in either"
+        " order.",
+    ),
     "softmax_axis": ("softmax axis", "One side normalises along another axis."),
     "attention_axis": ("softmax axis", "One side normalises the scores along another axis."),
     "attention_scale": (
@@ -133,6 +138,15 @@ CAUSES = {
         "Llama and its kin turn the first half with the second, the RoFormer paper each number with"
         " the next; or one side does not turn at all.",
     ),
+    "position_bias": (
+        "position bias missing",
+        "T5 and its kin add a learned number to each score, by the distance of query and key.",
+    ),
+    "direction_of_bias": (
+        "position bias of both directions",
+        "T5's encoder tells keys before a query from those after it; its decoder has all its"
+        " buckets for those before.",
+    ),
     "empty_row": (
         "a row with no key",
         "The softmax of a row of -inf is NaN; of a large negative number, the same weight for all.",
@@ -146,6 +160,10 @@ CAUSES = {
         "One side counts positions from 0 and the other from 1 or 2.",
     ),
     "positions": ("positional encoding missing", "One side adds no encoding of positions."),
+    "token_types": (
+        "token types",
+        "Where none are given, most code takes 0 for all; some takes 1, or adds nothing.",
+    ),
     "sinusoids": (
         "order of sine and cosine",
         "The encoding's sines and cosines stand in turn, or all sines before all cosines.",

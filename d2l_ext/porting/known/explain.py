@@ -8,14 +8,16 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from d2l_ext.porting.known.attention import attention
-from d2l_ext.porting.known.between import activation, pooling, positional, softmax
+from d2l_ext.porting.known.between import activation, gated, pooling, positional, softmax
 from d2l_ext.porting.known.causes import CAUSES, Cause
+from d2l_ext.porting.known.embeddings import summed
 from d2l_ext.porting.known.formula import Formula
-from d2l_ext.porting.known.layers import embedding, layer_norm, linear, rms_norm
+from d2l_ext.porting.known.layers import embedding, layer_norm, linear, positions, rms_norm
 from d2l_ext.porting.known.loss import cross_entropy
 from d2l_ext.porting.known.piece import Piece
 from d2l_ext.porting.known.recurrent import gru, lstm
 from d2l_ext.porting.known.relations import RELATIONS
+from d2l_ext.porting.known.relative import bucket_ids, position_bias
 
 Choice: TypeAlias = dict[str, Any]  # of a value for each of a formula's options
 ErrorOf: TypeAlias = Callable[[np.ndarray, np.ndarray], float]
@@ -25,8 +27,9 @@ CHANGES_B = 3  # options in which the second may differ from the first
 
 # In the order in which they are tried.
 FORMULAS = (
-    *(layer_norm, rms_norm, linear, embedding, gru, lstm),
-    *(activation, softmax, cross_entropy, positional, attention, pooling),
+    *(layer_norm, rms_norm, linear, positions, embedding, gru, lstm),
+    *(bucket_ids, position_bias),
+    *(activation, gated, softmax, cross_entropy, positional, summed, attention, pooling),
 )
 
 

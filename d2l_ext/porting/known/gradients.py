@@ -7,6 +7,9 @@ import numpy as np
 
 from d2l_ext.porting.known.causes import CAUSES, Cause
 
+# Causes that say no more than that a gradient is wrong.
+UNSPECIFIC = tuple(CAUSES[name][0] for name in ("unknown", "custom gradient"))
+
 
 @dataclasses.dataclass(frozen=True)
 class Pulled:
@@ -54,7 +57,7 @@ def _fitting(pulled: Pulled, used_elsewhere: bool) -> Iterator[tuple[str, str]]:
             yield "not finite", which
         if not x.any() and y.any() and (not honest or isinstance(pulled.item, str)):
             yield ("tied" if used_elsewhere else "stopped"), which
-        if not honest and _partly_stopped(x, y):
+        if (not honest or isinstance(pulled.item, str)) and _partly_stopped(x, y):
             yield "stopped", f"{which}, in a part of the numbers"
         if not honest and any(_same(x, c) for c in pulled.cotangents):
             yield "straight through", which

@@ -24,7 +24,7 @@ def of_kind(kind: str) -> Callable[[Piece], Iterator[dict[str, Any]]]:
 
 @formula(
     of_kind("norm"),
-    epsilon=(1e-5, 1e-6, 1e-3, 1e-12, 0.0),
+    epsilon=(1e-5, 1e-6, 1e-3, 1e-12, 1e-7, 1e-8, 0.0),
     variance=("divided by n", "divided by n - 1"),
     norm_bias=("added", "missing"),
 )
@@ -52,7 +52,7 @@ def _rms_norm(piece: Piece) -> Iterator[dict[str, Any]]:
 
 @formula(
     _rms_norm,
-    rms_epsilon=(1e-6, 1e-5, 1e-8, 1e-12, 0.0),
+    rms_epsilon=(1e-6, 1e-5, 1e-8, 1e-3, 1e-12, 1e-7, 0.0),
     rms_weight=("weight", "1 + weight"),
 )
 def rms_norm(
@@ -80,10 +80,25 @@ def linear(
 ) -> np.ndarray | None:
     """Return x W^T + b."""
     W = W.T if kernel == "x W^T" else W
-    if x.shape[-1] != len(W):
+    if x.shape[-1] != len(W) or (b is not None and len(b) != W.shape[1]):
         return None
     y = x.astype(np.float64) @ W.astype(np.float64)
     return y if b is None or bias == "missing" else y + b
+
+
+def _counted(piece: Piece) -> Iterator[dict[str, Any]]:
+    """Yield the table of positions, if that is what ids that count up from zero look up."""
+    for given in of_kind("embedding")(piece):
+        x = given["x"]
+        if x.ndim and x.shape[-1] > 1 and (x == np.arange(x.shape[-1])).all():
+            yield given
+
+
+@formula(_counted, position=("from 0", "from 1", "from 2"))
+def positions(piece: Piece, x: np.ndarray, own: Arrays, position: str) -> np.ndarray:
+    """Rows of a table, one for each position."""
+    table = own["weight"]
+    return table[np.minimum(x.astype(int) + int(position.split()[1]), len(table) - 1)]
 
 
 @formula(

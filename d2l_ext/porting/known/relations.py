@@ -11,6 +11,8 @@ import numpy as np
 
 from d2l_ext.porting.known.piece import Piece
 
+FEW = 4  # so many numbers may have one factor by chance
+
 
 def dropped(piece: Piece, a: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Some numbers are zero and the rest is larger by one factor."""
@@ -22,10 +24,13 @@ def dropped(piece: Piece, a: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, n
 
 
 def scaled(piece: Piece, a: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """A constant factor that comes from a size."""
+    """A constant factor: one that comes from a size, or any."""
     for size in sorted({n for x in (*piece.sources, a) for n in x.shape if n > 1}):
         for word, factor in ((f"sqrt({size})", math.sqrt(size)), (f"{size}", size)):
             yield f"times {word}", a * factor
+    if a.dtype.kind == "f" and np.count_nonzero(a) > FEW:
+        factor = float((a * b).sum() / (a * a).sum())
+        yield f"times {factor:.6g}", a * factor
 
 
 def not_zeroed(piece: Piece, a: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
