@@ -20,7 +20,7 @@ class Cause:
 
 BETAS = ("Adam's betas", "Most take 0.9 and 0.999, large language models 0.9 and 0.95.")
 # By option or relation.
-CAUSES = {
+CAUSES: dict[str, tuple[str, str]] = {
     "epsilon": (
         "layer-norm epsilon",
         "The default is 1e-5 in PyTorch and MXNet, 1e-6 in Flax and 1e-3 in Keras; BERT's is"
