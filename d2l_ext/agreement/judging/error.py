@@ -49,8 +49,6 @@ def error(a: ArrayLike, b: ArrayLike, scale: float | None = None) -> tuple[float
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
         return math.inf, f"has shape {a.shape}, must be {b.shape}"
-    if (a.dtype.kind == "f") != (b.dtype.kind == "f"):
-        return math.inf, f"has dtype {a.dtype}, must be {b.dtype}"
     if a.size == 0:
         return 0.0, ""
     if a.dtype.kind not in "f":
@@ -154,8 +152,9 @@ def _judge(
     input. Where they cancel altogether, that is the scale; where what is left is at most `nearly`,
     it is for an error of a few rounding units of it: the terms are known no better.
     """
-    if a.dtype.kind == "f" and a.dtype != dtype:
-        return math.inf, f"has dtype {a.dtype}, must be {dtype}"
+    wanted = np.dtype(dtype) if b.dtype.kind == "f" else b.dtype
+    if "f" in (a.dtype.kind, wanted.kind) and a.dtype != wanted:
+        return math.inf, f"has dtype {a.dtype}, must be {wanted}"
     largest = _largest(b)
     if largest <= ZERO * source:
         return error(a, b, source)
