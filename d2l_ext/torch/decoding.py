@@ -95,10 +95,10 @@ class BlockStep:
         """
         if mask is None:
             return keys, values, None
-        has_key = mask.any(dim=-1, keepdim=True)  # (batch, 1, 1)
+        mask = self.blk.attention2.per_head(mask)
+        has_key = mask.any(dim=-1, keepdim=True)  # (batch_heads, 1, 1)
         added = torch.zeros_like(mask, dtype=keys.dtype).masked_fill(has_key & ~mask, -torch.inf)
-        per_head = self.blk.attention2.per_head
-        return keys, values * per_head(has_key), per_head(added).expand(len(keys), -1, -1)
+        return keys, values * has_key, added.expand(len(keys), -1, -1)
 
     def take_rows(self, cache: Array, rows: Int[Array, " rows"], position: int) -> Array:
         """Return a cache of some rows, up to a position; of fresh room, each page costs time."""

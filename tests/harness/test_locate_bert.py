@@ -109,7 +109,11 @@ def dropout(port):
         (epsilon, "encoder.layer.1.output.LayerNorm", "layer-norm epsilon"),
         (gelu, "encoder.layer.0.intermediate", "GELU form"),
         (no_mask, "encoder.layer.1.attention.self", "padding not masked"),
-        (position, "embeddings.token_type_embeddings → embeddings.LayerNorm", "unknown"),
+        (
+            position,
+            "embeddings.token_type_embeddings → embeddings.LayerNorm",
+            "position offset",
+        ),
         (dropout, "encoder.layer.0.attention.output.dropout", "dropout left on"),
     ],
 )

@@ -215,9 +215,9 @@ def test_a_sentence_alone_is_translated_as_in_a_batch(backend, kind, method):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_tokens_are_fed_in_pieces_of_any_size(any_backend, kind):
-    available(any_backend, kind)
-    model, (src, lens) = make_model(any_backend, kind), sources(2)
+def test_tokens_are_fed_in_pieces_of_any_size(be, kind):
+    available(be, kind)
+    model, (src, lens) = make_model(be, kind), sources(2)
     tokens = np.random.default_rng(0).integers(0, 7, (2, 4))
     found = []
     for sizes in ((1, 1, 1, 1), (1, 2, 1), (3, 1), (4,)):
