@@ -1,4 +1,4 @@
-"""Pictures of chapters 3 and 4: encoder and decoder, LSTM, teacher forcing, alignment, processors.
+"""Pictures of chapters 3 and 4: encoder and decoder, LSTM, teacher forcing, alignment.
 
 A function's docstring is the picture's alternative text.
 """
@@ -148,29 +148,4 @@ def hello_world() -> Drawing:
             d.shade(102 + 56 * j, y, 54, 28, weight)
             d.text(129 + 56 * j, y + 14, f"{weight:.2f}", size=12)
     d.text(334, 182, "a row for each word of the target; it adds up to 1", "end", "soft", 12)
-    return d
-
-
-def data_parallel() -> Drawing:
-    """A batch of four sentences is cut into two shares. Each of two processors, with the same
-    model, adds up the gradients of its tokens. Both sums and both numbers of tokens meet, are
-    added and divided, and the same step is done by both.
-    """
-    d = Drawing(456, 200)
-    for share, (tokens, sizes) in enumerate(((10, (5, 5)), (3, (1, 2)))):
-        y = 26 + 92 * share
-        for row, size in enumerate(sizes):
-            for i in range(5):
-                kind = "blue-box" if i < size else "frame"
-                d.box(6 + 16 * i, y + 18 * row, 14, 14, "", kind)
-        d.arrow((90, y + 16), (116, y + 16))
-        d.box(118, y - 4, 92, 40, "the model", "box")
-        d.text(164, y - 14, f"processor {share + 1}", kind="soft", size=12)
-        d.arrow((210, y + 16), (236, y + 16))
-        d.box(238, y - 4, 62, 40, f"sum,\n{tokens} tokens", "red-box", 11)
-        d.arrow((300, y + 16), (332, 88 if share == 0 else 96), kind="red-line")
-    d.box(333, 64, 66, 56, "add up,\ndivide\nby 13", "red-box", 12)
-    d.arrow((399, 92), (417, 92), kind="red-line")
-    d.text(437, 92, "the\nsame\nstep", size=12)
-    d.text(6, 188, "blue: real tokens; the rest is padding", "start", "soft", 12)
     return d
