@@ -11,7 +11,8 @@ result once, a piece is right if, over all draws,
     mean |e|^2 <= LIMIT^2 mean max(|t|^2, 2 |r|^2)
 
 to within some standard errors. Two roundings are always allowed, since right code may round on its
-way; of a dense layer those of the product and of its sum with the bias. The ratio is a little
+way; of a dense layer those of the product and of its sum with the bias, or both in turn: rounded
+sums of what is rounded may lie half-way between two numbers, and err more. The ratio is a little
 tighter than the 1.2 by which Neuron's tests of equivalence judge whole models, |port - exact| /
 |bfloat16 - exact|, as a piece has fewer operations whose order is free.
 
@@ -83,6 +84,8 @@ class Errors:
         self.size.append(_square(exact))
         if holds(trusted, precision):
             least = sum(_square(rounded(x, precision) - x) for x in (product, exact))
+            in_turn = rounded(rounded(product, precision) + (exact - product), precision)
+            least = max(least, _square(in_turn - exact))
         else:  # it comes out of an island
             least = allowed("float32") ** 2 * self.size[-1]
         self.trusted.append(max(_square(trusted - exact), least))

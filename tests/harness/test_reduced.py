@@ -122,3 +122,12 @@ def test_another_precision_is_refused():
     model = torch.nn.Linear(2, 2)
     with pytest.raises(ValueError, match="trusted: got a model in float32, must be in bfloat16 or"):
         locate(model, model, np.ones((1, 2)), trusted=model)
+
+
+def test_a_sum_of_what_is_rounded_may_lie_half_way():
+    """Between two numbers, and be rounded by half of their distance as often as not at all."""
+    product, bias = np.random.default_rng(0).uniform(0.5, 1, 4000), np.array(0.75)
+    exact, errors = product + bias, reduced.Errors()
+    port = rounded(rounded(product, "bfloat16") + bias, "bfloat16")
+    errors.add(exact, rounded(exact, "bfloat16"), port, "bfloat16", bias)
+    assert errors.error <= errors.limit
