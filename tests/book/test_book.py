@@ -258,6 +258,7 @@ def kernels():
 # Two frameworks for each chapter in the quick tests, all others by turns with the first; for a
 # chapter that trains for long one that does not compile, by turns.
 LONG = ("02", "03", "04", "07", "08", "10", "13", "14", "15", "16")
+PROCESSES = "16"
 SOME = {
     chapter: d2l_ext.COLUMNS[i % 2 : i % 2 + 1]
     if chapter.startswith(LONG)
@@ -271,6 +272,8 @@ SOME = {
 )
 def test_quick_run(chapter, kernels, every):
     """Every cell runs in the frameworks, with smaller numbers, and all print the same."""
+    if chapter.name.startswith(PROCESSES) and not every:
+        pytest.skip("starts and kills processes, which takes its time: with the slow tests")
     runs = {name: run for name, run in kernels.items() if every or name in SOME[chapter.name]}
     notebooks = {name: run(chapter.notebook(name, quick=True)) for name, run in runs.items()}
     for notebook in notebooks.values():
