@@ -192,6 +192,8 @@ class TorchDecoding(Decoding):
         return log_probs, ids, weights, state
 
     def _take_rows(self, state, rows):
+        if self._next is self.decoder:  # its rows may be written to by `score`, too
+            return self.decoder.take_rows(state, rows)
         with torch.inference_mode():
             return self._next.take_rows(state, rows)
 
