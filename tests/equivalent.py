@@ -24,4 +24,5 @@ FILE = Path(__file__).with_suffix(".json")
 def explained(column):
     """Return ``{mutation: reason}`` of a column."""
     found = json.loads(FILE.read_text()).get(column, {}) if FILE.exists() else {}
+    assert found.keys() <= REASONS.keys(), f"{FILE.name}: {found.keys() - REASONS.keys()}"
     return {name: reason for reason, names in found.items() for name in names}

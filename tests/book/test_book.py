@@ -256,14 +256,16 @@ def kernels():
 
 
 # Two frameworks for each chapter in the quick tests, all others by turns with the first; for a
-# chapter that trains for long one that does not compile, by turns.
-LONG = ("02", "03", "04", "07", "08", "10", "13", "14", "15", "16")
+# chapter that trains for long one that does not compile, by turns; none for that which starts and
+# kills processes.
+LONG = ("02", "03", "04", "07", "08", "10", "13", "14", "15")
 PROCESSES = "16"
 SOME = {
     chapter: d2l_ext.COLUMNS[i % 2 : i % 2 + 1]
     if chapter.startswith(LONG)
     else (d2l_ext.COLUMNS[0], d2l_ext.COLUMNS[1 + i % 3])
     for i, chapter in enumerate(CHAPTERS)
+    if not chapter.startswith(PROCESSES)
 }
 
 
@@ -272,7 +274,7 @@ SOME = {
 )
 def test_quick_run(chapter, kernels, every):
     """Every cell runs in the frameworks, with smaller numbers, and all print the same."""
-    if chapter.name.startswith(PROCESSES) and not every:
+    if chapter.name not in SOME and not every:
         pytest.skip("starts and kills processes, which takes its time: with the slow tests")
     runs = {name: run for name, run in kernels.items() if every or name in SOME[chapter.name]}
     notebooks = {name: run(chapter.notebook(name, quick=True)) for name, run in runs.items()}
