@@ -155,9 +155,22 @@ class MXNetTrainer(Trainer):
     def _update(self, name, param, correction1, correction2):
         """Adam, in place."""
         p, g, m, v = param.data(), param.grad(), self._m[name], self._v[name]
-        m += (1 - BETA1) * (g - m)
         v += (1 - BETA2) * (g * g - v)
-        p -= (self.lr / correction1) * m / (mnp.sqrt(v / correction2) + EPSILON)
+        if self.model.dtype == "float32":
+            self._move((p, g, m, v), correction1, correction2)
+        else:
+            m += (1 - BETA1) * (g - m)
+            p -= (self.lr / correction1) * m / (mnp.sqrt(v / correction2) + EPSILON)
+
+    def _move(self, arrays, correction1, correction2):
+        """Update parameters and m by one operator, in which numbers are float32.
+
+        Its 1 - beta2 would be off by 1.3e-5, so it is told to leave v as it is.
+        """
+        root = math.sqrt(correction2)
+        p, g, m, v = (x.as_nd_ndarray() for x in arrays)
+        lr, epsilon = self.lr / correction1 * root, EPSILON * root
+        mx.nd.adam_update(p, g, m, v, lr=lr, beta1=BETA1, beta2=1, epsilon=epsilon, out=p)
 
     def _loss(self, inputs, labels):
         self.model.prepare(None, keep_weights=False)
