@@ -492,8 +492,9 @@ class Trainer(ABC):
         pad: the target id that does not count in the loss; None counts every label.
         compile: whether the step is compiled, which takes some seconds for each shape of a batch:
             by `torch.compile` in PyTorch (False by default), by XLA in JAX (always) and TensorFlow
-            (True by default; False leaves it to TensorFlow's own graph). MXNet and the reference
-            cannot. None is the default.
+            (True by default; False leaves it to TensorFlow's own graph). In MXNet it takes no time:
+            loss and gradients become one operator (True by default), but where a model decides by
+            its numbers what it does. The reference cannot. None is the default.
 
     Attributes:
         compiles: the values that ``compile`` may have in this framework, the default first.

@@ -9,8 +9,19 @@ import numpy
 from mxnet import autograd, npx
 from mxnet import np as mnp
 
-from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer
-from d2l_ext.mxnet.layers import Dropout
+from d2l_ext import checks
+from d2l_ext.interface import (
+    BETA1,
+    BETA2,
+    EPSILON,
+    Backend,
+    Decoding,
+    Model,
+    Trainer,
+    decoder_of,
+)
+from d2l_ext.mxnet.graph import Graph, LossGraph
+from d2l_ext.mxnet.layers import Dropout, spec
 from d2l_ext.mxnet.positional import PositionalEncoding
 from d2l_ext.mxnet.seq2seq import masked_loss
 from d2l_ext.nested import leaves, nest
@@ -42,13 +53,16 @@ class MXNetModel(Model):
             param.set_data(self.backend.array(params[name]))
 
     def prepare(self, masks, keep_weights):
-        """Set the dropout masks of the next forward pass."""
+        """Set the dropout masks of the next forward pass, and return them."""
+        given = []
         for path, block in blocks(self.module):
             if isinstance(block, Dropout):
-                given = None if masks is None else masks.get(path)
-                block.given = None if given is None else self.cast(given)
+                mask = None if masks is None else masks.get(path)
+                block.given = None if mask is None else self.cast(mask)
+                given.append(block.given)
             if hasattr(block, "keep_weights"):
                 block.keep_weights = keep_weights
+        return given
 
     def _forward(self, method, inputs, training, masks):
         self.prepare(masks, keep_weights=True)
@@ -75,6 +89,12 @@ def blocks(block, path=""):
     yield path, block
     for name, child in block._children.items():
         yield from blocks(child, f"{path}.{name}" if path else name)
+
+
+def constants(block):
+    """List what a graph of a block uses besides its inputs: tables and parameters."""
+    tables = [b.P for _, b in blocks(block) if isinstance(b, PositionalEncoding)]
+    return [*tables, *(param.data() for param in block.collect_params().values())]
 
 
 def is_floating(x):
@@ -118,23 +138,49 @@ def pairs(outputs, cotangent):
 
 
 class MXNetTrainer(Trainer):
-    """The training step, eager."""
+    """The training step; compiled, the loss and its gradients are one operator for each shape."""
+
+    compiles = (True, False)
 
     def __init__(self, model, lr, max_norm=None, pad=None, compile=None):
         super().__init__(model, lr, max_norm, pad, compile)
-        self._params = model._params()
+        self._params, self._graphs = model._params(), {}
         self._m, self._v = (
             {k: mnp.zeros_like(p.data()) for k, p in self._params.items()} for _ in range(2)
         )
 
     def _step(self, inputs, labels, masks, correction1, correction2):
-        self.model.prepare(masks, keep_weights=False)
         clear_gradients(self._params.values())
         with autograd.record():
-            loss = masked_loss(self.model.module(*inputs), labels, self.pad)
+            loss = self._training_loss(inputs, labels, masks)
         loss.backward()
         self._adam(correction1, correction2)
         return loss.item()
+
+    def _training_loss(self, inputs, labels, masks):
+        given = self.model.prepare(masks, keep_weights=False)
+        if not self.compile:
+            return self._masked_loss(inputs, labels)
+        self._check(inputs, labels)
+        return self._graph(inputs, labels, given)(inputs, labels, given)
+
+    def _masked_loss(self, inputs, labels, given=None):
+        """Return the loss; what masks are ``given`` is set in the model already."""
+        return masked_loss(self.model.module(*inputs), labels, self.pad)
+
+    def _check(self, inputs, labels):
+        """Check what a graph does not."""
+        if hasattr(self.model.module, "check"):
+            self.model.module.check(*inputs)
+        checks.labels(spec(labels), decoder_of(self.model.module).config)
+
+    def _graph(self, *inputs):
+        """Return the graph of the loss of such inputs; the first one keeps its memory."""
+        key = repr(nest(lambda x: (x.shape, x.dtype), inputs))
+        if key not in self._graphs:
+            known, static = constants(self.model.module), not self._graphs
+            self._graphs[key] = LossGraph(self._masked_loss, known, static)
+        return self._graphs[key]
 
     def _adam(self, correction1, correction2):
         """Clip the gradients, and update parameters and moments."""
@@ -174,7 +220,7 @@ class MXNetTrainer(Trainer):
 
     def _loss(self, inputs, labels):
         self.model.prepare(None, keep_weights=False)
-        return masked_loss(self.model.module(*inputs), labels, self.pad).item()
+        return self._masked_loss(inputs, labels).item()
 
     def _moments(self):
         return tuple({k: x.asnumpy() for k, x in moment.items()} for moment in (self._m, self._v))
@@ -188,68 +234,6 @@ def square(x):
     """Return the product of an array with itself, by the operator that is fast at it."""
     flat = x.as_nd_ndarray().reshape(-1)
     return mx.nd.dot(flat, flat).as_np_ndarray()
-
-
-class Graph:
-    """A function of nested arrays that becomes one operator, which Python calls once.
-
-    Its first call is recorded as for a gradient, and what was recorded is the graph. Its variables
-    are the function's inputs, the parameters and the constants, told by their names. Other arrays,
-    which the function makes itself, are not in the record; such a function stays as it is.
-
-    Args:
-        function: takes nested arrays, returns nested arrays.
-        arrays: what else it uses, parameters and constants; their values may change in place.
-    """
-
-    def __init__(self, function, arrays):
-        self.function, self.arrays = function, list(arrays)
-        self.recorded, self.operator = False, None
-
-    def __call__(self, *inputs):
-        """Run the function."""
-        if not self.recorded:
-            return self._record(inputs)
-        if self.operator is None:
-            return self.function(*inputs)
-        given = leaves(inputs)
-        variables = self._variables(given)
-        computed = iter(self.operator(*(variables[place] for place in self.places)))
-        return nest(lambda i: next(computed) if i == COMPUTED else given[i], self.outputs)
-
-    def _variables(self, inputs):
-        """List what may be a variable of the graph."""
-        return [*self.arrays, *inputs]
-
-    def _record(self, inputs):
-        inputs = nest(lambda x: x.detach(), inputs)
-        for x in leaves(inputs):
-            x.attach_grad("null")
-        with autograd.record(train_mode=False):
-            outputs = self.function(*inputs)
-        self.recorded = True
-        self._build(leaves(inputs), outputs)
-        return nest(lambda y: y.detach(), outputs)
-
-    def _build(self, inputs, outputs):
-        number = {id(x): i for i, x in enumerate(inputs)}  # an output may be an input as it is
-        self.outputs = nest(lambda y: number.get(id(y), COMPUTED), outputs)
-        computed = [autograd.get_symbol(y) for y in leaves(outputs) if id(y) not in number]
-        graph = mx.sym.Group(computed).as_np_ndarray()
-        place = {name(x): i for i, x in enumerate(self._variables(inputs))}
-        if place.keys() >= set(graph.list_inputs()):
-            self.places = [place[name] for name in graph.list_inputs()]
-            self.operator = mx.nd.CachedOp(graph)
-
-
-COMPUTED = (
-    -1
-)  # in the place of an input's number: an output of a `Graph` that is none of its inputs
-
-
-def name(x):
-    """Return an array's name in a recorded graph."""
-    return autograd.get_symbol(x).name
 
 
 class MXNetDecoding(Decoding):
@@ -282,9 +266,7 @@ class MXNetDecoding(Decoding):
         decoder, graphs = self.decoder, self.model.graphs
         key = k, len(tokens), repr(nest(lambda x: "array", state))
         if key not in graphs:
-            tables = [b.P for _, b in blocks(decoder) if isinstance(b, PositionalEncoding)]
-            params = [param.data() for param in decoder.collect_params().values()]
-            graphs[key] = Graph(functools.partial(best_tokens, decoder, k), [*tables, *params])
+            graphs[key] = Graph(functools.partial(best_tokens, decoder, k), constants(decoder))
         return graphs[key]
 
     def _take_rows(self, state, rows):

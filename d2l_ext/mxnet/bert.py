@@ -5,7 +5,7 @@ The defaults are D2L's. Hugging Face's models normalise the sum of embeddings an
 """
 
 from jaxtyping import Float, Int, Shaped
-from mxnet import init
+from mxnet import init, npx
 from mxnet import np as mnp
 from mxnet.gluon import nn
 
@@ -121,7 +121,7 @@ class MaskLM(Configured, nn.Block):
         self.check(X, pred_positions)
         batch, num_steps, size = X.shape
         first = mnp.arange(batch, dtype="int64").reshape(-1, 1) * num_steps  # step of each text
-        steps = first + pred_positions.astype("int64")
+        steps = first + npx.cast(pred_positions, dtype="int64")
         return self.mlp(mnp.take(X.reshape(-1, size), steps, axis=0))  # of (batch, num_preds, size)
 
 

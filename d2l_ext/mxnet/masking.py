@@ -36,7 +36,7 @@ def padding_mask(tokens: Int[Array, "batch num_keys"], pad: int) -> Bool[Array, 
         pad: the id of the padding token.
     """
     checks.tokens("tokens", spec(tokens))
-    return mnp.expand_dims(tokens.astype("int64") != pad, 1)
+    return mnp.expand_dims(npx.cast(tokens, dtype="int64") != pad, 1)
 
 
 def causal_mask(num_steps: int) -> Bool[Array, "num_steps num_steps"]:
@@ -109,5 +109,5 @@ def choose(keep: Bool[Array, "..."], X: Shaped[Array, "..."], value: float) -> S
 
 def steps_below(lens: Shaped[Array, "..."], num_steps: int) -> Bool[Array, "... num_steps"]:
     """Return which of ``num_steps`` steps come before each length, boolean (*lens, num_steps)."""
-    lens = lens.astype("int64")  # MXNet compares arrays of one dtype only
+    lens = npx.cast(lens, dtype="int64")  # MXNet compares arrays of one dtype only
     return mnp.arange(num_steps, dtype="int64") < mnp.expand_dims(lens, -1)

@@ -23,7 +23,6 @@ from mxnet import np as mnp
 
 from d2l_ext.mxnet.backend import BACKEND, MXNetTrainer, clear_gradients
 from d2l_ext.mxnet.layers import Array
-from d2l_ext.mxnet.seq2seq import masked_loss
 from d2l_ext.parallel.group import Group
 from d2l_ext.parallel.helper import start
 from d2l_ext.parallel.hosts import parsed
@@ -131,13 +130,12 @@ class MXNetSharedTrainer(SharedTrainer, MXNetTrainer):
     """The training step of several processes."""
 
     def _sums(self, place, inputs, labels, masks, tail):
-        self.model.prepare(masks, keep_weights=False)
         params = self._params.values()
         clear_gradients(params)
         inputs, labels = self.model.cast(inputs), self.model.cast(labels)
         with autograd.record():
             # The mean times its number of tokens: the sum.
-            total = masked_loss(self.model.module(*inputs), labels, self.pad) * float(tail[0])
+            total = self._training_loss(inputs, labels, masks) * float(tail[0])
         total.backward()
         head = numpy.concatenate([[total.item()], tail]).astype(tail.dtype)
         return mnp.concatenate([BACKEND.array(head), *(p.grad().reshape(-1) for p in params)])

@@ -2,6 +2,7 @@
 
 from jaxtyping import Float, Int
 from mxnet import np as mnp
+from mxnet import npx
 from mxnet.gluon import nn
 
 from d2l_ext import checks
@@ -36,7 +37,7 @@ class PositionalEncoding(Configured, nn.Block):
         """
         self.check(X, offset)
         P = mnp.take(self.P, positions(X.shape[1], offset), axis=0)
-        return self.dropout(X + P.astype(X.dtype))
+        return self.dropout(X + npx.cast(P, dtype=X.dtype))
 
 
 class LearnedPositionalEncoding(Configured, nn.Block):

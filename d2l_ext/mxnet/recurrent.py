@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from jaxtyping import Float, Shaped
 from mxnet import np as mnp
+from mxnet import npx
 from mxnet.gluon import nn
 
 from d2l_ext import checks
@@ -231,7 +232,8 @@ def alive_steps(
     """Return which steps are real, 1 or 0, (num_steps, batch, num_hiddens), or None if all are."""
     if valid_lens is None:
         return None
-    alive = steps_below(valid_lens, num_steps).astype(like.dtype).T  # MXNet transposes no booleans
+    alive = steps_below(valid_lens, num_steps)
+    alive = npx.cast(alive, dtype=like.dtype).T  # MXNet transposes no booleans
     return mnp.broadcast_to(mnp.expand_dims(alive, -1), (num_steps, *like.shape))
 
 

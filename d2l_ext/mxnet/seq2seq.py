@@ -1,8 +1,8 @@
 """Sequence to sequence: encoders, decoders without attention, and the masked loss."""
 
 from jaxtyping import Bool, Float, Int, Shaped
-from mxnet import autograd, npx
 from mxnet import np as mnp
+from mxnet import npx
 from mxnet.gluon import nn
 
 from d2l_ext import checks
@@ -308,11 +308,14 @@ def masked_loss(
     # (`npx.log_softmax` is too coarse in float32, and reductions over the vocabulary are slow.)
     log_p = mnp.log(npx.pick(npx.softmax(Y_hat, axis=-1), best))
     losses = npx.pick(Y_hat, best) - npx.pick(Y_hat, Y) - log_p
-    real = mnp.ones_like(losses) if pad is None else (Y.astype("int64") != pad).astype(losses.dtype)
+    real = (
+        mnp.ones_like(losses)
+        if pad is None
+        else npx.cast(npx.cast(Y, dtype="int64") != pad, dtype=losses.dtype)
+    )
     return (losses * real).sum() / mnp.maximum(real.sum(), 1)
 
 
 def most_likely(logits: Float[Array, "*batch vocab_size"]) -> Int[Array, "*batch"]:
     """Return the id of the largest logit; it has no gradient."""
-    with autograd.pause():
-        return logits.argmax(axis=-1)
+    return logits.argmax(axis=-1)

@@ -239,7 +239,7 @@ class TransformerDecoderBlock(Configured, nn.Block):
 
 def steps_in(cache: tuple | None) -> Int[Array, ""]:
     """Return how many steps a block's cached keys have, an array (); none at first."""
-    return mnp.array(0 if cache is None else cache[0].shape[1], dtype="int64")
+    return mnp.full((), 0 if cache is None else cache[0].shape[1], dtype="int64")
 
 
 def append(cache: tuple | None, pair: tuple) -> tuple:

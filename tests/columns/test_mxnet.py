@@ -18,7 +18,8 @@ if "mxnet" not in d2l_ext.installed():
 
 BE = d2l_ext.backend("mxnet")
 
-from mxnet import np as mnp  # noqa: E402  # after the column, which prepares NumPy for it
+import mxnet as mx  # noqa: E402  # after the column, which prepares NumPy for it
+from mxnet import np as mnp  # noqa: E402
 from mxnet import npx  # noqa: E402
 
 from d2l_ext.mxnet import numpy2  # noqa: E402
@@ -264,3 +265,99 @@ def test_a_cache_that_forgets_all_has_a_gradient():
     assert [x.shape for x in outputs] == [x.shape for x in (X, X, empty, empty)]
     np.testing.assert_array_equal(gradients[0], X)
     np.testing.assert_array_equal(gradients[1], 2 * X)
+
+
+def batches(rng, num, vocab_size=11, shape=(4, 5)):
+    """Yield source ids, target ids, lengths and labels, which differ from batch to batch."""
+    for _ in range(num):
+        ids = rng.integers(vocab_size, size=(3, *shape))
+        yield ids[0], ids[1], rng.integers(shape[1] + 1, size=shape[0]), ids[2]
+
+
+def both_trainers(decoder, *example, dropout=0.3):
+    """Return two trainers of equal models, the second compiled."""
+    encoder = "TransformerEncoder" if decoder == "TransformerDecoder" else "Seq2SeqEncoder"
+    sizes = (8, 6, 2, 2) if decoder == "TransformerDecoder" else (7, 8, 2)
+    found = []
+    for compile in (False, True):
+        parts = [getattr(BE.api, name)(11, *sizes, dropout) for name in (encoder, decoder)]
+        model = BE.model(BE.api.EncoderDecoder(*parts), *example)
+        found.append(BE.trainer(model, 0.05, max_norm=1.0, pad=0, compile=compile))
+    return found
+
+
+def assert_equal(one, other):
+    """Assert that two trainers have the same bits."""
+    for name, value in one.model.parameters().items():
+        np.testing.assert_array_equal(other.model.parameters()[name], value)
+    for moment in ("m", "v"):
+        for name, value in one.state()[moment].items():
+            np.testing.assert_array_equal(other.state()[moment][name], value)
+
+
+@pytest.mark.parametrize("decoder", ["Seq2SeqDecoder", "LuongDecoder", "TransformerDecoder"])
+def test_a_compiled_step_is_the_written_one_bit_for_bit(decoder):
+    """Of batches that differ in all their numbers, and of two shapes in turn."""
+    rng = np.random.default_rng(0)
+    of_two_shapes = zip(batches(rng, 3), batches(rng, 3, shape=(2, 6)), strict=True)
+    todo = list(itertools.chain(*of_two_shapes))
+    written, compiled = both_trainers(decoder, *todo[0][:3])
+    for batch in todo:
+        assert compiled.step(batch) == written.step(batch)
+    assert_equal(written, compiled)
+    assert [graph.operator is not None for graph in compiled._graphs.values()] == [True, True]
+    assert not written._graphs
+
+
+def test_a_step_that_reads_its_input_is_not_one_operator():
+    """Which tokens the decoder is fed is decided in Python, anew for each batch."""
+    rng = np.random.default_rng(0)
+    todo = list(batches(rng, 4))
+    written, compiled = both_trainers("Seq2SeqDecoder", *todo[0][:3])
+    for *inputs, labels in todo:
+        batch = (*inputs, rng.random(5) < 0.5, labels)
+        assert compiled.step(batch) == written.step(batch)
+    assert_equal(written, compiled)
+
+
+def test_a_compiled_step_is_told_of_bad_ids_all_the_same():
+    (src, tgt, lens, labels), *_ = batches(np.random.default_rng(0), 1)
+    _, trainer = both_trainers("Seq2SeqDecoder", src, tgt, lens)
+    trainer.step((src, tgt, lens, labels))
+    wrong = np.full_like(src, 11)
+    bad = {0: (wrong, tgt, lens, labels), 1: (src, wrong, lens, labels)}
+    bad |= {2: (src, tgt, lens + 6, labels), 3: (src, tgt, lens, wrong)}
+    for batch in bad.values():
+        before = trainer.model.parameters()
+        with pytest.raises(ValueError, match="got"):
+            trainer.step(batch)
+        for name, value in trainer.model.parameters().items():
+            np.testing.assert_array_equal(value, before[name])
+
+
+def test_dropout_of_its_own_is_drawn_anew_at_each_compiled_step():
+    batch = next(batches(np.random.default_rng(0), 1))
+    _, trainer = both_trainers("Seq2SeqDecoder", *batch[:3], dropout=0.5)
+    trainer.lr = 1e-30
+    assert len({trainer.step(batch, dropout="own") for _ in range(4)}) == 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_adam_in_one_operator_is_the_formula(dtype):
+    """Also in its moments; MXNet's own operator would have v 1.3e-5 off."""
+    rng = np.random.default_rng(0)
+    gradients = rng.standard_normal((20, 6, 4))
+    p, m, v = rng.standard_normal((6, 4)), np.zeros((6, 4)), np.zeros((6, 4))
+    dense = mx.gluon.nn.Dense(6, in_units=4, use_bias=False)
+    model = BE.model(dense, np.ones((1, 4)), dtype=dtype)
+    model.load_parameters({"weight": p})
+    trainer = BE.trainer(model, 0.01)
+    for t, g in enumerate(gradients, start=1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        p = p - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        dense.weight.grad()[:] = mnp.array(g, dtype=dtype)
+        trainer._adam(1 - 0.9**t, 1 - 0.999**t)
+    tolerance = 20 * np.finfo(dtype).eps
+    for found, wanted in ((model.parameters(), p), (trainer.state()["m"], m)):
+        np.testing.assert_allclose(found["weight"], wanted, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(trainer.state()["v"]["weight"], v, rtol=tolerance)
