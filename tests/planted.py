@@ -470,8 +470,8 @@ BUGS = [
         (
             "only the padding counts in the loss",
             "seq2seq",
-            '(Y.astype("int64") != pad)',
-            '(Y.astype("int64") == pad)',
+            "npx.cast(ids != pad",
+            "npx.cast(ids == pad",
             "seq2seq/masked_loss/",
         ),
         (
@@ -554,7 +554,7 @@ BUGS = [
         (
             "a gradient alone is wrong",
             "layers",
-            "return X * (value + density * (X - X.detach()))",
+            "return X * (value + density * (X - x))",
             "return X * value",
             "transformer/PositionWiseFFN/",
         ),

@@ -389,8 +389,8 @@ MODERN = {
         (
             "positions in the first text",
             "bert",
-            "steps = first + pred",
-            "steps = 0 * first + pred",
+            "steps = first + npx",
+            "steps = 0 * first + npx",
             *MASK_LM,
         ),
         (

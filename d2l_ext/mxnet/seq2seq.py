@@ -308,11 +308,8 @@ def masked_loss(
     # (`npx.log_softmax` is too coarse in float32, and reductions over the vocabulary are slow.)
     log_p = mnp.log(npx.pick(npx.softmax(Y_hat, axis=-1), best))
     losses = npx.pick(Y_hat, best) - npx.pick(Y_hat, Y) - log_p
-    real = (
-        mnp.ones_like(losses)
-        if pad is None
-        else npx.cast(npx.cast(Y, dtype="int64") != pad, dtype=losses.dtype)
-    )
+    ids = npx.cast(Y, dtype="int64")
+    real = mnp.ones_like(losses) if pad is None else npx.cast(ids != pad, dtype=losses.dtype)
     return (losses * real).sum() / mnp.maximum(real.sum(), 1)
 
 
