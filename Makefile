@@ -31,7 +31,7 @@ ARGS ?=
 PIP_ARGS ?=
 
 # A worker that crashes ends the run: xdist can wait forever for the one that replaces it (its #1378).
-PYTEST := $(RUN) pytest --numprocesses 2 --dist loadfile --max-worker-restart 0
+PYTEST := $(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: help
 help:  ## list the targets

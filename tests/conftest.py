@@ -29,6 +29,7 @@ MAPS = 30_000  # pieces of memory of a process; Linux allows 65,530
 SELDOM = 10  # so many tests, which added 14,000 at most, have one look at them, of 40 ms
 NUMBERS = itertools.count()  # of the tests that have been run
 PARTS = 3  # one of so many of TensorFlow's tests through `be` is quick
+LONG = ("test_compare", "test_wheel", "test_shapes", "test_spread", "test_reference", "test_export")
 PER_GROUP = 1  # tests of a topic in a column that `--quick` keeps
 
 
@@ -46,7 +47,11 @@ def pytest_itemcollected(item):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """With `--quick`, keep some of the tests over the backends, and nothing else."""
+    """Begin with files whose few tests are long, so that no core waits for the last of them.
+
+    With `--quick`, keep some of the tests over the backends, and nothing else.
+    """
+    items.sort(key=lambda item: item.path.stem not in LONG)
     if not config.getoption("quick"):
         return
     groups = {}

@@ -13,6 +13,7 @@ import threadpoolctl
 from shared import CATALOGUE as CASES
 from shared import failures, solved
 
+import d2l_ext
 from d2l_ext import reference
 from d2l_ext.agreement.cases.catalogue import sample
 from d2l_ext.agreement.judging import budget
@@ -37,8 +38,24 @@ def first_dtypes(name, backend):
     return [budget.DTYPES[list(CASES).index(name) % 2]]
 
 
-@pytest.mark.parametrize("name", sample())
+TRAINED = [name for name in sample() if CASES[name].trains]
+
+
+def by_turns():
+    """Cases that train, with the columns: where steps take seconds to compile, one of the two."""
+    for number, name in enumerate(TRAINED):
+        slow = ("jax", "tensorflow")[number % 2]
+        for column in d2l_ext.BACKENDS:
+            yield pytest.param(name, column, marks=[pytest.mark.slow] * (column == slow))
+
+
+@pytest.mark.parametrize("name", [name for name in sample() if name not in TRAINED])
 def test_agrees(name, any_backend):
+    check(name, any_backend, first_dtypes(name, any_backend))
+
+
+@pytest.mark.parametrize(("name", "any_backend"), by_turns(), indirect=["any_backend"])
+def test_agrees_and_learns_the_same(name, any_backend):
     check(name, any_backend, first_dtypes(name, any_backend))
 
 

@@ -143,7 +143,7 @@ def test_a_lost_worker_costs_its_own_column_only(tmp_path):
     cases = [catalogue()["masking/causal_mask"], catalogue()["scoring/attention/mask"]]
     names = (some_backend(), "tensorflow" if some_backend() != "tensorflow" else "torch")
     broken = {names[1]: program(tmp_path, "exec sleep 60")}
-    outcomes = Comparison(names, cases, {}, ("float64",), pythons=broken, limit=20).run()
+    outcomes = Comparison(names, cases, {}, ("float64",), pythons=broken, limit=12).run()
     assert not outcomes[names[0]].problems
     assert {v.case for v in outcomes[names[0]].verdicts} == {c.name for c in cases}
     assert all(v.agrees for v in outcomes[names[0]].verdicts)

@@ -19,7 +19,7 @@ from d2l_ext.data import (
 
 RATE = 0.1  # of dropout, in the half of the plans that has it
 STEPS = 100
-TRAINING: dict[str, Any] = {"lr": 0.01, "max_norm": 1.0, "draws": 3}
+TRAINING: dict[str, Any] = {"lr": 0.01, "max_norm": 1.0}
 
 RECURRENT = {"embed_size": 12, "num_hiddens": 16, "num_layers": 2}
 TRANSFORMER = {"num_hiddens": 16, "ffn_num_hiddens": 24, "num_heads": 4, "num_blks": 2}

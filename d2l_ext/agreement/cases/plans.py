@@ -19,7 +19,7 @@ from d2l_ext.interface import Arrays
 from d2l_ext.nested import Nested
 from d2l_ext.reference.backend import BACKEND, ReferenceModel
 
-DRAWS = 5  # starts from parameters moved by a rounding unit
+DRAWS = 3  # starts from parameters moved by a rounding unit
 
 
 # Asks a worker to do something: its method and the arguments.
