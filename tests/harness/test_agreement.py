@@ -54,7 +54,7 @@ def test_agrees(name, any_backend):
     check(name, any_backend, first_dtypes(name, any_backend))
 
 
-@pytest.mark.parametrize(("name", "any_backend"), by_turns(), indirect=["any_backend"])
+@pytest.mark.parametrize(("name", "any_backend"), [*by_turns()], indirect=["any_backend"])
 def test_agrees_and_learns_the_same(name, any_backend):
     check(name, any_backend, first_dtypes(name, any_backend))
 
