@@ -69,7 +69,10 @@ def explain(
     Returns:
         A `Cause`, or None.
     """
-    for fit in _fits(piece, error, budget if budget_a is None else budget_a):
+    # What leaves most of the difference is no cause, though it may bring it below the budget.
+    allowed = budget if budget_a is None else budget_a
+    budget = min(budget, error(piece.b, piece.a) / 2)
+    for fit in _fits(piece, error, allowed):
         cause = _difference(fit, piece, error, budget) or also(fit)
         if cause is not None:
             return cause
