@@ -256,9 +256,9 @@ def kernels():
 
 
 # Two frameworks for each chapter in the quick tests, all others by turns with the first; for a
-# chapter that trains for long one that does not compile, by turns; none for that which starts and
-# kills processes.
-LONG = ("02", "03", "04", "07", "08", "10", "13", "14", "15")
+# chapter that trains or compares for long one that does not compile, by turns; none for that which
+# starts and kills processes.
+LONG = ("02", "03", "04", "07", "08", "10", "13", "14", "15", "17")
 PROCESSES = "16"
 SOME = {
     chapter: d2l_ext.COLUMNS[i % 2 : i % 2 + 1]
