@@ -16,7 +16,14 @@ from jax import numpy as jnp
 from d2l_ext.jax.backend import parts
 from d2l_ext.jax.layers import Dropout, Embedding, Linear
 from d2l_ext.jax.normalization import LayerNorm
-from d2l_ext.porting.probe import Probe, not_an_optimizer, replaced, watching
+from d2l_ext.porting.probe import (
+    PROJECTIONS,
+    Probe,
+    not_an_optimizer,
+    replaced,
+    watching,
+    without_heads,
+)
 
 KINDS = (
     ("linear", (linen.Dense, nnx.Linear, Linear)),
@@ -25,6 +32,7 @@ KINDS = (
     ("dropout", (linen.Dropout, nnx.Dropout, Dropout)),
 )
 NAMES = {"kernel": "weight", "embedding": "weight", "scale": "weight"}
+ATTENTION = (linen.MultiHeadDotProductAttention, nnx.MultiHeadAttention)
 GATES = {linen.GRUCell: "rzn", linen.LSTMCell: "ifgo", linen.OptimizedLSTMCell: "ifgo"}
 
 
@@ -37,6 +45,11 @@ class _Probe(Probe):
         kind = next((k for k, cls in KINDS if isinstance(module, cls)), type(module).__name__)
         if isinstance(module, (linen.RNN, nnx.RNN)):
             return kind, self._recurrent(module.cell)
+        if isinstance(module, ATTENTION) and not module.normalize_qk:
+            parts = {name: self._part(module, name) for name in PROJECTIONS}
+            return "attention", without_heads(
+                {name: {k: self._numpy(x) for k, x in own.items()} for name, own in parts.items()}
+            )
         own = {name: self._numpy(x) for name, x in self._own(module).items()}
         if kind == "linear":
             own["kernel"] = own["kernel"].T
@@ -174,6 +187,9 @@ class NNXProbe(_Probe):
             module = self._instead[(self._paths | self._merged)[id(module)]]
         return {k: v[...] for k, v in vars(module).items() if isinstance(v, nnx.Param)}
 
+    def _part(self, module, name):
+        return self._own(getattr(module, name))
+
     def _gates(self, cell, side):
         if type(cell) is nnx.LSTMCell:
             names = [side + gate for gate in "ifgo"]
@@ -223,6 +239,9 @@ class LinenProbe(_Probe):
 
     def _own(self, module):
         return {k: v for k, v in self._tree(module).items() if not hasattr(v, "items")}
+
+    def _part(self, module, name):
+        return self._tree(module).get(name, {})
 
     def _gates(self, cell, side):
         params = self._tree(cell)

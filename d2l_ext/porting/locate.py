@@ -40,6 +40,7 @@ from d2l_ext.porting.result import Located
 from d2l_ext.porting.stepping import compare_steps
 
 DRAWS = 5
+IN_FLOAT32 = unit("float32") / unit("float64")  # how much larger rounding is
 
 
 def locate(
@@ -147,7 +148,7 @@ class _OnRails(Comparison[Side]):
                 found.append(self._difference(x, side, row))
             elif row.agrees and lower is None:
                 lower = self._precision(x, side, row)
-        backwards = self._backward(rows) if backward else []
+        backwards = self._backward(rows, found) if backward else []
         updates, stepped, step_limits = [], [], []
         if optimizers is not None:
             updates, stepped, step_limits = compare_steps((self.a, self.b), optimizers, self._same)
@@ -167,12 +168,16 @@ class _OnRails(Comparison[Side]):
             if self.parameter_errors[name, target[0]] <= allowed("float32")
         }
 
-    def _backward(self, rows: dict[Place, Row]) -> list[Difference]:
-        """Compare the gradients of the pieces that agree; enters their errors into the rows."""
+    def _backward(self, rows: dict[Place, Row], found: Sequence[Difference]) -> list[Difference]:
+        """Compare the gradients of the pieces that agree; enters their errors into the rows.
+
+        Those that are exact in float32 only are among them, with what float32 explains.
+        """
+        coarse = {one.at for one in found if one.cause == CAUSES["limit"][0]}
         left_out = [
             (x.number, side)
             for x, side, _ in self.places()
-            if not rows[x.number, side].agrees
+            if not (rows[x.number, side].agrees or (x.number, side) in coarse)
             or any(self._unsteady(which, x, side) for which in "AB")
         ]
         backward = Backward(
@@ -187,6 +192,10 @@ class _OnRails(Comparison[Side]):
                 )
         found = []
         for place, several in backward.wrong(list(rows)):
+            if place in coarse:
+                several = [one for one in several if one.error > IN_FLOAT32 * one.budget]
+                if not several:
+                    continue
             pulled = several[0]
             if rows[place].dtype == "float64" and pulled.error <= allowed("float32"):
                 cause = Cause(*CAUSES["limit"], pulled.error)

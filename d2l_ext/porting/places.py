@@ -2,9 +2,12 @@
 
 import dataclasses
 import math
+import textwrap
 
 from d2l_ext.agreement.reporting.table import number
 from d2l_ext.porting.rails import Place
+
+WIDTH = 88  # of what is printed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +82,13 @@ class Difference:
 
     def __str__(self) -> str:
         what = "gradient, error" if self.backward else "error"
-        return (
-            f"{self.place}: {self.cause} ({what} {self.error:.1e}, budget {self.budget:.1e})\n"
-            f"  {self.explanation}"
-        )
+        first = f"{self.place}: {self.cause} ({what} {self.error:.1e}, budget {self.budget:.1e})"
+        return f"{first}\n{folded(self.explanation)}"
+
+
+def folded(text: str) -> str:
+    """Return a text in lines that are set in, short enough for the book's page."""
+    return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
 def brief(ratio: float) -> str:

@@ -7,7 +7,8 @@ and read; everything else is written here, once.
 
 Layers that every framework has get one description: parameters as `torch.nn` has them. A layer's
 parameters are described as the framework means them: a Keras GRU's update gate comes second here,
-because Keras reads it from the first columns of its kernel.
+because Keras reads it from the first columns of its kernel. Multi-head attention is described as
+four dense layers, whether a framework keeps the first three in one matrix or has an axis for heads.
 """
 
 import contextlib
@@ -23,7 +24,8 @@ from d2l_ext.interface import Arrays, Model, Module, Tensor
 from d2l_ext.porting.cuts import Cuts, Pull, Pullback
 
 # Layers that are known by their kind; what they call inside is not looked at.
-KNOWN = ("linear", "embedding", "norm", "gru", "lstm", "dropout")
+KNOWN = ("linear", "embedding", "norm", "gru", "lstm", "attention", "dropout")
+PROJECTIONS = ("query", "key", "value", "out")  # of multi-head attention
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,19 +206,21 @@ class Probe(ABC):
         return Layer(path, kind, parameters)
 
     def _shown(self, tree: Any, layer: Layer, look: Look) -> Any:
-        """Show the arrays in nested containers to a visitor, and put in what it returns."""
-        leaves = self._leaves(tree)
+        """Show the arrays in nested containers to a visitor, and put in what it returns.
+
+        An array that stands there several times is one, as queries, keys and values often are:
+        other code hands it over once, and it has one gradient.
+        """
+        leaves = list({id(x): x for x in self._leaves(tree)}.values())
         arrays = [self._numpy(x) for x in leaves]
         new = look(layer, arrays)
         if new is None:
             return tree
-        rest = iter(
-            [
-                x if after is before else self._put(after.astype(before.dtype), x)
-                for x, before, after in zip(leaves, arrays, new, strict=True)
-            ]
-        )
-        return self._exchange(tree, rest)
+        instead = {
+            id(x): x if after is before else self._put(after.astype(before.dtype), x)
+            for x, before, after in zip(leaves, arrays, new, strict=True)
+        }
+        return self._exchange(tree, instead)
 
     def _put(self, new: np.ndarray, old: Tensor) -> Tensor:
         """Return what goes on in the place of a framework array."""
@@ -228,14 +232,14 @@ class Probe(ABC):
             return [leaf for item in container[0] for leaf in self._leaves(item)]
         return [tree] if self._is_array(tree) else []
 
-    def _exchange(self, tree: Any, new: Iterator[Tensor]) -> Any:
-        """Put framework arrays in the place of those in a tree."""
+    def _exchange(self, tree: Any, new: Mapping[int, Tensor]) -> Any:
+        """Put framework arrays in the place of those in a tree, found by their identity."""
         if (container := opened(tree)) is not None:
             items, like = container
             exchanged = [self._exchange(item, new) for item in items]
             same = all(x is y for x, y in zip(items, exchanged, strict=True))
             return tree if same else like(exchanged)
-        return next(new) if self._is_array(tree) else tree
+        return new[id(tree)] if self._is_array(tree) else tree
 
     def _like(self, array: np.ndarray, old: Tensor) -> Tensor:
         """Turn NumPy into a framework array of another one's dtype."""
@@ -316,6 +320,24 @@ def opened(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]] | None:
         named = hasattr(tree, "_fields")
         return list(tree), lambda new: kind(*new) if named else kind(new)
     return None
+
+
+def without_heads(parts: Mapping[str, Arrays]) -> Arrays:
+    """Return the parameters of multi-head attention as four dense layers of `torch.nn` have them.
+
+    Args:
+        parts: of each of `PROJECTIONS`, ``{"kernel": array, "bias": array}``, kernels with an axis
+            for heads: (inputs, heads, size) and, of the last, (heads, size, outputs).
+    """
+    found = {}
+    for name, own in parts.items():
+        for leaf, x in own.items():
+            if leaf == "bias":
+                found[f"{name}.bias"] = x.reshape(-1)
+            else:
+                shape = (-1, x.shape[-1]) if name == "out" else (len(x), -1)
+                found[f"{name}.weight"] = x.reshape(shape).T
+    return found
 
 
 def not_an_optimizer(optimizer: Any, wanted: str) -> TypeError:

@@ -12,7 +12,8 @@ result once, a piece is right if, over all draws,
 
 to within some standard errors. Two roundings are always allowed, since right code may round on its
 way; of a dense layer those of the product and of its sum with the bias, or both in turn: rounded
-sums of what is rounded may lie half-way between two numbers, and err more. The ratio is a little
+sums of what is rounded may lie half-way between two numbers, and err more. Multi-head attention,
+which has one product after the other inside, may round four times. The ratio is a little
 tighter than the 1.2 by which Neuron's tests of equivalence judge whole models, |port - exact| /
 |bfloat16 - exact|, as a piece has fewer operations whose order is free.
 
@@ -67,8 +68,9 @@ class Errors:
         port: np.ndarray,
         precision: str,
         bias: np.ndarray | None = None,
+        twice: float = 1.0,
     ) -> None:
-        """Enter one draw."""
+        """Enter one draw; `twice` is how often two roundings are always allowed."""
         if exact.dtype.kind != "f":  # whole numbers are not rounded
             self.port.append(0.0 if np.array_equal(port, exact) else math.inf)
             self.trusted.append(0.0)
@@ -83,7 +85,7 @@ class Errors:
         self.port.append(_square(port - exact))
         self.size.append(_square(exact))
         if holds(trusted, precision):
-            least = sum(_square(rounded(x, precision) - x) for x in (product, exact))
+            least = twice * sum(_square(rounded(x, precision) - x) for x in (product, exact))
             in_turn = rounded(rounded(product, precision) + (exact - product), precision)
             least = max(least, _square(in_turn - exact))
         else:  # it comes out of an island
@@ -231,13 +233,15 @@ class Reduced(Comparison[Side]):
             errors = self._measured.setdefault((number, side), [Errors() for _ in wanted])
             for i, x in enumerate(wanted):
                 if i in by_index and i in given and not is_mask(x):
-                    bias = self._bias(number) if side == "out" else None
-                    errors[i].add(x, by_index[i], given[i], self.precision, bias)
+                    bias, twice = self._roundings(number) if side == "out" else (None, 1)
+                    errors[i].add(x, by_index[i], given[i], self.precision, bias, twice)
         return exact, port
 
-    def _bias(self, number: int) -> np.ndarray | None:
+    def _roundings(self, number: int) -> tuple[np.ndarray | None, int]:
+        """Return a dense layer's bias, and how often a layer may round twice."""
         layer = self.a.calls[number].layer
-        return layer.parameters.get("bias") if layer.kind == "linear" else None
+        bias = layer.parameters.get("bias") if layer.kind == "linear" else None
+        return bias, 2 if layer.kind == "attention" else 1
 
     def _errors_free(self, place: Place) -> float:
         """Return the error of a place when nothing is put back."""

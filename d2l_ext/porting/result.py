@@ -10,7 +10,7 @@ from rich.text import Text
 from d2l_ext.porting.graph import Node
 from d2l_ext.porting.known.causes import CAUSES
 from d2l_ext.porting.page import write
-from d2l_ext.porting.places import Difference, Row
+from d2l_ext.porting.places import Difference, Row, folded
 from d2l_ext.porting.terminal import side_by_side
 
 
@@ -58,7 +58,7 @@ class Located:
         lines = list(map(str, self.differences or [none]))
         if self.limits:
             places = ", ".join(f"{one.place} ({one.error:.1e})" for one in self.limits)
-            lines.append(f"{CAUSES['limit'][0]}: {places}")
+            lines += [f"{CAUSES['limit'][0]}:", folded(places)]
         return "\n".join(lines)
 
     def page(self, path: str | Path) -> None:

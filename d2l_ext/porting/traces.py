@@ -9,6 +9,7 @@ import numpy as np
 from d2l_ext.agreement.judging.error import error
 from d2l_ext.porting.arrays import corresponding, largest_error, lowest_dtype, reshaped
 from d2l_ext.porting.comparison import Comparison, allowed, place_between
+from d2l_ext.porting.known.causes import CAUSES
 from d2l_ext.porting.pairing import Transform
 from d2l_ext.porting.places import Difference, Row
 from d2l_ext.porting.rails import Call, Place, Spot
@@ -24,8 +25,9 @@ def locate_traces(
     """Find where a trace leaves another one.
 
     Nothing can be put back in a file: from the first place on, what differs is carried on. So one
-    place is named, the first in the order of computation, and `Located.rows` has all. Gradients are
-    compared where values agree everywhere and all layers have the same names.
+    place is named, the first in the order of computation, and `Located.rows` has all. The same goes
+    for what an operator computes in float32 only, of which the first place is in `Located.limits`.
+    Gradients are compared where values agree everywhere and all layers have the same names.
 
     Args:
         a: the file that is right.
@@ -53,17 +55,19 @@ class _OfTraces(Comparison[Trace]):
 
     def result(self) -> Located:
         """Compare everything that both have."""
-        rows, found = {}, []
+        rows, found, limits = {}, [], []
         for x, side, before in self.places():
             at = x.number, side
             row = rows[at] = self._row(x, side, place_between(x, side, before))
             if not found and not row.agrees:
                 cause = self.explained(x, side, row)
-                found = [
-                    Difference(row.place, row.error, row.budget, cause.name, cause.explanation, at)
-                ]
-        found = found or self._gradients_beyond(rows)
-        return self.located(rows, found)
+                one = Difference(
+                    row.place, row.error, row.budget, cause.name, cause.explanation, at
+                )
+                (limits if one.cause == CAUSES["limit"][0] else found).append(one)
+        if not limits:
+            found = found or self._gradients_beyond(rows)
+        return self.located(rows, found, limits[:1])
 
     def _row(self, x: Call, side: str, place: str) -> Row:
         y = self.partner[x.number]

@@ -6,7 +6,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from d2l_ext.porting.probe import Probe, not_an_optimizer, replaced, watching
+from d2l_ext.porting.probe import (
+    PROJECTIONS,
+    Probe,
+    not_an_optimizer,
+    replaced,
+    watching,
+    without_heads,
+)
 from d2l_ext.tensorflow.layers import Dropout
 
 NAMES = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
@@ -125,6 +132,10 @@ class TensorFlowProbe(Probe):
         for name, order in GATES.items():
             if isinstance(module, getattr(self._keras.layers, name)):
                 return kind, self._recurrent(module.cell, order)
+        if isinstance(module, self._keras.layers.MultiHeadAttention) and not getattr(
+            module, "_use_gate", False
+        ):
+            return "attention", self._attention(module)
         own = {
             k: self._value(v)
             for k, v in vars(module).items()
@@ -137,6 +148,18 @@ class TensorFlowProbe(Probe):
         if kind == "linear":
             own["kernel"] = own["kernel"].T
         return kind, {NAMES.get(k, k) if known else k: v for k, v in own.items()}
+
+    def _attention(self, module):
+        parts = {}
+        for name in PROJECTIONS:
+            layer = getattr(module, f"_{'output' if name == 'out' else name}_dense")
+            parts[name] = {
+                leaf: self._value(v)
+                for leaf in ("kernel", "bias")
+                if (v := getattr(layer, leaf)) is not None
+                and (self._instead is None or v.trainable)
+            }
+        return without_heads(parts)
 
     def _recurrent(self, cell, order):
         def rows(columns):  # (..., gates * units) to PyTorch's (gates * units, ...)

@@ -1,11 +1,13 @@
 """Looking into a PyTorch module."""
 
+import contextlib
 import copy
 
+import numpy as np
 import torch
 from torch import nn
 
-from d2l_ext.porting.probe import Probe, not_an_optimizer, watching
+from d2l_ext.porting.probe import PROJECTIONS, Probe, not_an_optimizer, watching
 from d2l_ext.torch.backend import BACKEND
 from d2l_ext.torch.layers import Dropout
 
@@ -70,8 +72,16 @@ class TorchProbe(Probe):
             optimizer.step()
             yield {id(before): after.detach().clone() for before, after in pairs}
 
+    @contextlib.contextmanager
     def _watching(self):
-        return watching(self, nn.Module)
+        """As of most columns; a Transformer's layers could not be seen in its faster path."""
+        before = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with watching(self, nn.Module):
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(before)
 
     def _layers(self):
         return self.module.named_modules()
@@ -80,6 +90,8 @@ class TorchProbe(Probe):
         return (str(p.dtype).removeprefix("torch.") for p in self.module.parameters())
 
     def _read(self, path, module):
+        if isinstance(module, nn.MultiheadAttention) and module.bias_k is None:
+            return "attention", self._attention(module)
         kind = next((k for k, cls in KINDS if isinstance(module, cls)), type(module).__name__)
         own = {
             k: self._value(p)
@@ -89,6 +101,25 @@ class TorchProbe(Probe):
         if isinstance(module, nn.RNNCellBase):
             own = {f"{name}_l0": value for name, value in own.items()}
         return kind, own
+
+    def _attention(self, module):
+        """Take queries, keys and values apart, which are one matrix unless their sizes differ."""
+        own = {
+            name: self._value(p)
+            for name, p in module.named_parameters()
+            if self._instead is None or p.requires_grad
+        }
+        found = {}
+        for leaf in ("weight", "bias"):
+            whole, last = own.get(f"in_proj_{leaf}"), own.get(f"out_proj.{leaf}")
+            thirds = [own.get(f"{name}_proj_{leaf}") for name in "qkv"]
+            parts = [*(thirds if whole is None else np.split(whole, 3)), last]
+            found |= {
+                f"{name}.{leaf}": x
+                for name, x in zip(PROJECTIONS, parts, strict=True)
+                if x is not None
+            }
+        return found
 
     def _value(self, parameter):
         if self._instead is None:

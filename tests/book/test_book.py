@@ -73,7 +73,7 @@ def test_the_idea_comes_before_the_library(chapter, name):
     """Nothing is taken from the library before it, in at most 20 lines a cell, and shown uncut."""
     _, *cells = [c.source for c in chapter.notebook(name).cells if c.cell_type == "code"]
     first = next(i for i, source in enumerate(cells) if "d2l_ext.backend(" in source)
-    if chapter.name[:2] not in ("00", "17"):  # which are about the library
+    if chapter.name[:2] not in ("00", "18"):  # which are about the library
         assert first > 0
     for source in cells[:first]:
         modules = [line for line in source.splitlines() if "d2l_ext" in line]
@@ -256,9 +256,9 @@ def kernels():
 
 
 # Two frameworks for each chapter in the quick tests, all others by turns with the first; for a
-# chapter that trains for long one that does not compile, by turns; none for that which starts and
-# kills processes.
-LONG = ("02", "03", "04", "07", "08", "10", "13", "14", "15")
+# chapter that trains or compares for long one that does not compile, by turns; none for that which
+# starts and kills processes.
+LONG = ("02", "03", "04", "07", "08", "10", "13", "14", "15", "17")
 PROCESSES = "16"
 SOME = {
     chapter: d2l_ext.COLUMNS[i % 2 : i % 2 + 1]

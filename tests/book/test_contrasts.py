@@ -41,7 +41,7 @@ def test_the_table_has_a_row_for_each_and_a_column_for_each():
 
 @pytest.mark.parametrize("name", d2l_ext.COLUMNS)
 def test_every_notebook_has_the_whole_table(name):
-    (chapter,) = chapters((17,))
+    (chapter,) = chapters((18,))
     cells = nbformat.read(notebook_path(chapter, name), as_version=4).cells
     lines = contrasts.table(contrasts.kept()).splitlines()[2:]
     (text,) = [cell.source for cell in cells if "| GRU, order of the gates |" in cell.source]

@@ -13,7 +13,8 @@ if importlib.util.find_spec("nbclient") is None:
     pytest.skip("the book needs the dev extra", allow_module_level=True)
 
 from tools.book import seeds
-from tools.book.chapter import chapters, notebook_path
+from tools.book.chapter import CHAPTERS as CHAPTERS_FOLDER
+from tools.book.chapter import ROOT, chapters, notebook_path
 
 CHAPTERS = {chapter.name: chapter for chapter in chapters()}
 DECIMAL = re.compile(r"(?<![\w.])\d+\.\d{2,}(?![\w.]*\w)")  # two decimals and more; no versions
@@ -69,7 +70,10 @@ GIVEN = {
     "03-sequence-to-sequence": ("0.999", "6 of 8", "3 of 7"),
     "07-transformer": ("0.01",),
     "09-todays-block": ("0.001",),
+    "17-porting": ("0.001", "1.001"),
 }
+# What findings/README.md has.
+FOUND = {"17-porting": ("0.33",)}
 # What another chapter prints.
 ELSEWHERE = {
     "04-bahdanau": {"0.382": "03-sequence-to-sequence"},
@@ -96,7 +100,7 @@ def unprinted(text, output):
 
 def test_what_the_text_quotes_is_printed_or_worked_out(chapter):
     text, name = prose(chapter), chapter.name
-    tables = (WORKED, GIVEN, TRIED, ELSEWHERE)
+    tables = (WORKED, GIVEN, TRIED, ELSEWHERE, FOUND)
     known = {number for table in tables for number in table.get(name, ())}
     assert unprinted(text, printed(chapter)) <= known
     assert known <= {*DECIMAL.findall(text), *COUNT.findall(text)}  # nothing that is gone
@@ -113,6 +117,21 @@ def test_what_is_worked_out_is_right(name):
     names = {"e": math.e, "exp": math.exp, "sqrt": math.sqrt}
     for number, how in WORKED[name].items():
         assert rounded(eval(how, {"__builtins__": {}}, names), number) == number, how
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found_elsewhere_is_in_the_findings(name):
+    """Also what the chapter shows of a script's output."""
+    found = (ROOT / "findings" / "README.md").read_text(encoding="utf-8")
+    text = (CHAPTERS_FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    lines = re.findall(
+        r"^(\w+Model) +(\{.*?\}) +([\d.]+) +as PyTorch's (\{.*?\}): +(\S+)$", text, re.M
+    )
+    assert len(lines) == 3
+    for model, own, error, other, rest in lines:
+        assert f"{model} {own} {error} as PyTorch's {other}: {rest}\n" in found
+    for number in FOUND[name]:
+        assert number in NUMBER.findall(found)
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)

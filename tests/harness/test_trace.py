@@ -104,6 +104,27 @@ def test_a_gradient_that_differs_where_values_do_not(model, files):
     assert found.place.endswith("3")
 
 
+class Single(nn.Module):
+    """A GELU that is computed in float32, as some operators are."""
+
+    def forward(self, X):
+        return nn.functional.gelu(X.float()).double()
+
+
+def test_float32_inside_an_operator_hides_no_difference_after_it(model, files):
+    port = copy.deepcopy(model)
+    port[2] = Single()
+    for planted, places in ((False, []), (True, ["4"])):
+        if planted:
+            with torch.no_grad():
+                port[4].weight += 0.01
+        for one, path in zip((model, port), files, strict=True):
+            trace(one, X, path=path)
+        found = locate_traces(*files)
+        assert [one.place for one in found.differences] == places, str(found)
+        assert [one.place for one in found.limits] == ["2"]
+
+
 def test_a_trace_of_another_framework(model, files):
     keras = pytest.importorskip("keras")
     layers = [

@@ -119,7 +119,7 @@ def alone(numbers, backends, python, bare):
 
 @main.command("contrasts")
 def measure_contrasts():
-    """Measure what the frameworks do unless told otherwise, for chapter 17's table."""
+    """Measure what the frameworks do unless told otherwise, for chapter 18's table."""
     found = {}
     for name in COLUMNS:
         defaults = importlib.import_module(f"d2l_ext.{name}.defaults")

@@ -39,9 +39,10 @@ def write(folder: Path, pages: list[str]) -> Path:
 
 def signs(pages: list[str]) -> set[str]:
     """Return the characters of all formulas, letters also in the italics that MathML gives them."""
-    found = {sign for text in pages for f in _FORMULA.findall(text) for sign in _TAG.sub("", f)} - {
-        "\n"
-    }
+    formulas = [formula for text in pages for formula in _FORMULA.findall(text)]
+    found = {sign for formula in formulas for sign in _TAG.sub("", formula)} - {"\n"}
+    if any("<msqrt" in formula or "<mroot" in formula for formula in formulas):
+        found.add("√")  # which the browser draws by itself
     return found | {_italic(sign) for sign in found}
 
 

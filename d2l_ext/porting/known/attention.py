@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from d2l_ext.interface import Arrays
 from d2l_ext.porting.arrays import LOW, is_mask
 from d2l_ext.porting.known.between import normalized
 from d2l_ext.porting.known.formula import formula
+from d2l_ext.porting.known.layers import of_kind
 from d2l_ext.porting.known.piece import Piece, distinct
 from d2l_ext.porting.known.relative import DIRECTIONS, buckets, tables_of_buckets
 
@@ -94,8 +96,9 @@ def _masks(
             whole = np.broadcast_to(mask, (batch, heads, num_queries, num_keys))
         except ValueError:  # it belongs to other queries
             continue
-        if (key := whole.tobytes()) not in seen:
-            seen.add(key)
+        if whole.tobytes() not in seen:
+            # Its opposite too: what is made of a mask for the scores has the other sense.
+            seen |= {whole.tobytes(), (~whole).tobytes()}
             yield _padding_alone(mask)
 
 
@@ -115,23 +118,27 @@ def _without_later(allowed: np.ndarray, causal: str) -> np.ndarray:
 
 
 def _all_masks(piece: Piece, batch: int, num_keys: int) -> Iterator[np.ndarray]:
-    """Yield the same, whatever has the shape, and again and again."""
+    """Yield the same, whatever has the shape, and again and again; what is given comes first."""
     for lens in piece.lengths():
         if len(lens) == batch:
             yield np.arange(num_keys) < lens[:, None, None, None]
-    for x in piece.sources + piece.context:
-        if x.dtype.kind == "b" and x.shape[-1] == num_keys:
-            yield {
-                1: lambda x: x[None, None, None],
-                2: lambda x: x[:, None, None] if len(x) == batch else x[None, None],
-                3: lambda x: x[:, None],
-            }.get(x.ndim, lambda x: x)(x)
-    for x in piece.context:
-        if x.dtype.kind == "f" and x.ndim == 4 and x.shape[-1] == num_keys and is_mask(x):
-            yield x > LOW  # it may be added to the scores
+    given = [x for x in piece.sources + piece.context if x.ndim and x.shape[-1] == num_keys]
+    for x in given:
+        if x.dtype.kind == "b":
+            yield _four_axes(x, batch)
+    for x in given:
+        if x.dtype.kind == "f" and x.ndim > 1 and is_mask(x):
+            yield _four_axes(x > LOW, batch)  # it may be added to the scores
     for ids in piece.integers(2):
         if ids.shape == (batch, num_keys):
             yield from ((ids != pad)[:, None, None] for pad in (0, 1) if (ids == pad).any())
+
+
+def _four_axes(mask: np.ndarray, batch: int) -> np.ndarray:
+    """Return a mask with axes for batch, heads, queries and keys."""
+    if mask.ndim == 2:
+        return mask[:, None, None] if len(mask) == batch else mask[None, None]
+    return {1: mask[None, None, None], 3: mask[:, None]}.get(mask.ndim, mask)
 
 
 def _biases(
@@ -251,7 +258,62 @@ def attention(
     if v is None:
         return weights
     y = weights @ v
-    return y if piece.a.ndim == 4 else y.swapaxes(1, 2).reshape(piece.a.shape)
+    return y if piece.a.ndim == 4 else y.swapaxes(1, 2).reshape(len(y), y.shape[2], -1)
+
+
+def _multihead(piece: Piece) -> Iterator[dict[str, Any]]:
+    arrays = distinct([x for x in piece.floats() if x.ndim == 3])
+    for given in of_kind("attention")(piece) if arrays else ():
+        if "query.weight" not in (own := given["own"]):
+            continue
+        for time_first in (False, True):
+            q, *rest = (x.swapaxes(0, 1) if time_first else x for x in arrays)
+            k, v = (rest[0], rest[-1]) if rest else (q, q)
+            pairs = ((q, "query"), (k, "key"), (v, "value"))
+            fit = all(x.shape[2] == own[f"{name}.weight"].shape[1] for x, name in pairs)
+            if not fit or len(q) != len(k) or k.shape[:2] != v.shape[:2]:
+                continue
+            width = len(own["query.weight"])
+            for heads in (n for n in range(1, min(width, 16) + 1) if width % n == 0):
+                for real in _masks(piece, len(q), heads, q.shape[1], k.shape[1]):
+                    common = {"own": own, "q": q, "k": k, "v": v, "heads": heads, "real": real}
+                    yield common | {"time_first": time_first}
+
+
+@formula(
+    _multihead,
+    **{
+        name: attention.options[name]
+        for name in (
+            *("mask", "polarity", "causal", "attention_scale", "attention_axis"),
+            *("masking", "empty_row"),
+        )
+    },
+)
+def multihead(
+    piece: Piece,
+    own: Arrays,
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    heads: int,
+    real: np.ndarray | None,
+    time_first: bool,
+    **choice: Any,
+) -> np.ndarray | None:
+    """Attention between a dense layer each for queries, keys and values, and one after it."""
+
+    def dense(x, name):
+        return x @ own[f"{name}.weight"].T + own.get(f"{name}.bias", 0)
+
+    usual = {name: values[0] for name, values in attention.options.items()}
+    q, k, v = dense(q, "query"), dense(k, "key"), dense(v, "value")
+    given = {"q": q, "k": k, "v": v, "heads": heads, "real": real, "bias": None}
+    y = attention.compute(piece, **given, **(usual | choice))
+    if y is None:
+        return None
+    y = dense(y, "out")
+    return y.swapaxes(0, 1) if time_first else y
 
 
 def rotated(x: np.ndarray, layout: str, start: int = 0) -> np.ndarray:

@@ -194,7 +194,8 @@ CAUSES: dict[str, tuple[str, str]] = {
     "limit": (
         "float32 inside an operator",
         "The error is of the size of float32's rounding: an operator computes in float32 or has"
-        " constants in float32 inside, such as MXNet's layer norm and TensorFlow's GELU.",
+        " constants in float32 inside, such as MXNet's layer norm, TensorFlow's GELU and JAX's"
+        " attention.",
     ),
     "precision": (
         "float32 for float64",

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from d2l_ext.porting.known.attention import attention
+from d2l_ext.porting.known.attention import attention, multihead
 from d2l_ext.porting.known.between import activation, gated, pooling, positional, softmax
 from d2l_ext.porting.known.causes import CAUSES, Cause
 from d2l_ext.porting.known.embeddings import summed
@@ -27,7 +27,7 @@ CHANGES_B = 3  # options in which the second may differ from the first
 
 # In the order in which they are tried.
 FORMULAS = (
-    *(layer_norm, rms_norm, linear, positions, embedding, gru, lstm),
+    *(layer_norm, rms_norm, linear, positions, embedding, gru, lstm, multihead),
     *(bucket_ids, position_bias),
     *(activation, gated, softmax, cross_entropy, positional, summed, attention, pooling),
 )
@@ -69,7 +69,10 @@ def explain(
     Returns:
         A `Cause`, or None.
     """
-    for fit in _fits(piece, error, budget if budget_a is None else budget_a):
+    # What leaves most of the difference is no cause, though it may bring it below the budget.
+    allowed = budget if budget_a is None else budget_a
+    budget = min(budget, error(piece.b, piece.a) / 2)
+    for fit in _fits(piece, error, allowed):
         cause = _difference(fit, piece, error, budget) or also(fit)
         if cause is not None:
             return cause

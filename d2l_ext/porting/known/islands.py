@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from d2l_ext.porting.known.attention import attention
+from d2l_ext.porting.known.attention import attention, multihead
 from d2l_ext.porting.known.between import pooling, softmax
 from d2l_ext.porting.known.causes import CAUSES, Cause
 from d2l_ext.porting.known.explain import ErrorOf, Fit
@@ -16,7 +16,7 @@ from d2l_ext.porting.known.precision import without_island
 AS_LARGE = 1.5  # what order operations have, and so how errors add up, is the model's own choice
 ISLANDS = {
     "norm": (layer_norm, rms_norm),
-    "softmax": (softmax, attention),
+    "softmax": (softmax, attention, multihead),
     "loss": (cross_entropy,),
     "mean": (pooling,),
 }

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from tools.book.diagrams import basics, modern, parallel, recurrent, transformer
+from tools.book.diagrams import basics, modern, parallel, porting, recurrent, transformer
 from tools.book.diagrams.drawing import Drawing
 
 
@@ -34,4 +34,4 @@ def _diagrams(*modules):
     }
 
 
-DIAGRAMS = _diagrams(basics, recurrent, transformer, modern, parallel)
+DIAGRAMS = _diagrams(basics, recurrent, transformer, modern, parallel, porting)

@@ -147,7 +147,8 @@ class Drawing:
 
     def arc(self, x: float, y: float, radius: float, start: float, end: float, kind: str) -> None:
         """Draw a part of a circle between two angles, in degrees, against the clock."""
-        angles = [math.radians(start + (end - start) * i / 24) for i in range(25)]
+        parts = max(24, round(abs(end - start) / 4))
+        angles = [math.radians(start + (end - start) * i / parts) for i in range(parts + 1)]
         points = [(x + radius * math.cos(a), y - radius * math.sin(a)) for a in angles]
         self.line(*points, kind=kind)
 
