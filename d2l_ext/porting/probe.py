@@ -11,6 +11,7 @@ because Keras reads it from the first columns of its kernel.
 """
 
 import contextlib
+import copy
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -159,7 +160,8 @@ class Probe(ABC):
         """Run the module on NumPy inputs, positional and by keyword."""
         arrays = {k: x for k, x in self._keywords.items() if isinstance(x, np.ndarray)}
         given = dict(zip(arrays, self._given(list(arrays.values())), strict=True))
-        self.options = self._keywords | given
+        rest = {k: x for k, x in self._keywords.items() if k not in arrays}
+        self.options = copy.deepcopy(rest) | given  # a call may fill a cache that it is given
         self._run(self._given(inputs))
 
     def _given(self, inputs: Sequence[Any]) -> list[Any]:
