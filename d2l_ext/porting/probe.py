@@ -152,6 +152,12 @@ class Probe(ABC):
             self._instead = None
 
     @property
+    def held(self) -> list[np.ndarray]:
+        """The arrays in containers among the options, as NumPy."""
+        containers = [x for x in self.options.values() if opened(x) is not None]
+        return [self._numpy(x) for x in self._leaves(containers)]
+
+    @property
     def float_dtype(self) -> str | None:
         """The dtype of the module's first parameter that is a float, or None."""
         return next((name for name in self._dtypes() if "float" in name), None)

@@ -59,6 +59,8 @@ SMALL: dict[str, Any] = {
     "layer_norm_eps": 1e-5,
 }
 ONLY: dict[str, dict[str, Any]] = {
+    "big_bird": {"attention_type": "original_full"},  # the other draws blocks at random
+    "mistral": {"sliding_window": 64},  # Flax's takes none for one of 1, which would hide the rest
     "distilbert": {"embedding_size": None},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 256},
     "mpnet": {"pad_token_id": 1, "bos_token_id": 0},
@@ -90,6 +92,8 @@ ONLY: dict[str, dict[str, Any]] = {
         "num_conv_pos_embeddings": 4,
         "num_conv_pos_embedding_groups": 2,
         "num_feat_extract_layers": 2,
+        "feat_extract_norm": "layer",  # Flax's has no other
+        "do_stable_layer_norm": True,
     },
     "clip": {
         "text_config": {
@@ -183,14 +187,14 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
         {"rope_type": "linear", "factor": 2.0},
         {"rope_type": "dynamic", "factor": 2.0},
     ),
-    "sliding_window": (4,),
+    "sliding_window": (4, None),
     "window_size": (2,),
     "relative_attention_num_buckets": (4, 9),
     "relative_attention_max_distance": (3,),
     "attn_type": ("uni",),
     "mem_len": (0,),
     "layer_type": ("basic", "x"),
-    "feat_extract_norm": ("layer",),
+    "feat_extract_norm": ("group",),
     "layer_scale_init_value": (0.0,),
     "mlp_ratio": (2,),
     "patch_size": (8,),
@@ -247,7 +251,7 @@ TOGETHER: dict[str, tuple[dict[str, Any], ...]] = {
     "distilbert": ({"sinusoidal_pos_embds": True, "activation": "relu"},),
     "esm": ({"position_embedding_type": "rotary"}, {"token_dropout": True, "mask_token_id": 47}),
     "longt5": ({"encoder_attention_type": "transient-global", "global_block_size": 4},),
-    "wav2vec2": ({"feat_extract_norm": "layer", "do_stable_layer_norm": True},),
+    "wav2vec2": ({"feat_extract_norm": "group", "do_stable_layer_norm": False},),
     "encoder-decoder": (
         *({"encoder": name} for name in ("roberta", "xlm-roberta", "albert", "electra")),
         *({"encoder": name} for name in ("distilbert", "roformer", "camembert", "mpnet")),

@@ -297,6 +297,6 @@ def _named(case: Case, outputs: Any) -> Arrays:
             x = np.asarray(x.detach() if hasattr(x, "detach") else x)
             if x.dtype.kind == "f":
                 real = case.real(name)
-                x = x if real is None or x.shape[:2] != real.shape else x[real]
+                x = x if real is None or x.shape[: real.ndim] != real.shape else x[real]
                 found[f"{name}[{number}]" if several else name] = x
     return found
