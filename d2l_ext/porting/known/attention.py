@@ -40,7 +40,8 @@ def _with_cache(piece: Piece) -> Iterator[dict[str, Any]]:
     """Yield one step's queries, keys and values, and the cached keys and values before them."""
     arrays = [x for x in piece.context if x.dtype.kind == "f" and x.ndim == 4]
     cached = [*map(_filled, arrays), *(_filled(x.swapaxes(1, 2)) for x in arrays)]
-    for q, k, v in _triples([x for x in piece.floats() if x.ndim == 3], piece.a.shape):
+    steps = [x for x in piece.floats() if x.shape[:-1] == piece.a.shape[:-1] and x.ndim == 3]
+    for q, k, v in _triples(steps, piece.a.shape):
         for keys, values in itertools.pairwise(cached) if q.shape[1] == 1 else ():
             batch, groups, num_past, size = keys.shape
             same = keys.shape == values.shape and k.shape == v.shape == (batch, 1, groups * size)
