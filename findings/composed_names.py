@@ -1,4 +1,4 @@
-"""TensorFlow's encoder-decoder finds no weights of an XLM-RoBERTa or CamemBERT: they stay random."""
+"""TensorFlow's encoder-decoder finds no weights of XLM-RoBERTa or CamemBERT: they stay random."""
 
 import tempfile
 

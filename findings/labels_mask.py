@@ -1,4 +1,4 @@
-"""Given labels, PyTorch's encoder-decoder masks tokens for padding before them; TensorFlow's not."""
+"""PyTorch's encoder-decoder masks padding in inputs that it makes of labels; TensorFlow's not."""
 
 import tempfile
 

@@ -1,10 +1,9 @@
-"""wav2vec2's norms of its convolutions have their own epsilon in PyTorch; TensorFlow has no adapter."""
+"""wav2vec2's convolutions have an epsilon of their own in PyTorch; TensorFlow has no adapter."""
 
 import tempfile
 
 import numpy as np
 import torch
-from torch import nn
 from transformers import TFWav2Vec2Model, Wav2Vec2Config, Wav2Vec2Model
 
 X = np.random.default_rng(0).standard_normal((1, 160)).astype("float32")

@@ -40,7 +40,7 @@ from d2l_ext.porting.result import Located
 
 LIMIT = 1.1
 STANDARD_ERRORS = 3
-FEW, MANY = 6, 48  # draws: of all, and as long as a piece looks wrong but may be unlucky
+FEW, MANY = 6, 192  # draws: of all, and as long as a piece looks wrong but may be unlucky
 GROSS = 8  # an error of so many times its limit is not bad luck
 MOVED = 4  # rounding units: enough for every operation to round another way
 
@@ -167,7 +167,7 @@ class Reduced(Comparison[Side]):
         self.exact, self.on_b = self._draw({call.number: call for call in self._both})
         self._again = self._run(b, self.partner, {call.number: call for call in self._both})
         draws = 1
-        for enough in (FEW, 2 * FEW, 4 * FEW, MANY):
+        for enough in (FEW, 2 * FEW, 4 * FEW, 8 * FEW, 16 * FEW, MANY):
             for _ in range(enough - draws):
                 self._draw(self._moved(rng))
             draws = enough
