@@ -15,18 +15,16 @@ SMALL = {
 
 
 def model(name, **options):
-    torch.manual_seed(0)
-    make = getattr(transformers, f"{name}Config")
-    small = {k: v for k, v in SMALL.items() if k in make().to_dict()}
-    return getattr(transformers, f"{name}Model")(make(**small, **options)).eval()
+    make, _ = getattr(transformers, f"{name}Config"), torch.manual_seed(0)
+    options |= {k: v for k, v in SMALL.items() if k in make().to_dict()}
+    return getattr(transformers, f"{name}Model")(make(**options)).eval()
 
 
 for name in ("ConvBert", "MPNet", "MobileBert"):
     for option in ({"is_decoder": True}, {}):
         with tempfile.TemporaryDirectory() as folder, torch.no_grad():
             model(name, **option).save_pretrained(folder)
-            load = getattr(transformers, f"TF{name}Model").from_pretrained
-            x = np.asarray(load(folder, from_pt=True)(IDS)[0])
-            a, b = (model(name, **o).double()(torch.tensor(IDS))[0] for o in (option, {}))
-        errors = (abs(x - y.numpy()).max() for y in (a, b))
-        print(name, option, next(errors), "as if no decoder:", next(errors))
+            port = getattr(transformers, f"TF{name}Model").from_pretrained(folder, from_pt=True)
+            x = np.asarray(port(IDS)[0])
+            a, b = (model(name, **o).double()(torch.tensor(IDS))[0].numpy() for o in (option, {}))
+        print(name, option, abs(x - a).max(), "as if no decoder:", abs(x - b).max())
