@@ -57,7 +57,7 @@ def _with_cache(piece: Piece) -> Iterator[dict[str, Any]]:
 
 def _filled(cache: np.ndarray) -> np.ndarray:
     """Return the steps of a cache (batch, heads, steps, size) that are there; others are zero."""
-    there = cache.any(axis=(0, 1, 3)).nonzero()[0]
+    there = np.flatnonzero(cache.any(axis=(0, 1, 3)))
     return cache[:, :, : there[-1] + 1 if len(there) else 0]
 
 
