@@ -313,6 +313,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     "the same values in another order, or more of them": (
         *("_name_or_path", "chunk_size_feed_forward", "output_attentions", "output_hidden_states"),
         *("pretraining_tp", "slow_but_exact", "use_cache", "use_mems_eval", "reuse_len"),
+        *("model_type", "return_dict"),
     ),
     "sizes, which are set already": (
         *("adapter_attn_dim", "adapter_kernel_size", "adapter_stride", "conv_dim", "conv_kernel"),
@@ -323,6 +324,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     "follow from others": (
         *("attention_layers", "dense_act_fn", "is_encoder_decoder", "is_gated_act"),
         *("text_config", "vision_config", "add_cross_attention"),  # those of encoder-decoder
+        "cross_attention_hidden_size",  # the encoder's, and none of the decoders reads it
     ),
     "drawn at random": ("attention_type", "block_size", "num_random_blocks", "sep_token_id"),
 }
