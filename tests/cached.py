@@ -142,7 +142,8 @@ PLANTED = {
     "GPT2": (lambda m: pretrained.first(m.wpe, lambda ids: ids - _alone(ids)), "wpe"),
     "Mistral": (lambda m: _behind(m.rotary_emb), "layers.0.self_attn"),
     "T5": (_behind_in_t5, "decoder.block.0.layer.0.SelfAttention"),
-    "Bart": (_behind_in_bart, "decoder.embed_positions"),
+    # In TensorFlow the layer of positions takes no array: what follows the tokens' is named.
+    "Bart": (_behind_in_bart, "decoder.embed_"),
 }
 
 
