@@ -11,7 +11,8 @@ from rich.table import Table
 from d2l_ext.commands.errors import UserError
 from d2l_ext.files import replacing
 from d2l_ext.porting.audit import families, running
-from d2l_ext.porting.audit.search import Log, judge, reduced, todo
+from d2l_ext.porting.audit.cases import groups
+from d2l_ext.porting.audit.search import Log, judge_group, reduced, todo
 from d2l_ext.progress import Bar
 from d2l_ext.templates import templates
 
@@ -77,19 +78,24 @@ def _check(frameworks: tuple[str, ...]) -> None:
 
 
 def _run(log: Log, names: tuple[str, ...], frameworks: list[str] | tuple[str, ...]) -> None:
-    cases = [
-        (case, missing)
+    work = [
+        (framework, group)
         for name in names
-        if (here := [one for one in frameworks if running.exists(name, one)])
-        for case in todo(name)
-        if (missing := log.missing(case, here))
+        for framework in frameworks
+        for group in groups(
+            case
+            for case in todo(name)
+            if running.exists(case, framework) and log.missing(case, [framework])
+        )
     ]
-    with Bar(len(cases), wanted=True) as bar:
-        for number, (case, missing) in enumerate(cases):
-            bar.show(number, str(case))
-            found = judge(case, missing)
-            smallest = [str(reduced(case, one)[0]) for one in found if one.state == "differs"]
-            log.add(case, found, smallest)
+    with Bar(sum(len(group) for _, group in work), wanted=True) as bar:
+        done = 0
+        for framework, group in work:
+            bar.show(done, str(group[0]))
+            for case, found in judge_group(group, framework):
+                differs = found.state == "differs"
+                log.add(case, [found], [str(reduced(case, found)[0])] if differs else [])
+            done += len(group)
 
 
 def _differences(log: Log) -> list[tuple[str, ...]]:
@@ -116,6 +122,7 @@ def _summary(log: Log) -> str:
         "refused": "are refused",
         "lenient": "run where PyTorch's gives an error",
         "neither": "run in neither",
+        "unused": "change nothing in PyTorch",
     }
     counts = [f"{states.count(state)} {text}" for state, text in words.items()]
     return f"{len(states)} cases: {', '.join(counts)}"

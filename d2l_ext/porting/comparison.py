@@ -106,11 +106,13 @@ class Comparison(Generic[R]):
         if side == "in":
             around = self._around(x)[1:]
             own = [call.layer.parameters for call in around]
-            own += [self._of_children(call) for call in around[:1]]
+            own += [self._of_children(self.a, call) for call in around[:1]]
+            others = [self.partner[call.number] for call in around if call.number in self.partner]
+            own += [self._of_children(self.b, call) for call in others[:1]]
         return Piece(
             x.layer.kind if side == "out" else "",
             x.inputs if side == "out" and x.end == x.number + 1 else self._nearby(x, side),
-            [array for call in self._around(x) for array in call.inputs],
+            [array for call in self._around(x) for array in call.inputs] + self.a.held,
             own,
             wanted,
             reshaped(given, wanted.shape),
@@ -154,13 +156,17 @@ class Comparison(Generic[R]):
         """List a call and those that it is inside of, the innermost first."""
         return [call for call in reversed(self.a.calls) if call.contains(x)]
 
-    def _of_children(self, x: Call) -> Arrays:
-        """Return the parameters of the layers directly inside, such as tables that are added up."""
+    @staticmethod
+    def _of_children(side: R, x: Call) -> Arrays:
+        """Return the parameters of the layers directly inside, such as tables that are added up.
+
+        A table may be read by a layer that takes no arrays, and is seen in one of the models only.
+        """
         found: Arrays = {}
         number = x.number + 1
         while number < x.end:
-            found |= self.a.calls[number].layer.named
-            number = self.a.calls[number].end
+            found |= side.calls[number].layer.named
+            number = side.calls[number].end
         return found
 
     def _nearby(self, x: Call, side: str) -> list[np.ndarray]:

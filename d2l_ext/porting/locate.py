@@ -153,11 +153,20 @@ class _OnRails(Comparison[Side]):
         if optimizers is not None:
             updates, stepped, step_limits = compare_steps((self.a, self.b), optimizers, self._same)
         limits = [one for one in found + backwards if one.cause == CAUSES["limit"][0]]
-        differences = [one for one in found if one not in limits]
+        differences = [one for one in found if one not in limits and not self._by_ids(one, found)]
         if not differences and lower is not None:
             differences.append(lower)
         differences += [one for one in backwards if one not in limits]
         return self.located(rows, differences + stepped, limits + step_limits, updates)
+
+    def _by_ids(self, one: Difference, found: Sequence[Difference]) -> bool:
+        """Whether a difference is that of ids with other meanings, whose rows are explained."""
+        unknown = CAUSES["unknown"][0]
+        if one.at is None or one.at[1] != "in" or one.cause != unknown:
+            return False
+        rows = [other for other in found if other.at == (one.at[0], "out")]
+        is_table = self.a.calls[one.at[0]].layer.kind == "embedding"
+        return is_table and any(other.cause != unknown for other in rows)
 
     @property
     def _same(self) -> dict[str, tuple[str, Transform]]:

@@ -12,6 +12,7 @@ four dense layers, whether a framework keeps the first three in one matrix or ha
 """
 
 import contextlib
+import copy
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -153,6 +154,12 @@ class Probe(ABC):
             self._instead = None
 
     @property
+    def held(self) -> list[np.ndarray]:
+        """The arrays in containers among the options, as NumPy."""
+        containers = [x for x in self.options.values() if opened(x) is not None]
+        return [self._numpy(x) for x in self._leaves(containers)]
+
+    @property
     def float_dtype(self) -> str | None:
         """The dtype of the module's first parameter that is a float, or None."""
         return next((name for name in self._dtypes() if "float" in name), None)
@@ -161,7 +168,8 @@ class Probe(ABC):
         """Run the module on NumPy inputs, positional and by keyword."""
         arrays = {k: x for k, x in self._keywords.items() if isinstance(x, np.ndarray)}
         given = dict(zip(arrays, self._given(list(arrays.values())), strict=True))
-        self.options = self._keywords | given
+        rest = {k: x for k, x in self._keywords.items() if k not in arrays}
+        self.options = copy.deepcopy(rest) | given  # a call may fill a cache that it is given
         self._run(self._given(inputs))
 
     def _given(self, inputs: Sequence[Any]) -> list[Any]:

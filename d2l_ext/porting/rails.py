@@ -116,6 +116,9 @@ class Recorded(Protocol):
     @property
     def parameters(self) -> Arrays: ...
 
+    @property
+    def held(self) -> list[np.ndarray]: ...
+
     def owned(self, call: Call) -> list[str]: ...
 
 
@@ -142,6 +145,11 @@ class Side:
     def parameters(self) -> Arrays:
         """All parameters of the layers that are called, ``{name: array}``."""
         return {name: x for call in self.calls for name, x in call.layer.named.items()}
+
+    @property
+    def held(self) -> list[np.ndarray]:
+        """The arrays in containers among the call's options: of a cache, say."""
+        return self.probe.held
 
     def owned(self, call: Call) -> list[str]:
         """List the names of the parameters of a call's layer and of the layers called inside."""

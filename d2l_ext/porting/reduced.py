@@ -41,7 +41,9 @@ from d2l_ext.porting.result import Located
 
 LIMIT = 1.1
 STANDARD_ERRORS = 3
-FEW, MANY = 6, 48  # draws: of all, and as long as a piece looks wrong but may be unlucky
+# Draws: of all, as long as a piece looks wrong but may be unlucky, and as long as only chance
+# explains its error.
+FEW, SEVERAL, MANY = 6, 48, 192
 GROSS = 8  # an error of so many times its limit is not bad luck
 MOVED = 4  # rounding units: enough for every operation to round another way
 
@@ -119,6 +121,11 @@ class Errors:
             return False
         return self.error <= max(GROSS * self.limit, self.budget)
 
+    @property
+    def unlucky(self) -> bool:
+        """Whether the error is beyond what it may be, and chance explains it still."""
+        return bool(self.port) and self.limit < self.error <= self.budget
+
     def _relative(self, square: float) -> float:
         size = float(np.mean(self.size))
         if square == 0:
@@ -169,11 +176,12 @@ class Reduced(Comparison[Side]):
         self.exact, self.on_b = self._draw({call.number: call for call in self._both})
         self._again = self._run(b, self.partner, {call.number: call for call in self._both})
         draws = 1
-        for enough in (FEW, 2 * FEW, 4 * FEW, MANY):
+        for enough in (FEW, 2 * FEW, 4 * FEW, SEVERAL, 2 * SEVERAL, MANY):
             for _ in range(enough - draws):
                 self._draw(self._moved(rng))
             draws = enough
-            if not any(one.undecided for errors in self._measured.values() for one in errors):
+            measured = [one for errors in self._measured.values() for one in errors]
+            if not any(one.undecided if draws < SEVERAL else one.unlucky for one in measured):
                 break
 
     def result(self) -> Located:

@@ -223,6 +223,11 @@ class Trace:
     rounding: dict[tuple[int, str], float]
     gradient_rounding: dict[Spot | str, float]
 
+    @property
+    def held(self) -> list[np.ndarray]:
+        """None: what a call was given in containers is not in a trace."""
+        return []
+
     def owned(self, call: Call) -> list[str]:
         """List the names of the parameters of a call's layer and of the layers called inside."""
         return [name for x in self.calls[call.number : call.end] for name in x.layer.named]

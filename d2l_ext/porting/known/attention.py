@@ -32,9 +32,35 @@ def _attention(piece: Piece) -> Iterator[dict[str, Any]]:
             count = q.shape[1] if q.ndim == 4 else heads
             masks = list(_masks(piece, q.shape[0], count, q.shape[-2], k.shape[-2]))
             for bias in _biases(piece, heads, q.shape[-2], k.shape[-2]):
-                given = {"q": q, "k": k, "v": v, "heads": heads, "bias": bias}
+                given = {"q": q, "k": k, "v": v, "heads": heads, "bias": bias, "past": None}
                 yield from (given | {"real": real} for real in masks)
+    yield from _with_cache(piece)
     yield from _weights(piece)
+
+
+def _with_cache(piece: Piece) -> Iterator[dict[str, Any]]:
+    """Yield one step's queries, keys and values, and the cached keys and values before them."""
+    arrays = [x for x in piece.context if x.dtype.kind == "f" and x.ndim == 4]
+    cached = [*map(_filled, arrays), *(_filled(x.swapaxes(1, 2)) for x in arrays)]
+    steps = [x for x in piece.floats() if x.shape[:-1] == piece.a.shape[:-1] and x.ndim == 3]
+    for q, k, v in _triples(steps, piece.a.shape):
+        for keys, values in itertools.pairwise(cached) if q.shape[1] == 1 else ():
+            batch, groups, num_past, size = keys.shape
+            same = keys.shape == values.shape and k.shape == v.shape == (batch, 1, groups * size)
+            if not same or q.shape[-1] % size or q.shape[-1] // size % groups:
+                continue
+            heads = q.shape[-1] // size
+            past = keys.astype(np.float64), values.astype(np.float64)
+            masks = list(_masks(piece, batch, heads, 1, num_past + 1))
+            for bias in _biases(piece, heads, 1, num_past + 1):
+                given = {"q": q, "k": k, "v": v, "heads": heads, "bias": bias, "past": past}
+                yield from (given | {"real": real} for real in masks)
+
+
+def _filled(cache: np.ndarray) -> np.ndarray:
+    """Return the steps of a cache (batch, heads, steps, size) that are there; others are zero."""
+    there = np.flatnonzero(cache.any(axis=(0, 1, 3)))
+    return cache[:, :, : there[-1] + 1 if len(there) else 0]
 
 
 def _weights(piece: Piece) -> Iterator[dict[str, Any]]:
@@ -47,7 +73,8 @@ def _weights(piece: Piece) -> Iterator[dict[str, Any]]:
     for q, k in itertools.chain(thirds, itertools.permutations(arrays, 2)):
         if q.shape == (batch, num_queries, k.shape[-1]) and k.shape[:2] == (batch, num_keys):
             for real in _masks(piece, batch, heads, num_queries, num_keys):
-                yield {"q": q, "k": k, "v": None, "heads": heads, "real": real, "bias": None}
+                given = {"q": q, "k": k, "v": None, "heads": heads, "real": real}
+                yield given | {"bias": None, "past": None}
 
 
 def _triples(arrays: list[np.ndarray], shape: tuple[int, ...]) -> Iterator[list[np.ndarray]]:
@@ -112,9 +139,10 @@ def _padding_alone(mask: np.ndarray) -> np.ndarray:
 
 def _without_later(allowed: np.ndarray, causal: str) -> np.ndarray:
     """Leave out keys after a query, and those before its window."""
+    past = allowed.shape[-1] - 1 if allowed.shape[-2] == 1 else 0  # steps in a cache
     if causal != "no":
-        allowed = np.tril(allowed)
-    return np.triu(allowed, 1 - WINDOWS[causal]) if causal in WINDOWS else allowed
+        allowed = np.tril(allowed, past)
+    return np.triu(allowed, past + 1 - WINDOWS[causal]) if causal in WINDOWS else allowed
 
 
 def _all_masks(piece: Piece, batch: int, num_keys: int) -> Iterator[np.ndarray]:
@@ -167,7 +195,7 @@ def _biases(
     attention_axis=("keys", "queries", "heads", "batch"),
     masking=("before the softmax", "after the softmax"),
     empty_row=("zero", "NaN", "uniform"),
-    position=("from 0", "from 1"),
+    position=("from 0", "from 1", "from -1"),
     position_bias=("added", "missing"),
     direction_of_bias=DIRECTIONS,
 )
@@ -179,6 +207,7 @@ def attention(
     heads: int,
     real: np.ndarray | None,
     bias: np.ndarray | None,
+    past: tuple[np.ndarray, np.ndarray] | None,
     mask: str,
     polarity: str,
     causal: str,
@@ -193,7 +222,8 @@ def attention(
 ) -> np.ndarray | None:
     """softmax(Q K^T / sqrt(d) + bias) V, with heads side by side; the weights alone without V.
 
-    Keys that the bias leaves out are left out by the mask. Positions from 1 are the keys'.
+    Keys that the bias leaves out are left out by the mask. Positions from 1 are the keys'; with a
+    cache, whose keys are turned already, those of the step.
     """
     size = q.shape[-1] // heads
     groups = k.shape[-1] // size if q.ndim == 3 else 1  # heads of keys and values
@@ -201,11 +231,16 @@ def attention(
     has_table = bias is not None and bias.ndim == 2
     if bias is None and ((real is None and mask != "used") or position_bias != "added"):
         return None
-    if (real is None and polarity != "True attends") or WINDOWS.get(causal, 0) >= k.shape[-2]:
+    num_keys = k.shape[-2] + (past[0].shape[2] if past else 0)
+    if (real is None and polarity != "True attends") or WINDOWS.get(causal, 0) >= num_keys:
         return None
     if not has_table and direction_of_bias != DIRECTIONS[0]:
         return None
     if not has_table and rotary == "no" and position != "from 0":
+        return None
+    if past is None and position == "from -1":
+        return None
+    if past is not None and has_table and direction_of_bias != "those before":  # a decoder's
         return None
 
     def split(x, count):  # (batch, heads, steps, size of a head)
@@ -217,7 +252,14 @@ def attention(
         if size % 2:
             return None
         layout = "halves" if rotary == "in halves" else "pairs"
-        q, k = rotated(q, layout), rotated(k, layout, start=int(position.split()[1]))
+        start = int(position.split()[1])
+        if past is None:
+            q, k = rotated(q, layout), rotated(k, layout, start)
+        else:
+            start += past[0].shape[2]
+            q, k = rotated(q, layout, start), rotated(k, layout, start)
+    if past is not None and v is not None:
+        k, v = (np.concatenate(pair, axis=2) for pair in zip(past, (k, v), strict=True))
     if q.shape[1] != k.shape[1]:
         k = np.repeat(k, heads // groups, axis=1)
         v = None if v is None else np.repeat(v, heads // groups, axis=1)

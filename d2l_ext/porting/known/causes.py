@@ -157,7 +157,8 @@ CAUSES: dict[str, tuple[str, str]] = {
     ),
     "position": (
         "position offset",
-        "One side counts positions from 0 and the other from 1 or 2.",
+        "One side counts positions from 0 and the other from 1 or 2; or one, which has a cache,"
+        " counts the steps before it wrongly.",
     ),
     "positions": ("positional encoding missing", "One side adds no encoding of positions."),
     "token_types": (

@@ -17,16 +17,20 @@ def _tables(piece: Piece) -> Iterator[dict[str, Any]]:
     if piece.a.ndim != 3:
         return
     num_steps, size = piece.a.shape[1:]
-    found = [ids for ids in piece.integers(2) if ids.shape == piece.a.shape[:2]]
+    tokens = [ids for ids in piece.integers(2) if ids.shape == piece.a.shape[:2]]
     for own in piece.parameters:
         tables = [p for p in own.values() if p.ndim == 2 and p.shape[1] == size]
         for words, steps in itertools.permutations(tables, 2):
             if len(steps) < num_steps + AHEAD:
                 continue
             others = [p for p in tables if p is not words and p is not steps and len(p) > 1]
-            for ids, types in itertools.product(found, [None, *others]):
-                if ids.max(initial=0) < len(words):
-                    yield {"ids": ids, "words": words, "steps": steps, "types": types}
+            for ids, types in itertools.product(tokens, [None, *others]):
+                if ids.max(initial=0) >= len(words):
+                    continue
+                # With a cache there is one step, after any number of others.
+                for past in range(len(steps) - AHEAD) if num_steps == 1 else (0,):
+                    given = {"ids": ids, "words": words, "steps": steps, "types": types}
+                    yield given | {"past": past}
 
 
 @formula(
@@ -42,6 +46,7 @@ def summed(
     words: np.ndarray,
     steps: np.ndarray,
     types: np.ndarray | None,
+    past: int,
     position: str,
     positions: str,
     embedding_scale: str,
@@ -50,7 +55,7 @@ def summed(
     """The sum of a token's row, its position's and its type's, each in a table of its own."""
     if types is None and token_types != "0":
         return None
-    start = int(position.split()[1])
+    start = past + int(position.split()[1])
     y = words[ids].astype(np.float64)
     if embedding_scale == "sqrt(d)":
         y = y * math.sqrt(words.shape[1])

@@ -87,18 +87,23 @@ def linear(
 
 
 def _counted(piece: Piece) -> Iterator[dict[str, Any]]:
-    """Yield the table of positions, if that is what ids that count up from zero look up."""
+    """Yield the table of positions, if that is what ids that count up look up.
+
+    With a cache there is one step, whose ids are the same in the whole batch, or one for it.
+    """
     for given in of_kind("embedding")(piece):
         x = given["x"]
-        if x.ndim and x.shape[-1] > 1 and (x == np.arange(x.shape[-1])).all():
+        if not x.size or not x.ndim or (x != x.flat[0] + np.arange(x.shape[-1])).any():
+            continue
+        if x.shape[-1] > 1 or x.size > 1 or any(y.ndim and len(y) > 1 for y in piece.context):
             yield given
 
 
-@formula(_counted, position=("from 0", "from 1", "from 2"))
+@formula(_counted, position=("from 0", "from 1", "from 2", "from -1"))
 def positions(piece: Piece, x: np.ndarray, own: Arrays, position: str) -> np.ndarray:
     """Rows of a table, one for each position."""
     table = own["weight"]
-    return table[np.minimum(x.astype(int) + int(position.split()[1]), len(table) - 1)]
+    return table[np.clip(x.astype(int) + int(position.split()[1]), 0, len(table) - 1)]
 
 
 @formula(

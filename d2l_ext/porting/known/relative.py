@@ -18,16 +18,19 @@ def buckets(shape: tuple[int, ...], count: int, position: str, direction: str) -
     """Return T5's bucket of each query and key, (queries, keys).
 
     Half of the buckets are for one distance each, the others for ranges that grow as its logarithm;
-    where keys after a query count, too, each direction has half of them.
+    where keys after a query count, too, each direction has half of them. One query alone is the
+    last step, after those in a cache.
 
     Args:
         shape: the numbers of queries and of keys.
         count: of the buckets.
-        position: "from 1" if keys are counted so and queries from 0, else "from 0".
+        position: "from 1" if keys are counted so and queries from 0, "from 0", or "from -1".
         direction: one of `DIRECTIONS`.
     """
     num_queries, num_keys = shape
-    distance = np.arange(num_keys) - np.arange(num_queries)[:, None] + int(position.split()[1])
+    past = num_keys - 1 if num_queries == 1 else 0
+    queries = past + np.arange(num_queries)[:, None]
+    distance = np.arange(num_keys) - queries + int(position.split()[1])
     first = np.zeros_like(distance)
     if direction == "both directions":
         count //= 2
