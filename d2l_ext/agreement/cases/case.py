@@ -47,13 +47,15 @@ class Case:
         max_norm: of the optimiser steps.
         pad: of their loss.
         schedule: of the optimiser steps; None is `STEPS` of them with the same batch.
-        walk: how it decodes, one after the other: ("feed", n) feeds n tokens at once, ("score", n)
-            scores so many, ("rewind", 0) goes back to before, ("rows", n) goes on with n rows.
-            Empty is token by token, from the second on with other rows.
+        walk: how it decodes, one after the other: ("feed", n) feeds n tokens at once, ("best", n)
+            too, and asks for the few best next ones only, ("score", n) scores so many, ("rewind",
+            0) goes back to before, ("rows", n) goes on with n rows. Empty is token by token, from
+            the second on with other rows.
         keep_weights: whether the attention weights of decoding are compared, too.
         logits: times as large as others the output layer's numbers are.
         saturates: whether inputs are so large that a softmax or gates saturate. Gradients are then
             small differences of large terms, and judged at the size of these.
+        draws: whether the masks that the framework draws itself are looked at, too.
         first_output: whether only the first of several outputs is compared (the others being a
             state, which is opaque).
     """
@@ -68,6 +70,7 @@ class Case:
     pad: int | None = PAD
     first_output: bool = False
     saturates: bool = False
+    draws: bool = False
     schedule: Schedule | None = None
     walk: tuple[tuple[str, int], ...] = ()
     keep_weights: bool = False
@@ -85,6 +88,7 @@ class Case:
             f"{self.name}, seed {seed}", self.target, self.draw_inputs(rng), training=self.training
         )
         job.first_output, job.saturates = self.first_output, self.saturates
+        job.draws = self.draws
         model, layers = None, {}
         if not job.is_function:
             model = ReferenceModel(BACKEND, build(reference, self.target), job.inputs, 0, "float64")

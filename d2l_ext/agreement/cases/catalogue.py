@@ -22,6 +22,7 @@ from d2l_ext.agreement.cases.drawing import (
     ids,
     lengths,
     module,
+    one_empty,
     qkv,
 )
 from d2l_ext.agreement.cases.modern import modern
@@ -388,7 +389,11 @@ def transformer() -> Iterator[Case]:
         yield Case(
             f"transformer/TransformerDecoder/{how}",
             describe(_transformers(options)),
-            lambda rng: (ids(rng, 9, 4, 5), ids(rng, 8, 4, 3), lengths(rng, 4, 5)),
+            lambda rng, how=how: (
+                *(ids(rng, 9, 4, 5), ids(rng, 8, 4, 3)),
+                # Where no weights are kept, decoding has its own way with a source of length 0.
+                one_empty(rng, 4, 5) if how == "pre, gelu" else lengths(rng, 4, 5),
+            ),
             training=training,
             translates=True,
             max_norm=0.5 if training else None,

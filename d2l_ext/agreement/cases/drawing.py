@@ -40,6 +40,11 @@ def lengths(rng: Generator, batch: int, limit: int, least: int = 1) -> Int[np.nd
     return lens
 
 
+def one_empty(rng: Generator, batch: int, limit: int) -> Int[np.ndarray, " batch"]:
+    """Draw valid lengths, the longest and none among them."""
+    return rng.permutation([0, limit, *rng.integers(1, limit, batch - 2)])
+
+
 def qkv(
     rng: Generator,
     batch: int,

@@ -32,7 +32,7 @@ class Job:
         layers: the dropout layers that act in training, `described`.
         masks: dropout masks ``{path: array}`` of the outputs that are compared.
         first_output: whether only the first of several outputs is compared.
-        saturates: as in `Case`.
+        saturates, draws: as in `Case`.
         cotangent: arrays that mirror the outputs.
         steps: optimiser steps, ``{"labels", "pad", "lr", "max_norm", "masks": one per step}``, or
             None. Of a `Schedule` there are also "batches", the inputs of each step, beside which
@@ -52,6 +52,7 @@ class Job:
     masks: Arrays = dataclasses.field(default_factory=dict)
     first_output: bool = False
     saturates: bool = False
+    draws: bool = False
     cotangent: Nested = None
     steps: dict[str, Any] | None = None
     decode: dict[str, Any] | None = None
@@ -85,8 +86,9 @@ def walk(decode: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return what is done one after the other to decode.
 
     Returns:
-        Pairs: "feed" and tokens (rows, num_steps), "score" and tokens, "rewind" (to the state
-        before the last score) and None, "rows" and the rows that it goes on with.
+        Pairs: "feed" and tokens (rows, num_steps), "best" and tokens (of which the few best next
+        ones are asked for), "score" and tokens, "rewind" (to the state before the last score) and
+        None, "rows" and the rows that it goes on with.
     """
     if "walk" in decode:
         return [(what, array) for what, array in decode["walk"]]

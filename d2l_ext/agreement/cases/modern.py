@@ -171,9 +171,12 @@ def gpt() -> Iterator[Case]:
             training="dropout" in how,
             translates=True,
             max_norm=0.5 if "dropout" in how else None,
+            walk=LONGER if how == "ALiBi, sinks" else (),
         )
 
 
+# A prompt that a rolling cache does not hold, its sinks in it.
+LONGER = (("feed", 5), ("rows", 4), ("feed", 1), ("feed", 2))
 HEADS: dict[str, Any] = {"num_hiddens": 12, "num_heads": 6}
 ATTENTIONS: dict[str, dict[str, Any]] = {
     "rotary": {},

@@ -13,7 +13,7 @@ from numpy.random import Generator
 
 from d2l_ext import reference
 from d2l_ext.agreement.cases.case import Case, Schedule, normal
-from d2l_ext.agreement.cases.drawing import RATE, function, ids, lengths, module, qkv
+from d2l_ext.agreement.cases.drawing import RATE, function, ids, lengths, module, one_empty, qkv
 from d2l_ext.config import describe
 
 # The learning rate changes; moments of 700 steps move what has no gradient in a batch.
@@ -68,9 +68,30 @@ def beams() -> Iterator[Case]:
         yield _translator(f"{label}/beams", encoder, decoder, options, BEAMS, LATE)
     yield _translator(
         "seq2seq/Seq2SeqDecoder/another batch",
-        *("Seq2SeqEncoder", "Seq2SeqDecoder", {}, BEAMS, ANOTHER_BATCH),
+        *(
+            "Seq2SeqEncoder",
+            "Seq2SeqDecoder",
+            {},
+            (*BEAMS[:-1], ("best", 1), ("feed", 1)),
+            ANOTHER_BATCH,
+        ),
         layers=1,
         max_norm=0.5,
+    )
+    pair = reference.EncoderDecoder(
+        reference.Seq2SeqEncoder(7, 3, 4, 1), reference.Seq2SeqDecoder(8, 3, 4, 1)
+    )
+    yield Case(  # the next batch is fed its own tokens at other steps
+        "seq2seq/Seq2SeqDecoder/other own tokens",
+        describe(pair),
+        lambda rng: (
+            ids(rng, 7, 2, 4),
+            ids(rng, 8, 2, 5),
+            one_empty(rng, 2, 4),
+            rng.random(5) < 0.5,
+        ),
+        trains=True,
+        schedule=LATE,
     )
     sizes = 6, 7, 3, 1, 0.0  # num_hiddens, ffn_num_hiddens, num_heads, num_blks, dropout
     pair = reference.EncoderDecoder(
@@ -80,7 +101,7 @@ def beams() -> Iterator[Case]:
     yield Case(
         "transformer/TransformerDecoder/beams",
         describe(pair),
-        lambda rng: (ids(rng, 9, 4, 5), ids(rng, 8, 4, 3), _one_empty(rng, 4, 5)),
+        lambda rng: (ids(rng, 9, 4, 5), ids(rng, 8, 4, 3), one_empty(rng, 4, 5)),
         translates=True,
         schedule=LATE,
         walk=LONG,
@@ -105,18 +126,13 @@ def _translator(
     return Case(
         name,
         describe(pair),
-        lambda rng: (ids(rng, 11, 3, 4), ids(rng, 12, 3, 2), _one_empty(rng, 3, 4)),
+        lambda rng: (ids(rng, 11, 3, 4), ids(rng, 12, 3, 2), one_empty(rng, 3, 4)),
         translates=True,
         max_norm=max_norm,
         schedule=schedule,
         walk=walk,
         keep_weights="Attention" in decoder,  # the others decode as they do for no one who looks
     )
-
-
-def _one_empty(rng: Generator, batch: int, limit: int) -> np.ndarray:
-    """Draw valid lengths, the longest and none among them."""
-    return rng.permutation([0, limit, *rng.integers(1, limit, batch - 2)])
 
 
 def own_states() -> Iterator[Case]:
@@ -182,14 +198,14 @@ def _past(rng: Generator, *shape: int) -> tuple[np.ndarray, np.ndarray]:
 
 def prompts() -> Iterator[Case]:
     """Language models that read several tokens at once, try others, and need more room."""
-    for how, options, walk in (
-        ("prompts", {"base": 100.0}, PROMPTS),
-        ("prompts, window", {"window": 4, "num_sinks": 1, "eps": 1e-1}, FILLING),
-        ("prompts, wide window", {"window": 34, "num_sinks": 1, "eps": 1e-1}, FILLING),
+    for how, heads, options, walk in (  # heads of two numbers turn alike, whatever the base
+        ("prompts", (2, 1), {"base": 100.0}, PROMPTS),
+        ("prompts, window", (4, 2), {"window": 4, "num_sinks": 1, "eps": 1e-1}, FILLING),
+        ("prompts, wide window", (4, 2), {"window": 34, "num_sinks": 1, "eps": 1e-1}, FILLING),
     ):
         yield Case(
             f"gpt/GPT/{how}",
-            module("GPT", 9, 8, 5, 4, 2, num_blks=2, **options),
+            module("GPT", 9, 8, 5, *heads, num_blks=2, **options),
             lambda rng: (ids(rng, 9, 3, 4),),
             translates=True,
             schedule=LATE,
@@ -199,6 +215,21 @@ def prompts() -> Iterator[Case]:
 
 def options() -> Iterator[Case]:
     """Arguments away from their defaults, and inputs of another rank."""
+    yield Case(
+        "vision/ViTMLP/own masks",
+        module("ViTMLP", 20, 20, RATE),
+        lambda rng: (normal(rng, 1, 3),),
+        training=True,
+        draws=True,
+    )
+    yield Case(  # some of which a batch does not ask, and of which the eleventh follows the second
+        "gpt/GPT/eleven experts",
+        module("GPT", 6, 4, 3, 1, 1, num_blks=1, num_experts=11),
+        lambda rng: (ids(rng, 6, 2, 3),),
+        trains=True,
+        pad=None,  # what is asked has a gradient
+        schedule=LATE,
+    )
     yield Case(
         "transformer/AddNorm/epsilon",
         module("AddNorm", 4, 0.0, 1e-2),
@@ -258,7 +289,7 @@ def options() -> Iterator[Case]:
     yield Case(
         "bert/BERTEncoder/no segments",
         module("BERTEncoder", 11, 6, 7, 3, 1, 0.0, 9),
-        lambda rng: (ids(rng, 11, 3, 5), None, _one_empty(rng, 3, 5)),
+        lambda rng: (ids(rng, 11, 3, 5), None, one_empty(rng, 3, 5)),
     )
 
 

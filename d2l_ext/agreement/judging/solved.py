@@ -44,7 +44,8 @@ class SolvedCase:
         job, answer = self.job, {k: v for k, v in self.answer.items() if k != "weights" or v}
         answer["changed"] = {what: np.array(NOTHING) for what in self._done()}
         if not job.is_function:
-            answer |= {"start": _cast(job.parameters, dtype), "masks": job.layers}
+            drawn = {"drawn": np.array(NOTHING)} if job.draws else {}
+            answer |= {"start": _cast(job.parameters, dtype), "masks": job.layers | drawn}
         if any(c is not None for c in flat(job.cotangent).values()):
             answer["outputs of vjp"] = answer["outputs"]
         return answer
@@ -58,7 +59,7 @@ class SolvedCase:
         return [
             *("forward", "vjp"),
             *(["decoding"] if job.decode is not None else []),
-            *(["loss", *(f"step {n}" for n in range(1, steps + 1))] if steps else []),
+            *(["loss", "state", *(f"step {n}" for n in range(1, steps + 1))] if steps else []),
         ]
 
 

@@ -7,12 +7,14 @@ import numpy as np
 
 from d2l_ext.agreement.cases.job import Job, bound, described, flat, walk
 from d2l_ext.agreement.running.changes import differing, in_words, watched
+from d2l_ext.agreement.running.drawn import oddities
 from d2l_ext.config import build
 from d2l_ext.interface import Arrays, Backend, Model, State, Trainer
 from d2l_ext.nested import Nested, nest
 
 # What can be checked without an exact answer.
 CHECKS = ("start", "changed", "masks", "outputs of vjp")
+FEW = 2  # next tokens, where not all of them are asked for
 
 
 def perform(
@@ -32,7 +34,8 @@ def perform(
         where the job asks for them, "loss", "step 1" (the parameters after it), "step 2", ...,
         "decoding" (log-probabilities of all next tokens); and the `CHECKS`: "changed" (what each
         method has changed that it should not, as from `watched`), "start" (parameters read back),
-        "masks" (shapes of the dropout masks that the model asks for) and "outputs of vjp" (which
+        "masks" (shapes of the dropout masks that the model asks for, and what is odd about those
+        that the framework draws, as from `oddities`) and "outputs of vjp" (which
         are the outputs again).
     """
     with backend.eagerly(dtype != "float64"):
@@ -59,6 +62,8 @@ def _perform_model(
         value, changed[what] = watched(model, lambda: method(*arguments, **options), trains)
         return value
 
+    if job.draws and backend.name != "reference":  # which is given all of its masks
+        results["masks"]["drawn"] = in_words(oddities(model, job))
     mode: dict[str, Any] = {"training": job.training, "dropout": job.masks}
     called = do("forward", model, *job.inputs, **mode)
     results["weights"] = flat(model.attention_weights)
@@ -78,7 +83,7 @@ def _perform_model(
             made["trainer"].load_state(_fresh(model))
         else:
             made["trainer"] = _trainer(model, job.steps)
-        results |= _training_steps(made["trainer"], job, job.steps, do)
+        results |= _training_steps(made["trainer"], job, job.steps, do, changed)
     return results
 
 
@@ -110,11 +115,13 @@ def _trainer(model: Model, steps: dict[str, Any]) -> Trainer:
 
 
 def _training_steps(
-    trainer: Trainer, job: Job, steps: dict[str, Any], do: Callable[..., Any]
+    trainer: Trainer, job: Job, steps: dict[str, Any], do: Callable[..., Any], changed: Arrays
 ) -> dict[str, Arrays]:
     model = trainer.model
     if "state" in steps:
         trainer.load_state(steps["state"])
+    taken = trainer.state()  # the caller's: no step may change it
+    were = {m: {name: x.copy() for name, x in taken[m].items()} for m in ("m", "v")}
     batches = steps.get("batches") or [job.inputs] * len(steps["masks"])
     labels = steps["labels"] if "batches" in steps else [steps["labels"]] * len(batches)
     loss = do("loss", trainer.loss, (*batches[0], labels[0]))
@@ -125,6 +132,8 @@ def _training_steps(
         what = f"step {number}"
         found["loss"][what] = np.asarray(do(what, trainer.step, batch, masks), model.dtype)
         found[what] = model.parameters()
+    moved = [f"{m} of {name}" for m in were for name in differing(were[m], taken[m])]
+    changed["state"] = in_words(moved)
     if "state" in steps:
         state = trainer.state()
         found["moments"] = {f"{m} of {n}": x for m in ("m", "v") for n, x in state[m].items()}
@@ -139,18 +148,20 @@ def _fresh(model: Model) -> State:
 def _decoding(model: Model, decode: dict[str, Any]) -> Arrays:
     """Walk the job's way through decoding; return log-probabilities, and weights if they are kept.
 
-    Log-probabilities after each feeding are in the order of the ids.
+    Log-probabilities after each feeding are in the order of the ids; of the few best, in their own.
     """
     decoding = model.decoding(*decode["start"], keep_weights=decode.get("keep_weights", False))
     before, found, number = decoding.state, {}, 0
     for what, array in walk(decode):
-        number += what in ("feed", "score")
+        number += what in ("feed", "best", "score")
         if what == "feed":
             log_probs, ids = decoding.step(array, k=decode["vocab_size"])
             order = np.argsort(ids, axis=-1)
             found[f"step {number}"] = np.take_along_axis(log_probs, order, axis=-1)
             weights = flat(_over_source(decoding.attention_weights))
             found |= {f"weights {number}, {path}": w for path, w in weights.items()}
+        elif what == "best":
+            found[f"step {number}"] = decoding.step(array, k=FEW)[0]
         elif what == "score":
             before = decoding.state
             found[f"score {number}"] = decoding.score(array).astype(model.dtype)
