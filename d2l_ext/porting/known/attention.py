@@ -350,7 +350,7 @@ def multihead(
 
     usual = {name: values[0] for name, values in attention.options.items()}
     q, k, v = dense(q, "query"), dense(k, "key"), dense(v, "value")
-    given = {"q": q, "k": k, "v": v, "heads": heads, "real": real, "bias": None}
+    given = {"q": q, "k": k, "v": v, "heads": heads, "real": real, "bias": None, "past": None}
     y = attention.compute(piece, **given, **(usual | choice))
     if y is None:
         return None
