@@ -28,6 +28,7 @@ settings.load_profile("fixed")
 MAPS = 30_000  # pieces of memory of a process; Linux allows 65,530
 SELDOM = 10  # so many tests, which added 14,000 at most, have one look at them, of 40 ms
 NUMBERS = itertools.count()  # of the tests that have been run
+TOKENS = ("test_gpt", "test_generation")
 PARTS = 3  # one of so many of TensorFlow's tests through `be` is quick
 LONG = ("test_compare", "test_wheel", "test_shapes", "test_spread", "test_reference", "test_export")
 PER_GROUP = 1  # tests of a topic in a column that `--quick` keeps
@@ -39,9 +40,15 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item):
-    """Mark two thirds of TensorFlow's tests that go through `be` as slow; the name says which."""
+    """Mark two thirds of TensorFlow's tests that go through `be` as slow; the name says which.
+
+    So with those of language models, of which each feeds many tokens, one by one.
+    """
     params = item.callspec.params if hasattr(item, "callspec") else {}
-    if params.get("be") == "tensorflow" and zlib.crc32(item.name.encode()) % PARTS:
+    column = params.get("be")
+    if item.path.stem in TOKENS:
+        column = params.get("backend", params.get("any_backend", column))
+    if column == "tensorflow" and zlib.crc32(item.name.encode()) % PARTS:
         item.add_marker(pytest.mark.slow)
 
 

@@ -61,6 +61,7 @@ def test_it_trains_and_translates_in_another_framework(run):
     assert run("translate", "run/best.safetensors", "We are here.", "--backend", other).strip()
 
 
+@pytest.mark.slow
 def test_it_compares_and_finds_what_works(run):
     names = d2l_ext.installed()[:2]
     examined = run("doctor")

@@ -33,12 +33,17 @@ def first_dtypes(name, backend):
     """
     if backend.name not in ("jax", "tensorflow"):
         return budget.DTYPES
-    if backend.name == "tensorflow" and CASES[name].trains:
+    if backend.name == "tensorflow" and has_steps(name):
         return ["float32"]
     return [budget.DTYPES[list(CASES).index(name) % 2]]
 
 
-TRAINED = [name for name in sample() if CASES[name].trains]
+def has_steps(name):
+    """Whether a case does optimiser steps, which take seconds to compile."""
+    return CASES[name].trains or CASES[name].translates
+
+
+TRAINED = [name for name in sample() if has_steps(name)]
 
 
 def by_turns():
