@@ -18,7 +18,7 @@ class Cost:
 
 COSTS = {
     "torch": Cost(case=0.02, step=0.06),
-    "mxnet": Cost(case=0.19, step=0.19),
+    "mxnet": Cost(case=0.19, step=0.07),
     "jax": Cost(case=0.95, step=0.04),
     "tensorflow": Cost(case=0.90, step=0.04),
 }
