@@ -161,8 +161,10 @@ class MXNetTrainer(Trainer):
         given = self.model.prepare(masks, keep_weights=False)
         if not self.compile:
             return self._masked_loss(inputs, labels)
-        self._check(inputs, labels)
-        return self._graph(inputs, labels, given)(inputs, labels, given)
+        graph = self._graph(inputs, labels, given)
+        if graph.operator is not None:  # otherwise the model checks, as it runs
+            self._check(inputs, labels)
+        return graph(inputs, labels, given)
 
     def _masked_loss(self, inputs, labels, given=None):
         """Return the loss; what masks are ``given`` is set in the model already."""

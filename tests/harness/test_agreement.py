@@ -33,17 +33,12 @@ def first_dtypes(name, backend):
     """
     if backend.name not in ("jax", "tensorflow"):
         return budget.DTYPES
-    if backend.name == "tensorflow" and has_steps(name):
+    if backend.name == "tensorflow" and CASES[name].has_steps:
         return ["float32"]
     return [budget.DTYPES[list(CASES).index(name) % 2]]
 
 
-def has_steps(name):
-    """Whether a case does optimiser steps, which take seconds to compile."""
-    return CASES[name].trains or CASES[name].translates
-
-
-TRAINED = [name for name in sample() if has_steps(name)]
+TRAINED = [name for name in sample() if CASES[name].has_steps]
 
 
 def by_turns():

@@ -81,6 +81,11 @@ class Case:
         """The grid's row, "masking" and so on."""
         return self.name.partition("/")[0]
 
+    @property
+    def has_steps(self) -> bool:
+        """Whether it does optimiser steps."""
+        return self.trains or self.translates
+
     def job(self, seed: int) -> Job:
         """Draw the case's numbers from a seed."""
         rng = randomness.generator(seed, "case", self.name)
@@ -105,7 +110,7 @@ class Case:
             job.cotangent = (_cotangent(rng, outputs[0]), *(None for _ in outputs[1:]))
         elif model is not None or any(x.dtype.kind == "f" for x in flat(job.inputs).values()):
             job.cotangent = nest(lambda y: _cotangent(rng, y), outputs)
-        if self.trains or self.translates:
+        if self.has_steps:
             job.steps = self._steps(rng, outputs.shape, layers, seed)
         if self.schedule is not None:
             self._add_schedule(rng, job, outputs.shape, self.schedule)

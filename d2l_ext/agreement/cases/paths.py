@@ -20,6 +20,7 @@ from d2l_ext.config import describe
 LATE = Schedule((0.01, 0.02, 0.005), num_steps=700)
 ANOTHER_BATCH = Schedule((0.01, 0.01, 0.003))  # the second knows ids that the first does not
 BEAMS = (("feed", 1), ("rows", 7), ("feed", 2), ("feed", 1), ("rows", 2), ("feed", 1))
+FEW_BEST = (*BEAMS[:-1], ("best", 1), ("feed", 1))
 LONG = (  # room is for 32
     *(("feed", 1), ("rows", 20), ("feed", 3)),
     *(*(("feed", 1),) * 30, ("rows", 2), ("feed", 1)),
@@ -68,13 +69,7 @@ def beams() -> Iterator[Case]:
         yield _translator(f"{label}/beams", encoder, decoder, options, BEAMS, LATE)
     yield _translator(
         "seq2seq/Seq2SeqDecoder/another batch",
-        *(
-            "Seq2SeqEncoder",
-            "Seq2SeqDecoder",
-            {},
-            (*BEAMS[:-1], ("best", 1), ("feed", 1)),
-            ANOTHER_BATCH,
-        ),
+        *("Seq2SeqEncoder", "Seq2SeqDecoder", {}, FEW_BEST, ANOTHER_BATCH),
         layers=1,
         max_norm=0.5,
     )
