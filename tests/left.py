@@ -9,6 +9,7 @@ FILES = {
     "defaults": "measures the framework itself, for the report: test_differences",
     "hooks": "looks into other people's modules: test_locate, test_trace, test_audit",
     "onnx": "writes files: test_export",
+    "products": "acts on large layers, and cases are small: test_products",
     "parallel": "needs several processes: tests/parallel",
 }
 DTYPES = "the cases have numbers of the dtypes that the contract names: test_mxnet"

@@ -6,7 +6,7 @@ from flax import nnx
 from jax import numpy as jnp
 from jaxtyping import Float, Int, Shaped
 
-from d2l_ext.jax.layers import Array, Embedding, Linear, times
+from d2l_ext.jax.layers import Array, Embedding, Linear, product, times
 from d2l_ext.jax.masking import check_masks, combine_masks
 from d2l_ext.jax.recurrent import GRUStack, LSTMStack, loop, stack_states, unstack_states
 from d2l_ext.jax.scoring import AdditiveAttention, pool, scoring
@@ -109,7 +109,7 @@ class Seq2SeqAttentionDecoder(AttentionDecoder):
         # not depend on the recurrence.
         rnn_weights = [self.rnn.layer_weights(layer) for layer in range(self.rnn.num_layers)]
         weight_ih, _, bias_ih, _ = rnn_weights[0]
-        emb_gates = embs @ weight_ih[:, num_hiddens:].T + bias_ih
+        emb_gates = product(embs, weight_ih[:, num_hiddens:].T) + bias_ih
         rnn_masks = self.rnn.masks(len(embs), embs, training)
         pool_mask = self.attention.dropout.mask((len(embs), batch, 1, num_keys), embs, training)
 

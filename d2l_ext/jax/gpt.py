@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from d2l_ext import checks
 from d2l_ext.jax.caching import append, check_room, reserved, shape, visible
 from d2l_ext.jax.feedforward import FeedForward
-from d2l_ext.jax.layers import Array, Dropout, Embedding, Linear, Module, spec, widened
+from d2l_ext.jax.layers import Array, Dropout, Embedding, Linear, Module, product, spec, widened
 from d2l_ext.jax.masking import unchecked_masked_softmax
 from d2l_ext.jax.moe import MixtureOfExperts
 from d2l_ext.jax.normalization import LayerNorm, RMSNorm
@@ -336,7 +336,9 @@ class GPT(Module):
             H, cache = blk(H, cache, position, training)
             new.append(cache)
         H = self.norm(H)
-        logits = H @ self.embedding.embedding[...].T if self.dense is None else self.dense(H)
+        logits = (
+            product(H, self.embedding.embedding[...].T) if self.dense is None else self.dense(H)
+        )
         return logits if state is None else (logits, [new, position + X.shape[1]])
 
     def reserve(

@@ -98,6 +98,14 @@ def numbered(modules: nnx.Dict) -> list[nnx.Module]:
     return [modules[name] for name in sorted(modules, key=int)]
 
 
+def product(
+    X: Float[Array, "*batch num_inputs"], weight: Float[Array, "num_inputs num_outputs"]
+) -> Float[Array, "*batch num_outputs"]:
+    """Return X W as a product of two matrices; XLA takes longer over one with further axes."""
+    *batch, num_inputs = X.shape
+    return (X.reshape(math.prod(batch), num_inputs) @ weight).reshape(*batch, weight.shape[1])
+
+
 class Linear(nnx.Module):
     """X W + b, with W (num_inputs, num_outputs)."""
 
@@ -107,7 +115,7 @@ class Linear(nnx.Module):
 
     def __call__(self, X: Float[Array, "*batch num_inputs"]) -> Float[Array, "*batch num_outputs"]:
         """Map (..., num_inputs) to (..., num_outputs)."""
-        Y = X @ self.kernel[...]
+        Y = product(X, self.kernel[...])
         return Y if self.bias is None else Y + self.bias[...]
 
 

@@ -14,7 +14,7 @@ from jax import numpy as jnp
 from jaxtyping import Bool, Float, Shaped
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Array, Dropout, Module, matrix, parameter, spec
+from d2l_ext.jax.layers import Array, Dropout, Module, matrix, parameter, product, spec
 from d2l_ext.nested import leaves
 
 # Of all layers: H of a GRU, (H, C) of an LSTM.
@@ -181,7 +181,7 @@ class Stack(Module):
     ]:
         """Run one layer over all steps, from the last to the first if the direction is reverse."""
         weight_ih, weight_hh, bias_ih, bias_hh = self.layer_weights(layer, direction)
-        all_gates = X @ weight_ih.T + bias_ih  # (num_steps, batch, gates * num_hiddens)
+        all_gates = product(X, weight_ih.T) + bias_ih  # (num_steps, batch, gates * num_hiddens)
 
         def step(state, inputs):
             gates, alive = inputs

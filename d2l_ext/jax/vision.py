@@ -17,6 +17,7 @@ from d2l_ext.jax.layers import (
     create,
     numbered,
     parameter,
+    product,
     spec,
 )
 from d2l_ext.jax.multihead import MultiHeadAttention
@@ -44,7 +45,7 @@ class PatchConvolution(Module):
         X = X.reshape(batch, channels, height // p, p, width // q, q)
         X = X.transpose(0, 2, 4, 1, 3, 5)  # (batch, rows, columns, channels, p, q)
         X = X.reshape(batch, -1, channels * p * q)
-        return X @ self.weight[...].reshape(self.num_hiddens, -1).T + self.bias[...]
+        return product(X, self.weight[...].reshape(self.num_hiddens, -1).T) + self.bias[...]
 
 
 class PatchEmbedding(Module):

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy
 from jaxtyping import Float, Shaped
 
-from d2l_ext import checks, quiet
+from d2l_ext import checks, heap, quiet
 from d2l_ext.config import Configured
 from d2l_ext.mxnet import numpy2
 
@@ -36,6 +36,7 @@ with warnings.catch_warnings(), numpy2.at_hand():
     from mxnet import np as mnp
     from mxnet.gluon import nn
 
+heap.keep()
 npx.set_np()
 with quiet.without(rb".*MXNet start using engine"):  # it says so the first time it is used
     npx.waitall()

@@ -7,6 +7,7 @@ import torch
 
 from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer
 from d2l_ext.nested import leaves, nest
+from d2l_ext.torch import products
 from d2l_ext.torch.decoding import TokenStep
 from d2l_ext.torch.layers import Dropout
 from d2l_ext.torch.seq2seq import masked_loss
@@ -116,10 +117,15 @@ class TorchTrainer(Trainer):
         self._params = dict(model.module.named_parameters())
         self._m = {k: torch.zeros_like(p) for k, p in self._params.items()}
         self._v = {k: torch.zeros_like(p) for k, p in self._params.items()}
-        self._loss_of = torch.compile(self._compute) if self.compile else self._compute
+        self._loss_of = torch.compile(self._compute) if self.compile else self._fast
+        self._products = products.fast(self._params.values())
 
     def _compute(self, inputs, labels):
         return masked_loss(self.model.module(*inputs), labels, self.pad)
+
+    def _fast(self, inputs, labels):
+        with self._products:
+            return self._compute(inputs, labels)
 
     def _step(self, inputs, labels, masks, correction1, correction2):
         self.model.prepare(True, masks, keep_weights=False)
@@ -152,7 +158,7 @@ class TorchTrainer(Trainer):
     def _loss(self, inputs, labels):
         self.model.prepare(False, None, keep_weights=False)
         with torch.no_grad():
-            return self._compute(inputs, labels)
+            return self._fast(inputs, labels)
 
     def _moments(self):
         return tuple(

@@ -7,8 +7,10 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import nn
 
-from d2l_ext import checks
+from d2l_ext import checks, heap
 from d2l_ext.config import Configured
+
+heap.keep()
 
 Array: TypeAlias = torch.Tensor
 # Of any dtype: lengths may be integral floats.

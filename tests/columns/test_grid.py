@@ -23,11 +23,11 @@ def public_classes(api):
 
 @pytest.mark.parametrize("column", d2l_ext.BACKENDS)
 def test_every_column_has_the_same_files(column):
-    # What only MXNet needs to start, and compiles there; what exports, whoever has trained, and
-    # decodes in few calls; derivatives, which NumPy alone does not have.
+    # What only MXNet needs to start, and compiles there; what exports, whoever has trained, decodes
+    # in few calls, and multiplies fast; derivatives, which NumPy alone does not have.
     own = {
         "mxnet": {"numpy2.py", "graph.py"},
-        "torch": {"onnx.py", "decoding.py"},
+        "torch": {"onnx.py", "decoding.py", "products.py"},
         "reference": {"tangent.py", "complex_step.py"},
     }
     assert files(column) - own.get(column, set()) == files("reference") - own["reference"]
