@@ -682,8 +682,13 @@ class Decoding(ABC):
 
     @property
     def attention_weights(self) -> Nested:
-        """Weights of the last step, as the decoder gives them, if they are kept."""
-        return self.model.backend.numpy(self._weights) if self.keep_weights else None
+        """Weights of the last call as NumPy, if they are kept.
+
+        Of a recurrent decoder one (rows, 1, keys) for each token; Transformers nest one array per
+        block.
+        """
+        weights = self.model.backend.numpy(self._weights) if self.keep_weights else None
+        return list(weights) if isinstance(weights, np.ndarray) else weights  # all steps', in JAX
 
     def _best(
         self, tokens: Tensor, state: Nested, k: int

@@ -389,3 +389,18 @@ def test_sentences_in_sentences_out(torch_backend):
         translate(model, data, ["I go.", " "])
     drawn = translate(model, data, english, method="sample", seed=5)
     assert drawn == translate(model, data, english, method="sample", seed=5, batch_size=1)
+
+
+def test_weights_of_a_call_are_one_array_for_each_token(any_backend):
+    api = any_backend.api
+    pair = api.EncoderDecoder(
+        api.Seq2SeqEncoder(6, 4, 5, 2), api.Seq2SeqAttentionDecoder(7, 4, 5, 2)
+    )
+    src, lens = sources(3)[0], np.array([3, 5, 1])
+    decoding = any_backend.model(pair, src, src, lens).decoding(src, lens, keep_weights=True)
+    for tokens in (np.array([1, 2, 3]), np.array([[1, 2], [3, 4], [5, 6]])):
+        decoding.step(tokens)
+        weights = decoding.attention_weights
+        assert [w.shape for w in weights] == [(3, 1, src.shape[1])] * (tokens.size // 3)
+        for w in weights:
+            np.testing.assert_allclose(w.sum(axis=-1), 1, rtol=1e-6)
