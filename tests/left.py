@@ -48,4 +48,17 @@ LEFT = {
         " import setuptools  # noqa: F401  # makes its own distutils importable": "from Python 3.12"
         " on: tools.matrix",
     },
+    "jax": {
+        'backend: if gpu is not None: -> jax.config.update("jax_default_matmul_precision",'
+        ' "highest")  # no TF32': "no machine needs a GPU: test_machine, where there is one",
+        "backend: if gpu is not None: -> the end": "a case computes where it is told: test_machine",
+        "backend: if inputs: -> prepare(module)": "a module without lazy weights needs no example:"
+        " test_interface",
+        'backend: if method == "forward": ->'
+        " return getattr(self.merged(), method)(*inputs), None": "cases call whole models: test_gpt",
+        "backend: if not jnp.issubdtype(outputs.dtype, jnp.inexact): -> return 0.0": "an output of"
+        " integers has no cotangent in a case: test_interface",
+        "rotary: if jax.config.jax_enable_x64: -> places = BITS * np.arange(DIGITS)": "cases, of"
+        " both precisions, have float64 turned on: test_nnx",
+    },
 }
