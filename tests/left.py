@@ -55,7 +55,8 @@ LEFT = {
         "backend: if inputs: -> prepare(module)": "a module without lazy weights needs no example:"
         " test_interface",
         'backend: if method == "forward": ->'
-        " return getattr(self.merged(), method)(*inputs), None": "cases call whole models: test_gpt",
+        " return getattr(self.merged(), method)(*inputs), None": "cases call whole models:"
+        " test_gpt",
         "backend: if not jnp.issubdtype(outputs.dtype, jnp.inexact): -> return 0.0": "an output of"
         " integers has no cotangent in a case: test_interface",
         "rotary: if jax.config.jax_enable_x64: -> places = BITS * np.arange(DIGITS)": "cases, of"

@@ -327,6 +327,11 @@ def far_out() -> Iterator[Case]:
         lambda rng: (np.float32(3000) * normal(rng, 3, 5, 16), abs(normal(rng, 3, 1, 16, 17))),
         saturates=True,
     )
+    yield Case(  # heads of one feature, of which quotients count, however small they are
+        "linear/LinearAttention/far below zero",
+        module("LinearAttention", 5, 5, "recurrent"),
+        lambda rng: (np.float32(12) * normal(rng, 2, 4, 5),),
+    )
     yield Case(
         "seq2seq/masked_loss/unlikely labels",
         function("masked_loss", pad=1),

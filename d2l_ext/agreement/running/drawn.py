@@ -38,7 +38,14 @@ def oddities(model: Model, job: Job) -> list[str]:
 
 
 def _drawn(model: Model, job: Job) -> tuple[np.ndarray, np.ndarray]:
-    """Return a call's masks: where the first layer's is 0, and the second's."""
+    """Return a call's masks: where the first layer's is 0, and the second's.
+
+    The call before has masks that are given and drop everything, which must not stay.
+    """
+    given = {
+        path: np.zeros(shape) for path, (_, shape) in model.dropout_layers(*job.inputs).items()
+    }
+    model(*job.inputs, training=True, dropout=given)
     cotangent = np.ones(job.cotangent.shape, np.float32)
     _, gradients, _ = model.vjp(job.inputs, cotangent, training=True, dropout="own")
     return np.abs(gradients["dense2.weight"]).max(axis=0), gradients["dense2.bias"]
