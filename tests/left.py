@@ -62,4 +62,25 @@ LEFT = {
         "rotary: if jax.config.jax_enable_x64: -> places = BITS * np.arange(DIGITS)": "cases, of"
         " both precisions, have float64 turned on: test_nnx",
     },
+    "tensorflow": {
+        "backend: elif outputs.dtype.is_floating: -> the end": "an output of integers has no"
+        " cotangent in a case: test_interface",
+        "backend: if gpu is not None: ->"
+        " tf.config.experimental.enable_tensor_float_32_execution(False)": "no machine needs a GPU:"
+        " test_machine, where there is one",
+        "backend: if gpu is not None: -> the end": "a case computes where it is told: test_machine",
+        'backend: if hasattr(self.model.module, "check"): ->'
+        " checks.labels(spec(labels), decoder_of(self.model.module).config)": "what a case trains"
+        " checks its inputs",
+        "backend: if inputs: -> self._slots = list(variables(self.module))": "a module without lazy"
+        " weights needs no example: test_interface",
+        'backend: if method != "forward": ->'
+        " return getattr(self.module, method)(*inputs), None": "cases call whole models: test_gpt",
+        "backend: if variable.dtype.name != self.dtype: -> raise"
+        ' ValueError(f"{name}: got dtype {variable.dtype.name}, must be {self.dtype}")': "an error:"
+        " test_tensorflow",
+        'layers: if keras.config.backend() != "tensorflow": -> raise ImportError(': "an error, of a"
+        " process that has chosen another: test_cli",
+        "layers: if name in sys.modules: -> yield": "whether JAX was imported before: test_mxnet",
+    },
 }

@@ -208,3 +208,19 @@ def test_many_trainers_are_no_warning(caplog):
         other(tf.zeros(num_hiddens))
     assert [r.getMessage() for r in caplog.records if "Trainer" in r.getMessage()] == []
     assert "tf.function retracing" in caplog.text
+
+
+def test_a_layer_of_another_precision_is_named():
+    """A user's layer that has chosen its own dtype would be cast at every call."""
+    keras = tf.keras
+
+    class Own(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.weight = self.add_weight((2, 2), dtype="float16", name="weight")
+
+        def call(self, X):
+            return X @ tf.cast(self.weight, X.dtype)
+
+    with pytest.raises(ValueError, match=r"weight: got dtype float16, must be float32"):
+        BE.model(Own(), np.ones((3, 2), "float32"))
