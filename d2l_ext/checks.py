@@ -137,6 +137,17 @@ def tokens(
             )
 
 
+def chosen(probabilities: Spec, chosen: Spec) -> None:
+    """Check which experts are chosen (..., k), beside their probabilities (..., num_experts)."""
+    *batch, num_experts = probabilities.shape
+    if chosen.shape[:-1] != (*batch,):
+        raise ValueError(
+            f"chosen: got shape {_show(chosen.shape)}, must be {_show((*batch, 'k'))}, as the"
+            " probabilities"
+        )
+    tokens("chosen", chosen, num_experts, axes=("",) * len(chosen.shape), what="expert")
+
+
 def recurrent_inputs(
     inputs: Spec,
     states: Sequence[Spec],

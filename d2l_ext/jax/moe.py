@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from d2l_ext import checks
 from d2l_ext.jax.feedforward import FeedForward
-from d2l_ext.jax.layers import Array, Linear, Module, widened
+from d2l_ext.jax.layers import Array, Linear, Module, spec, widened
 
 
 class MixtureOfExperts(Module):
@@ -88,7 +88,11 @@ def load_balancing_loss(
 
     Returns:
         A number ().
+
+    Raises:
+        ValueError: an expert that there is not.
     """
+    checks.chosen(spec(probabilities), spec(chosen))
     num_experts = probabilities.shape[-1]
     asked = jax.nn.one_hot(chosen, num_experts, dtype=probabilities.dtype)
     often = asked.reshape(-1, num_experts).mean(axis=0) * chosen.shape[-1]

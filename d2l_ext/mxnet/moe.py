@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 from d2l_ext import checks
 from d2l_ext.config import Configured
 from d2l_ext.mxnet.feedforward import FeedForward
-from d2l_ext.mxnet.layers import Array, blocks, matmul
+from d2l_ext.mxnet.layers import Array, blocks, matmul, spec
 
 
 class MixtureOfExperts(Configured, nn.Block):
@@ -91,7 +91,11 @@ def load_balancing_loss(
 
     Returns:
         A number ().
+
+    Raises:
+        ValueError: an expert that there is not.
     """
+    checks.chosen(spec(probabilities), spec(chosen))
     num_experts = probabilities.shape[-1]
     asked = npx.one_hot(chosen.reshape(-1), num_experts, dtype=probabilities.dtype)
     often = asked.mean(axis=0) * chosen.shape[-1]

@@ -5,7 +5,7 @@ from jaxtyping import Int
 
 from d2l_ext import checks
 from d2l_ext.reference.feedforward import FeedForward
-from d2l_ext.reference.layers import Array, Float, Linear, Module
+from d2l_ext.reference.layers import Array, Float, Linear, Module, spec
 from d2l_ext.reference.masking import unchecked_masked_softmax
 
 
@@ -77,7 +77,11 @@ def load_balancing_loss(
 
     Returns:
         A number ().
+
+    Raises:
+        ValueError: an expert that there is not.
     """
+    checks.chosen(spec(probabilities), spec(chosen))
     num_experts = probabilities.shape[-1]
     asked = chosen.reshape(-1, 1) == np.arange(num_experts)  # (positions * k, num_experts)
     often = asked.mean(axis=0) * chosen.shape[-1]

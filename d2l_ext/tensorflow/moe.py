@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 
 from d2l_ext import checks
 from d2l_ext.tensorflow.feedforward import FeedForward
-from d2l_ext.tensorflow.layers import Array, Layer, dense
+from d2l_ext.tensorflow.layers import Array, Layer, dense, spec
 from d2l_ext.tensorflow.masking import softmax
 
 
@@ -81,7 +81,11 @@ def load_balancing_loss(
 
     Returns:
         A number ().
+
+    Raises:
+        ValueError: an expert that there is not.
     """
+    checks.chosen(spec(probabilities), spec(chosen))
     num_experts = probabilities.shape[-1]
     asked = tf.one_hot(chosen, num_experts, dtype=probabilities.dtype)  # (..., k, num_experts)
     often = tf.reduce_mean(tf.reshape(asked, (-1, num_experts)), axis=0) * chosen.shape[-1]

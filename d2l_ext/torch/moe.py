@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from d2l_ext import checks
 from d2l_ext.config import Configured
 from d2l_ext.torch.feedforward import FeedForward
-from d2l_ext.torch.layers import Array
+from d2l_ext.torch.layers import Array, spec
 
 
 class MixtureOfExperts(Configured, nn.Module):
@@ -84,7 +84,11 @@ def load_balancing_loss(
 
     Returns:
         A number ().
+
+    Raises:
+        ValueError: an expert that there is not.
     """
+    checks.chosen(spec(probabilities), spec(chosen))
     num_experts = probabilities.shape[-1]
     asked = F.one_hot(chosen, num_experts).flatten(0, -2).to(probabilities)
     often = asked.mean(dim=0) * chosen.shape[-1]

@@ -1,5 +1,7 @@
 """Mixtures of experts in every column."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -154,3 +156,18 @@ def test_a_layer_is_trained_by_itself(any_backend):
     assert trainer.loss((X, Y)) < before
     with pytest.raises(ValueError, match="Y: got token 6, must be between 0 and 5"):
         trainer.step((X, np.full_like(Y, 6)))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ([[0, 3]], "chosen: got expert 3, must be between 0 and 2"),
+        ([[0, -1]], "chosen: got expert -1, must be between 0 and 2"),
+        ([[0.0, 1.0]], "chosen: got dtype float64, must be an integer dtype"),
+        ([[0, 1], [1, 2]], "chosen: got shape (2, 2), must be (1, k), as the probabilities"),
+    ],
+)
+def test_the_loss_knows_which_experts_there_are(any_backend, chosen, message):
+    arrays = any_backend.array((np.full((1, 3), 1 / 3), np.array(chosen)))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        any_backend.api.load_balancing_loss(*arrays)

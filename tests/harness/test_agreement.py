@@ -196,7 +196,8 @@ def test_no_budget_allows_everything():
 def test_a_reference_that_is_wrong_itself_sets_no_budget(monkeypatch):
     job = CASES["seq2seq/masked_loss/pad"].job(0)
     answer = budget.exact_answer(job)
-    widened = {q: {n: x.astype(float) for n, x in t.items()} for q, t in answer.items()}
+    numbers = {q: t for q, t in answer.items() if q != "accepted"}
+    widened = {q: {n: x.astype(float) for n, x in t.items()} for q, t in numbers.items()}
     monkeypatch.setattr(budget, "perform", lambda backend, job, dtype: widened)
     with pytest.raises(ArithmeticError, match="has dtype float64, must be float32"):
         budget.own_errors(job, answer, "float32")

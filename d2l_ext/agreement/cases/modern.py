@@ -197,7 +197,7 @@ GPTS: dict[str, dict[str, Any]] = {
 }
 OUTPUTS: dict[str, dict[str, Any]] = {
     "ALiBi, GEGLU": GPTS["ALiBi, GEGLU"] | {"norm": "layer", "tie_weights": False},
-    "ALiBi, sinks": {"position": "alibi", "window": 2, "num_sinks": 1},
+    "ALiBi, sinks": {"position": "alibi", "window": 2, "num_sinks": 2},
     "dropout, own output layer": {"tie_weights": False, "norm": "layer", "activation": "gelu"},
 }
 

@@ -16,7 +16,7 @@ from d2l_ext.agreement.judging.drift import (
     loss_drift,
     tensor_drift,
 )
-from d2l_ext.agreement.judging.solved import COPIES
+from d2l_ext.agreement.judging.solved import COPIES, WORDS
 from d2l_ext.agreement.judging.verdict import worst
 from d2l_ext.agreement.reporting.failures import grouped
 from d2l_ext.agreement.reporting.matrix import matrix
@@ -40,6 +40,7 @@ ROWS = {
     "moments after the last step": ("moments",),
     "token by token": ("decoding",),
     "handed back unchanged": COPIES,
+    "wrong inputs refused": WORDS,
 }
 
 
@@ -145,7 +146,7 @@ class Report:
             "compared": len(verdicts),
             "failed": failed,
         }
-        if quantities == COPIES:
+        if quantities in (COPIES, WORDS):
             text = "yes" if failed == 0 else f"no: {failed} of {len(verdicts)}"
         else:
             text = beside(last.error, last.budget)

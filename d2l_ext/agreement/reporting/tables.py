@@ -16,6 +16,8 @@ TERMS = {
     "of vjp": '"Outputs of vjp" are the outputs once more, of the pass that computes gradients.',
     "changed": '"Changed" is what a method changes that is not its own: arrays that it is given,'
     " and, unless it trains, parameters.",
+    "accepted": '"Accepted" are tokens, lengths and labels that do not exist and are taken all the'
+    " same.",
 }
 RATIO = "The largest error over budget; 1 is the limit."
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from d2l_ext.agreement.cases.job import Job, bound, described, flat, walk
+from d2l_ext.agreement.running.accepted import accepted, too_many
 from d2l_ext.agreement.running.changes import differing, in_words, watched
 from d2l_ext.agreement.running.drawn import oddities
 from d2l_ext.config import build
@@ -32,7 +33,8 @@ def perform(
     Returns:
         ``{quantity: {tensor: array}}``: "outputs", "weights", "gradients", "input gradients" and,
         where the job asks for them, "loss", "step 1" (the parameters after it), "step 2", ...,
-        "decoding" (log-probabilities of all next tokens); and the `CHECKS`: "changed" (what each
+        "decoding" (log-probabilities of all next tokens); "accepted" (inputs that cannot be meant
+        and are not refused, in words); and the `CHECKS`: "changed" (what each
         method has changed that it should not, as from `watched`), "start" (parameters read back),
         "masks" (shapes of the dropout masks that the model asks for, and what is odd about those
         that the framework draws, as from `oddities`) and "outputs of vjp" (which
@@ -65,10 +67,12 @@ def _perform_model(
     if job.draws and backend.name != "reference":  # which is given all of its masks
         results["masks"]["drawn"] = in_words(oddities(model, job))
     mode: dict[str, Any] = {"training": job.training, "dropout": job.masks}
+    results["accepted"] = {"inputs": in_words(accepted(model, job.inputs))}
     called = do("forward", model, *job.inputs, **mode)
     results["weights"] = flat(model.attention_weights)
     if job.decode is not None:  # in evaluation, so that neither call has its mode from the other
         results["decoding"] = do("decoding", _decoding, model, job.decode)
+        results["accepted"]["steps"] = in_words(too_many(model, job.decode))
     outputs, gradients, input_gradients = do("vjp", model.vjp, job.inputs, job.cotangent, **mode)
     results["outputs"], results["outputs of vjp"] = (
         flat(job.compared(called)),
@@ -100,6 +104,7 @@ def _perform_function(backend: Backend, job: Job, dtype: str) -> dict[str, Array
     results = {
         "outputs": flat(called),
         "changed": {"call": in_words([f"argument {path}" for path in found])},
+        "accepted": {"inputs": in_words(accepted(lambda *x: run(*backend.array(x)), inputs))},
     }
     if not any(x.dtype.kind == "f" for x in flat(inputs).values()):
         # A table, whatever precision it has.

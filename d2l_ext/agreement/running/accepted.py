@@ -1,0 +1,52 @@
+"""Which inputs that cannot be meant are accepted: what one framework refuses, all refuse."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from d2l_ext.agreement.cases.job import walk
+from d2l_ext.interface import Model, decoder_of
+
+WRONG = (-1, 100_000)  # a token, a length or a label; the last of an array
+
+
+def accepted(call: Callable[..., Any], inputs: Sequence[Any]) -> list[str]:
+    """Return, in words, which arrays of integers a call takes with a wrong number in them.
+
+    Args:
+        call: raises a ValueError where it refuses its inputs.
+        inputs: what it takes; arrays in states are left alone.
+    """
+    found = []
+    for place, x in enumerate(inputs):
+        if isinstance(x, np.ndarray) and x.dtype.kind == "i" and x.ndim and x.size:
+            found += [f"argument {place} with {n}" for n in WRONG if _takes(call, inputs, place, n)]
+    return found
+
+
+def too_many(model: Model, decode: Mapping[str, Any]) -> list[str]:
+    """Return, in words, whether a model of so many positions decodes one more."""
+    config = decoder_of(model.module).config
+    longest = config.get("max_len") if config.get("position") == "learned" else None
+    if longest is None:
+        return []
+    decoding = model.decoding(*decode["start"])
+    first = walk(decode)[0][1][:, :1]
+    decoding.step(first)  # so that the others do not start at the first position
+    try:
+        decoding.step(np.repeat(first, longest, axis=1))
+    except ValueError:
+        return []
+    return [f"{longest} steps after the first"]
+
+
+def _takes(call: Callable[..., Any], inputs: Sequence[Any], place: int, number: int) -> bool:
+    wrong = [*inputs]
+    wrong[place] = inputs[place].copy()
+    wrong[place].flat[-1] = number
+    try:
+        call(*wrong)
+    except ValueError:
+        return False
+    return True
