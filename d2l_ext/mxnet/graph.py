@@ -1,11 +1,13 @@
 """Functions as one operator each: what the first call does is recorded, and done again at once."""
 
 import contextlib
+from collections.abc import Iterator
 
 import mxnet as mx
 from mxnet import autograd
 from mxnet import np as mnp
 
+from d2l_ext.mxnet.layers import Array
 from d2l_ext.nested import leaves, nest
 
 # In the place of an input's number: an output of a `Graph` that is none of its inputs.
@@ -102,7 +104,7 @@ class LossGraph(Graph):
 
 
 @contextlib.contextmanager
-def made():
+def made() -> Iterator[list[Array]]:
     """List the arrays that functions of `MADE` return, and let them be recorded."""
     arrays, functions = [], {name: getattr(mnp, name) for name in MADE}
 
@@ -124,6 +126,6 @@ def made():
             setattr(mnp, name, function)
 
 
-def name(x):
+def name(x: Array) -> str:
     """Return an array's name in a recorded graph."""
     return autograd.get_symbol(x).name

@@ -6,11 +6,14 @@ layers of a step use it, whatever module they are in; the modules stay as the bo
 """
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from d2l_ext.torch.layers import Array
 
 CPUINFO = Path("/proc/cpuinfo")
 # Below these sizes the copies into and out of oneDNN's layout cost more than the product gains.
@@ -51,7 +54,7 @@ def _large(x, weight, bias=None):
     )
 
 
-def fast(params) -> contextlib.AbstractContextManager:
+def fast(params: Iterable[Array]) -> contextlib.AbstractContextManager:
     """Return the context for a model's step: `OneDNN` where that pays for any parameter."""
     large = any(p.dtype == torch.float32 and p.numel() >= SIZE for p in params)
     return OneDNN() if large and pays() else contextlib.nullcontext()

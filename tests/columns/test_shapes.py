@@ -32,6 +32,8 @@ NOT_CALLED = {
     "transformer.TransformerDecoder.take_rows": "PyTorch's token step takes its rows itself",
     "gpt.GPT.reserve": "the reference's caches have no room, and nobody asks for it",
     "complex_step.gradient": "the check of forward mode, one run per parameter",
+    "products.pays": "asks for the processor: test_products",
+    "products.fast": "the sample does not train: test_products",
     "onnx.write": "the tests of export call it",
     "onnx.Start.__init__": "the tests of export call it",
     "onnx.Start.state": "the tests of export call it",

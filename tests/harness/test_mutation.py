@@ -30,7 +30,6 @@ AXES = "of four axes, the last but one is number 2"
 KEEP = "a backend says itself whether weights are kept; the class alone is tested in test_alone"
 EXPLAINED = {
     "jax/layers: Dropout.mask: 1 -> 2": OWN_MASK,
-    "jax/layers: Dropout.mask: self.key is None -> self.key is not None": OWN_MASK,
     "jax/layers: Dropout.mask: kept.astype(like.dtype) / (1 - self.rate) -> "
     "kept.astype(like.dtype) * (1 - self.rate)": OWN_MASK,
     "jax/layers: matrix: 1 -> 2": START,
