@@ -32,6 +32,7 @@ NOT_CALLED = {
     "transformer.TransformerDecoder.take_rows": "PyTorch's token step takes its rows itself",
     "gpt.GPT.reserve": "the reference's caches have no room, and nobody asks for it",
     "complex_step.gradient": "the check of forward mode, one run per parameter",
+    "graph.made": "the sample does not train: test_mxnet",
     "products.pays": "asks for the processor: test_products",
     "products.fast": "the sample does not train: test_products",
     "onnx.write": "the tests of export call it",
