@@ -687,8 +687,7 @@ class Decoding(ABC):
         Of a recurrent decoder one (rows, 1, keys) for each token; Transformers nest one array per
         block.
         """
-        weights = self.model.backend.numpy(self._weights) if self.keep_weights else None
-        return list(weights) if isinstance(weights, np.ndarray) else weights  # all steps', in JAX
+        return self.model.backend.numpy(self._weights) if self.keep_weights else None
 
     def _best(
         self, tokens: Tensor, state: Nested, k: int

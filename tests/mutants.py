@@ -50,7 +50,8 @@ TESTED = "test: "
 SYMMETRIC = ("maximum", "minimum", "logical_and", "max", "min", "positive")  # or names a message
 # TensorFlow compiles in float64, which takes most of the time; in float32 it runs what is written.
 # MXNet's code alone depends on the precision.
-WALKED = {"tensorflow": ["float32"], "mxnet": ["float64", "float32"]}
+WALKED = dict.fromkeys(d2l_ext.COLUMNS, ("float64",))
+WALKED |= {"tensorflow": ("float32",), "mxnet": ("float64", "float32")}
 
 
 def folder():
@@ -155,7 +156,7 @@ def lines(column):
             data_file=f"{place}/data", source=[str(PACKAGE / column)], config_file=False
         )
         measured.start()
-        backend, seconds, dtypes = d2l_ext.backend(column), {}, WALKED.get(column, ["float64"])
+        backend, seconds, dtypes = d2l_ext.backend(column), {}, WALKED[column]
         for name in track(CATALOGUE, column, disable=not sys.stderr.isatty()):
             failures(name, backend, dtypes)  # the reference is done, too
             backend.forget()
@@ -201,7 +202,7 @@ def _limit():
 
 def outcome(mutant, cases):
     """Return what the first case that notices says, or None; of both precisions the quick first."""
-    first = WALKED.get(mutant.column, ["float64"])[0]
+    first = WALKED[mutant.column][0]
     dtypes = sorted(DTYPES, key=lambda dtype: dtype != first)
     try:
         with _limit(), planted(mutant.column, mutant.file, mutant.applied()) as backend:

@@ -321,6 +321,12 @@ class JaxDecoding(Decoding):
     def _all(self, tokens, before):  # the state before is used up
         return self.model.backend.numpy(jax.lax.top_k(self._log_probs, self.vocab_size))
 
+    @property
+    def attention_weights(self):
+        """As `Decoding.attention_weights`; recurrent decoders here have one array for all."""
+        weights = super().attention_weights
+        return list(weights) if isinstance(weights, np.ndarray) else weights
+
     def _take_rows(self, state, rows):
         return _take_rows(self.model.structure, self.model.params, state, rows)
 

@@ -21,7 +21,9 @@ def accepted(call: Callable[..., Any], inputs: Sequence[Any]) -> list[str]:
     found = []
     for place, x in enumerate(inputs):
         if isinstance(x, np.ndarray) and x.dtype.kind == "i" and x.ndim and x.size:
-            found += [f"argument {place} with {n}" for n in WRONG if _takes(call, inputs, place, n)]
+            for number in WRONG:
+                if _takes(call, *_with(inputs, place, number)):
+                    found.append(f"argument {place} with {number}")
     return found
 
 
@@ -34,19 +36,21 @@ def too_many(model: Model, decode: Mapping[str, Any]) -> list[str]:
     decoding = model.decoding(*decode["start"])
     first = walk(decode)[0][1][:, :1]
     decoding.step(first)  # so that the others do not start at the first position
-    try:
-        decoding.step(np.repeat(first, longest, axis=1))
-    except ValueError:
-        return []
-    return [f"{longest} steps after the first"]
+    taken = _takes(decoding.step, np.repeat(first, longest, axis=1))
+    return [f"{longest} steps after the first"] if taken else []
 
 
-def _takes(call: Callable[..., Any], inputs: Sequence[Any], place: int, number: int) -> bool:
+def _with(inputs: Sequence[Any], place: int, number: int) -> list[Any]:
+    """Return inputs of which one ends with a number."""
     wrong = [*inputs]
     wrong[place] = inputs[place].copy()
     wrong[place].flat[-1] = number
+    return wrong
+
+
+def _takes(call: Callable[..., Any], *inputs: Any) -> bool:
     try:
-        call(*wrong)
+        call(*inputs)
     except ValueError:
         return False
     return True

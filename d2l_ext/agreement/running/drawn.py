@@ -7,7 +7,7 @@ single position, of whose two layers each drops a row or a column of the second 
 import numpy as np
 
 from d2l_ext.agreement.cases.job import Job
-from d2l_ext.interface import Model
+from d2l_ext.interface import Arrays, Model
 
 SIGMAS = 6  # that the number of dropped units may be off
 CALLS = 12  # of few units each, which are few parameters
@@ -21,15 +21,17 @@ def oddities(model: Model, job: Job) -> list[str]:
         job: of one position, with a rate of dropout.
     """
     rate = job.target["config"]["dropout"]
-    calls = [_drawn(model, job) for _ in range(CALLS)]
-    layers = [np.stack(masks) for masks in zip(*calls, strict=True)]  # each (calls, units)
-    limit = SIGMAS * np.sqrt(rate * (1 - rate) / layers[0].size)
-    shares = [(masks == 0).mean() for masks in layers]
+    layers = model.dropout_layers(*job.inputs)
+    dropped = {path: np.zeros(shape) for path, (_, shape) in layers.items()}
+    calls = [_drawn(model, job, dropped) for _ in range(CALLS)]
+    drawn = [np.stack(masks) for masks in zip(*calls, strict=True)]  # each (calls, units)
+    limit = SIGMAS * np.sqrt(rate * (1 - rate) / drawn[0].size)
+    shares = [(masks == 0).mean() for masks in drawn]
     found = [f"drops {s:.2f}, the rate is {rate}" for s in shares if abs(s - rate) > limit]
-    kept, scale = layers[1][layers[1] != 0], 1 / (1 - rate)
+    kept, scale = drawn[1][drawn[1] != 0], 1 / (1 - rate)
     if not np.allclose(kept, scale):
         found.append(f"multiplies what is left by another number than {scale:.4g}")
-    first, second = (masks == 0 for masks in layers)
+    first, second = (masks == 0 for masks in drawn)
     if np.array_equal(first, second):
         found.append("two layers drop the same units")
     if any((masks == masks[0]).all() for masks in (first, second)):
@@ -37,15 +39,12 @@ def oddities(model: Model, job: Job) -> list[str]:
     return found
 
 
-def _drawn(model: Model, job: Job) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(model: Model, job: Job, dropped: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Return a call's masks: where the first layer's is 0, and the second's.
 
-    The call before has masks that are given and drop everything, which must not stay.
+    The call before is given masks that drop everything, which must not stay.
     """
-    given = {
-        path: np.zeros(shape) for path, (_, shape) in model.dropout_layers(*job.inputs).items()
-    }
-    model(*job.inputs, training=True, dropout=given)
+    model(*job.inputs, training=True, dropout=dropped)
     cotangent = np.ones(job.cotangent.shape, np.float32)
     _, gradients, _ = model.vjp(job.inputs, cotangent, training=True, dropout="own")
     return np.abs(gradients["dense2.weight"]).max(axis=0), gradients["dense2.bias"]

@@ -34,11 +34,10 @@ def perform(
         ``{quantity: {tensor: array}}``: "outputs", "weights", "gradients", "input gradients" and,
         where the job asks for them, "loss", "step 1" (the parameters after it), "step 2", ...,
         "decoding" (log-probabilities of all next tokens); "accepted" (inputs that cannot be meant
-        and are not refused, in words); and the `CHECKS`: "changed" (what each
-        method has changed that it should not, as from `watched`), "start" (parameters read back),
-        "masks" (shapes of the dropout masks that the model asks for, and what is odd about those
-        that the framework draws, as from `oddities`) and "outputs of vjp" (which
-        are the outputs again).
+        and are not refused, in words); and the `CHECKS`: "changed" (what each method has changed
+        that it should not, as from `watched`), "start" (parameters read back), "masks" (shapes of
+        the dropout masks that the model asks for, and what is odd about those that the framework
+        draws, as from `oddities`) and "outputs of vjp" (which are the outputs again).
     """
     with backend.eagerly(dtype != "float64"):
         if job.is_function:
