@@ -14,7 +14,7 @@ from jax import numpy as jnp
 
 from d2l_ext import checks
 from d2l_ext.interface import BETA1, BETA2, EPSILON, Backend, Decoding, Model, Trainer, decoder_of
-from d2l_ext.jax.layers import Dropout, spec
+from d2l_ext.jax.layers import Dropout, spec, widened
 from d2l_ext.jax.seq2seq import masked_loss
 
 jax.config.update("jax_enable_x64", True)
@@ -138,6 +138,10 @@ def _vjp(structure, params, inputs, cotangent, training, masks, draw):
     return vjp(function, params, inputs, cotangent)
 
 
+def _not_half(x):
+    return widened(x) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+
 class JaxModel(Model):
     """An NNX module, split into its structure and its parameters ``{path: array}``.
 
@@ -155,8 +159,8 @@ class JaxModel(Model):
 
     def _build(self, inputs):
         def create(module, inputs):
-            if inputs:
-                module(*inputs)  # creates the lazy weights
+            if inputs:  # which create the lazy weights; all are float32 still
+                module(*jax.tree.map(_not_half, inputs))
             prepare(module)
             return module
 

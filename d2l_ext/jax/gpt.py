@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from d2l_ext import checks
 from d2l_ext.jax.caching import append, check_room, reserved, shape, visible
 from d2l_ext.jax.feedforward import FeedForward
-from d2l_ext.jax.layers import Array, Dropout, Embedding, Linear, Module, product, spec, widened
+from d2l_ext.jax.layers import Array, Dropout, Embedding, Linear, Module, product, spec
 from d2l_ext.jax.masking import unchecked_masked_softmax
 from d2l_ext.jax.moe import MixtureOfExperts
 from d2l_ext.jax.normalization import LayerNorm, RMSNorm
@@ -154,7 +154,7 @@ class GroupedQueryAttention(Module):
             bias = biases(num_heads, steps[:, None] - positions)
             scores = scores + bias.astype(scores.dtype)
         mask = visible(steps[:, None], positions, self.window, self.num_sinks)
-        weights = unchecked_masked_softmax(widened(scores), mask).astype(scores.dtype)
+        weights = unchecked_masked_softmax(scores, mask)
         kept = weights.reshape(-1, *weights.shape[2:]) if self.keep_weights else None
         self.keep("attention_weights", kept)
         output = heads(group(self.dropout(weights, training=training)) @ values)

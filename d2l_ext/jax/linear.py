@@ -15,7 +15,7 @@ from jax import numpy as jnp
 from jaxtyping import Float, Int, Shaped
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Array, Linear, Module, spec
+from d2l_ext.jax.layers import Array, Linear, Module, spec, widened
 
 
 def feature_map(X: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -149,14 +149,15 @@ class LinearAttention(Module):
             Like X; with a state, also the new one.
         """
         self.check(X)
-        query, key, value = (self.split(W(X)) for W in (self.W_q, self.W_k, self.W_v))
+        # Sums over all steps are float32, the state too.
+        query, key, value = (widened(self.split(W(X))) for W in (self.W_q, self.W_k, self.W_v))
         query, key = feature_map(query), feature_map(key)
         value = jnp.concatenate((value, jnp.ones_like(value[..., :1])), axis=-1)
-        start = self.init_state(len(X)).astype(X.dtype) if state is None else state
+        start = widened(self.init_state(len(X)).astype(X.dtype) if state is None else state)
         output, new = self.run(query, key, value, start)
         total = output[..., -1:]
         output = output[..., :-1] / jnp.where(total > 0, total, 1)
-        output = self.W_o(output.swapaxes(1, 2).reshape(X.shape))
+        output = self.W_o(output.swapaxes(1, 2).reshape(X.shape).astype(X.dtype))
         return output if state is None else (output, new)
 
     def run(

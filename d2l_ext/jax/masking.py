@@ -8,7 +8,7 @@ from jax import numpy as jnp
 from jaxtyping import Bool, Float, Int, Shaped
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Array, Lengths, spec
+from d2l_ext.jax.layers import Array, Lengths, spec, widened
 
 
 def sequence_mask(
@@ -93,8 +93,9 @@ def unchecked_masked_softmax(
 ) -> Float[Array, "... num_keys"]:
     """`masked_softmax` without checks."""
     if mask is None:
-        return jax.nn.softmax(X)
+        return jax.nn.softmax(widened(X)).astype(X.dtype)
     # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
     has_key = mask.any(axis=-1, keepdims=True)
     fill = jnp.where(has_key, -jnp.inf, 0).astype(X.dtype)
-    return jnp.where(mask, jax.nn.softmax(jnp.where(mask, X, fill)), 0)
+    weights = jax.nn.softmax(widened(jnp.where(mask, X, fill)))
+    return jnp.where(mask, weights, 0).astype(X.dtype)

@@ -94,7 +94,8 @@ def load_balancing_loss(
     """
     checks.chosen(spec(probabilities), spec(chosen))
     num_experts = probabilities.shape[-1]
-    asked = jax.nn.one_hot(chosen, num_experts, dtype=probabilities.dtype)
+    wide = widened(probabilities)
+    asked = jax.nn.one_hot(chosen, num_experts, dtype=wide.dtype)
     often = asked.reshape(-1, num_experts).mean(axis=0) * chosen.shape[-1]
-    mean = probabilities.reshape(-1, num_experts).mean(axis=0)
-    return num_experts * (often * mean).sum()
+    mean = wide.reshape(-1, num_experts).mean(axis=0)
+    return (num_experts * (often * mean).sum()).astype(probabilities.dtype)

@@ -12,7 +12,17 @@ from jax import numpy as jnp
 from jaxtyping import Bool, Float
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Array, Dropout, LazyLinear, Lengths, Linear, Module, create, spec
+from d2l_ext.jax.layers import (
+    Array,
+    Dropout,
+    LazyLinear,
+    Lengths,
+    Linear,
+    Module,
+    create,
+    spec,
+    widened,
+)
 from d2l_ext.jax.masking import check_masks, combine_masks, unchecked_masked_softmax
 
 
@@ -178,8 +188,9 @@ class CosineAttention(Attention):
 
 def unit(X: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
     """Divide vectors by their length; a zero vector is left as it is."""
-    squares = (X * X).sum(axis=-1, keepdims=True)
-    return X / jnp.sqrt(jnp.where(squares > 0, squares, 1))
+    wide = widened(X)
+    squares = (wide * wide).sum(axis=-1, keepdims=True)
+    return (wide / jnp.sqrt(jnp.where(squares > 0, squares, 1))).astype(X.dtype)
 
 
 class BilinearAttention(Attention):

@@ -5,7 +5,7 @@ from jax import numpy as jnp
 from jaxtyping import Bool, Float, Int, Shaped
 
 from d2l_ext import checks
-from d2l_ext.jax.layers import Array, Embedding, Linear, Module, spec
+from d2l_ext.jax.layers import Array, Embedding, Linear, Module, spec, widened
 from d2l_ext.jax.recurrent import GRU, LSTM, BidirectionalGRUStack, HiddenState
 
 
@@ -314,6 +314,8 @@ def masked_loss(
         ValueError: shapes that do not fit, or a label outside the vocabulary.
     """
     checks.loss_inputs(spec(Y_hat), spec(Y))
-    log_probs = jnp.take_along_axis(jax.nn.log_softmax(Y_hat), Y[..., None], axis=-1)[..., 0]
+    log_probs = jax.nn.log_softmax(widened(Y_hat))
+    log_probs = jnp.take_along_axis(log_probs, Y[..., None], axis=-1)[..., 0]
     real = jnp.ones(Y.shape, bool) if pad is None else Y != pad
-    return -log_probs.sum(where=real) / jnp.maximum(real.sum(), 1)
+    loss = -log_probs.sum(where=real) / jnp.maximum(real.sum(), 1)
+    return loss.astype(Y_hat.dtype)

@@ -16,7 +16,7 @@ import tensorflow as tf
 from jaxtyping import Bool, Float, Int, Shaped
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Array, spec, wide
+from d2l_ext.tensorflow.layers import Array, spec, widened
 from d2l_ext.tensorflow.masking import check_masks
 
 
@@ -75,7 +75,7 @@ def blockwise_attention(
     checks.positive("block_size", block_size)
     inputs = broadcast(query, key, value)
     check_masks((*spec(inputs[0]).shape[:-1], spec(key).shape[-2]), mask=mask)
-    query, key, value = (wide(x) for x in inputs)  # sums of half precision are float32
+    query, key, value = (widened(x) for x in inputs)  # sums of half precision are float32
     query = query / math.sqrt(query.shape[-1])
     seen = visibility(query, key, mask, causal, block_size)
 

@@ -74,8 +74,8 @@ def kept(weights: Float[Array, "..."]) -> Float[Array, "..."] | None:
     return tf.stop_gradient(weights) if tf.executing_eagerly() else None
 
 
-def wide(X: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return X in the dtype in which it is summed: half precision in float32."""
+def widened(X: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return half precision as float32, in which its sums are taken, and other dtypes as is."""
     return tf.cast(X, "float32") if X.dtype.size < 4 else X
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from d2l_ext import checks
 from d2l_ext.tensorflow.blockwise import blocks, nonzero, whole
-from d2l_ext.tensorflow.layers import Array, Layer, dense, spec
+from d2l_ext.tensorflow.layers import Array, Layer, dense, spec, widened
 
 
 def feature_map(X: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -135,14 +135,15 @@ class LinearAttention(Layer):
             Like X; with a state, also the new one.
         """
         self.check(X)
-        query, key, value = (self.split(W(X)) for W in (self.W_q, self.W_k, self.W_v))
+        # Sums over all steps are float32, the state too.
+        query, key, value = (widened(self.split(W(X))) for W in (self.W_q, self.W_k, self.W_v))
         query, key = feature_map(query), feature_map(key)
         value = tf.concat((value, tf.ones_like(value[..., :1])), axis=-1)
-        start = self.init_state(keras.ops.shape(X)[0]) if state is None else state
+        start = widened(self.init_state(keras.ops.shape(X)[0]) if state is None else state)
         output, new = self.run(query, key, value, start)
         output = output[..., :-1] / nonzero(output[..., -1:])
         output = tf.reshape(tf.transpose(output, (0, 2, 1, 3)), keras.ops.shape(X))
-        output = self.W_o(output)
+        output = self.W_o(tf.cast(output, X.dtype))
         return output if state is None else (output, new)
 
     def run(

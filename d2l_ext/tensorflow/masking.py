@@ -7,7 +7,7 @@ import tensorflow as tf
 from jaxtyping import Bool, Float, Int, Shaped
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Array, Lengths, spec, wide
+from d2l_ext.tensorflow.layers import Array, Lengths, spec, widened
 
 
 def sequence_mask(
@@ -112,6 +112,6 @@ def softmax(X: Float[Array, "... num_keys"]) -> Float[Array, "... num_keys"]:
     TensorFlow's own kernel gives a single key 0.99999994 in float32. Its gradient is then not quite
     zero, and Adam, which divides a gradient by its size, makes a step of that.
     """
-    exp = wide(X)
+    exp = widened(X)
     exp = tf.exp(exp - tf.stop_gradient(tf.reduce_max(exp, axis=-1, keepdims=True)))
     return tf.cast(exp / tf.reduce_sum(exp, axis=-1, keepdims=True), X.dtype)

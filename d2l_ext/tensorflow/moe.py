@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 
 from d2l_ext import checks
 from d2l_ext.tensorflow.feedforward import FeedForward
-from d2l_ext.tensorflow.layers import Array, Layer, dense, spec
+from d2l_ext.tensorflow.layers import Array, Layer, dense, spec, widened
 from d2l_ext.tensorflow.masking import softmax
 
 
@@ -87,7 +87,8 @@ def load_balancing_loss(
     """
     checks.chosen(spec(probabilities), spec(chosen))
     num_experts = probabilities.shape[-1]
-    asked = tf.one_hot(chosen, num_experts, dtype=probabilities.dtype)  # (..., k, num_experts)
+    wide = widened(probabilities)
+    asked = tf.one_hot(chosen, num_experts, dtype=wide.dtype)  # (..., k, num_experts)
     often = tf.reduce_mean(tf.reshape(asked, (-1, num_experts)), axis=0) * chosen.shape[-1]
-    mean = tf.reduce_mean(tf.reshape(probabilities, (-1, num_experts)), axis=0)
-    return num_experts * tf.reduce_sum(often * mean)
+    mean = tf.reduce_mean(tf.reshape(wide, (-1, num_experts)), axis=0)
+    return tf.cast(num_experts * tf.reduce_sum(often * mean), probabilities.dtype)

@@ -5,7 +5,7 @@ import tensorflow as tf
 from jaxtyping import Float
 
 from d2l_ext.config import Configured
-from d2l_ext.tensorflow.layers import Array, Layer, wide
+from d2l_ext.tensorflow.layers import Array, Layer, widened
 
 
 class LayerNorm(Configured, keras.layers.LayerNormalization):
@@ -37,7 +37,7 @@ class RMSNorm(Layer):
 
     def call(self, X: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
         """Normalise (..., size); the mean square of half precision is taken in float32."""
-        exact = wide(X)
+        exact = widened(X)
         mean_square = tf.reduce_mean(exact * exact, axis=-1, keepdims=True)  # (..., 1)
         weight = tf.cast(self.weight, exact.dtype)
         return tf.cast(exact / tf.sqrt(mean_square + self.eps) * weight, X.dtype)

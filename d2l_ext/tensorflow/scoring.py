@@ -11,7 +11,7 @@ import tensorflow as tf
 from jaxtyping import Bool, Float
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Array, Dropout, Layer, Lengths, dense, kept, spec
+from d2l_ext.tensorflow.layers import Array, Dropout, Layer, Lengths, dense, kept, spec, widened
 from d2l_ext.tensorflow.masking import check_masks, combine_masks, unchecked_masked_softmax
 
 
@@ -178,8 +178,10 @@ class CosineAttention(Attention):
 
 def unit(X: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
     """Divide vectors by their length; a zero vector is left as it is."""
-    squares = tf.reduce_sum(X * X, axis=-1, keepdims=True)
-    return X / tf.sqrt(tf.where(squares > 0, squares, tf.ones_like(squares)))
+    wide = widened(X)
+    squares = tf.reduce_sum(wide * wide, axis=-1, keepdims=True)
+    length = tf.sqrt(tf.where(squares > 0, squares, tf.ones_like(squares)))
+    return tf.cast(wide / length, X.dtype)
 
 
 class BilinearAttention(Attention):

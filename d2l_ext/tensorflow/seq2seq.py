@@ -4,7 +4,7 @@ import tensorflow as tf
 from jaxtyping import Bool, Float, Int, Shaped
 
 from d2l_ext import checks
-from d2l_ext.tensorflow.layers import Array, Layer, dense, embedding, spec
+from d2l_ext.tensorflow.layers import Array, Layer, dense, embedding, spec, widened
 from d2l_ext.tensorflow.recurrent import GRU, LSTM, BidirectionalGRUStack, HiddenState
 
 
@@ -322,6 +322,8 @@ def masked_loss(
         ValueError: shapes that do not fit, or a label outside the vocabulary.
     """
     checks.loss_inputs(spec(Y_hat), spec(Y))
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(Y, "int64"), Y_hat)
+    labels, logits = tf.cast(Y, "int64"), widened(Y_hat)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     real = tf.ones_like(losses) if pad is None else tf.cast(tf.not_equal(Y, pad), losses.dtype)
-    return tf.reduce_sum(losses * real) / tf.maximum(tf.reduce_sum(real), 1)
+    loss = tf.reduce_sum(losses * real) / tf.maximum(tf.reduce_sum(real), 1)
+    return tf.cast(loss, Y_hat.dtype)

@@ -26,6 +26,11 @@ def spec(x: Array | None) -> checks.Spec | None:
     return checks.Spec(tuple(x.shape), dtype, None if traced else lambda: x.detach().cpu().numpy())
 
 
+def widened(X: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return half precision as float32, in which its sums are taken, and other dtypes as is."""
+    return X.to(torch.promote_types(X.dtype, torch.float32))
+
+
 class Dropout(Configured, nn.Module):
     """Inverted dropout: in training, units are zeroed at a rate and the rest is scaled up.
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.torch.layers import Array, spec
+from d2l_ext.torch.layers import Array, spec, widened
 
 
 def feature_map(X: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -124,14 +124,15 @@ class LinearAttention(Configured, nn.Module):
             Like X; with a state, also the new one.
         """
         self.check(X)
-        query, key, value = (self.split(W(X)) for W in (self.W_q, self.W_k, self.W_v))
+        # Sums over all steps are float32, the state too.
+        query, key, value = (widened(self.split(W(X))) for W in (self.W_q, self.W_k, self.W_v))
         query, key = feature_map(query), feature_map(key)
         value = torch.cat((value, torch.ones_like(value[..., :1])), dim=-1)
-        start = self.init_state(len(X)) if state is None else state
+        start = widened(self.init_state(len(X)) if state is None else state)
         output, new = self.run(query, key, value, start)
         total = output[..., -1:]
         output = output[..., :-1] / torch.where(total > 0, total, 1)
-        output = self.W_o(output.transpose(1, 2).flatten(2))
+        output = self.W_o(output.transpose(1, 2).flatten(2).to(X.dtype))
         return output if state is None else (output, new)
 
     def run(

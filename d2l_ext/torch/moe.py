@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from d2l_ext import checks
 from d2l_ext.config import Configured
 from d2l_ext.torch.feedforward import FeedForward
-from d2l_ext.torch.layers import Array, spec
+from d2l_ext.torch.layers import Array, spec, widened
 
 
 class MixtureOfExperts(Configured, nn.Module):
@@ -90,7 +90,8 @@ def load_balancing_loss(
     """
     checks.chosen(spec(probabilities), spec(chosen))
     num_experts = probabilities.shape[-1]
-    asked = F.one_hot(chosen, num_experts).flatten(0, -2).to(probabilities)
+    wide = widened(probabilities)
+    asked = F.one_hot(chosen, num_experts).flatten(0, -2).to(wide)
     often = asked.mean(dim=0) * chosen.shape[-1]
-    mean = probabilities.flatten(0, -2).mean(dim=0)
-    return num_experts * (often * mean).sum()
+    mean = wide.flatten(0, -2).mean(dim=0)
+    return (num_experts * (often * mean).sum()).to(probabilities.dtype)

@@ -13,7 +13,7 @@ from torch import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.torch.layers import Array, Dropout, Lengths, spec
+from d2l_ext.torch.layers import Array, Dropout, Lengths, spec, widened
 from d2l_ext.torch.masking import check_masks, combine_masks, unchecked_masked_softmax
 
 
@@ -178,8 +178,9 @@ class CosineAttention(Attention):
 
 def unit(X: Float[Array, "*batch size"]) -> Float[Array, "*batch size"]:
     """Divide vectors by their length; a zero vector is left as it is."""
-    squares = (X * X).sum(dim=-1, keepdim=True)
-    return X / torch.where(squares > 0, squares, 1).sqrt()
+    wide = widened(X)
+    squares = (wide * wide).sum(dim=-1, keepdim=True)
+    return (wide / torch.where(squares > 0, squares, 1).sqrt()).to(X.dtype)
 
 
 class BilinearAttention(nn.modules.lazy.LazyModuleMixin, Attention):

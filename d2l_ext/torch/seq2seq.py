@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.torch.layers import Array, spec
+from d2l_ext.torch.layers import Array, spec, widened
 from d2l_ext.torch.recurrent import GRU, LSTM, BidirectionalGRUStack, HiddenState
 
 
@@ -299,6 +299,7 @@ def masked_loss(
         ValueError: shapes that do not fit, or a label outside the vocabulary.
     """
     checks.loss_inputs(spec(Y_hat), spec(Y))
-    losses = F.cross_entropy(Y_hat.flatten(0, -2), Y.flatten().long(), reduction="none")
+    logits = widened(Y_hat.flatten(0, -2))
+    losses = F.cross_entropy(logits, Y.flatten().long(), reduction="none")
     real = torch.ones_like(losses) if pad is None else (Y != pad).flatten().to(losses.dtype)
-    return (losses * real).sum() / real.sum().clamp(min=1)
+    return ((losses * real).sum() / real.sum().clamp(min=1)).to(Y_hat.dtype)

@@ -56,6 +56,7 @@ class Case:
         saturates: whether inputs are so large that a softmax or gates saturate. Gradients are then
             small differences of large terms, and judged at the size of these.
         draws: whether the masks that the framework draws itself are looked at, too.
+        half: draws the inputs with which half precision is looked at, too, if it is.
         first_output: whether only the first of several outputs is compared (the others being a
             state, which is opaque).
     """
@@ -71,6 +72,7 @@ class Case:
     first_output: bool = False
     saturates: bool = False
     draws: bool = False
+    half: Callable[[Generator], tuple[Nested, ...]] | None = None
     schedule: Schedule | None = None
     walk: tuple[tuple[str, int], ...] = ()
     keep_weights: bool = False
@@ -94,6 +96,8 @@ class Case:
         )
         job.first_output, job.saturates = self.first_output, self.saturates
         job.draws = self.draws
+        if self.half is not None:
+            job.half = self.half(randomness.generator(seed, "half", self.name))
         model, layers = None, {}
         if not job.is_function:
             model = ReferenceModel(BACKEND, build(reference, self.target), job.inputs, 0, "float64")

@@ -25,6 +25,7 @@ from d2l_ext.agreement.cases.drawing import (
     one_empty,
     qkv,
 )
+from d2l_ext.agreement.cases.half import in_half_precision
 from d2l_ext.agreement.cases.modern import modern
 from d2l_ext.agreement.cases.paths import paths
 from d2l_ext.config import describe
@@ -36,7 +37,7 @@ def catalogue() -> Mapping[str, Case]:
     """Return ``{name: case}``; made once, since thousands of modules are made to describe it."""
     cases = [*masking(), *loss(), *scoring(), *recurrent(), *encoders(), *translators()]
     cases += [*multihead(), *positional(), *transformer(), *modern(), *paths()]
-    return types.MappingProxyType({case.name: case for case in cases})
+    return types.MappingProxyType({case.name: case for case in in_half_precision(cases)})
 
 
 @functools.cache

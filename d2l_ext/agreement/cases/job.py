@@ -33,6 +33,7 @@ class Job:
         masks: dropout masks ``{path: array}`` of the outputs that are compared.
         first_output: whether only the first of several outputs is compared.
         saturates, draws: as in `Case`.
+        half: inputs in half precision, or None.
         cotangent: arrays that mirror the outputs.
         steps: optimiser steps, ``{"labels", "pad", "lr", "max_norm", "masks": one per step}``, or
             None. Of a `Schedule` there are also "batches", the inputs of each step, beside which
@@ -53,6 +54,7 @@ class Job:
     first_output: bool = False
     saturates: bool = False
     draws: bool = False
+    half: tuple[Nested, ...] | None = None
     cotangent: Nested = None
     steps: dict[str, Any] | None = None
     decode: dict[str, Any] | None = None

@@ -18,6 +18,8 @@ TERMS = {
     " and, unless it trains, parameters.",
     "accepted": '"Accepted" are tokens, lengths and labels that do not exist and are taken all the'
     " same.",
+    "half precision": '"Half precision" is what is not the same in float16 as in float32; MXNet has'
+    " no float16 on a CPU.",
 }
 RATIO = "The largest error over budget; 1 is the limit."
 

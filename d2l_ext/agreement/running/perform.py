@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from d2l_ext.agreement.cases.job import Job, bound, described, flat, walk
+from d2l_ext.agreement.running import half
 from d2l_ext.agreement.running.accepted import accepted, too_many
 from d2l_ext.agreement.running.changes import differing, in_words, watched
 from d2l_ext.agreement.running.drawn import oddities
@@ -14,7 +15,7 @@ from d2l_ext.interface import Arrays, Backend, Model, State, Trainer
 from d2l_ext.nested import Nested, nest
 
 # What can be checked without an exact answer.
-CHECKS = ("start", "changed", "masks", "outputs of vjp")
+CHECKS = ("start", "changed", "masks", "outputs of vjp", "half precision")
 FEW = 2  # next tokens, where not all of them are asked for
 
 
@@ -37,12 +38,17 @@ def perform(
         and are not refused, in words); and the `CHECKS`: "changed" (what each method has changed
         that it should not, as from `watched`), "start" (parameters read back), "masks" (shapes of
         the dropout masks that the model asks for, and what is odd about those that the framework
-        draws, as from `oddities`) and "outputs of vjp" (which are the outputs again).
+        draws, as from `oddities`), "outputs of vjp" (which are the outputs again) and, in
+        float32, "half precision" (as from `half.differing`).
     """
     with backend.eagerly(dtype != "float64"):
         if job.is_function:
-            return _perform_function(backend, job, dtype)
-        return _perform_model(backend, job, dtype, {} if made is None else made)
+            results = _perform_function(backend, job, dtype)
+        else:
+            results = _perform_model(backend, job, dtype, {} if made is None else made)
+        if job.half is not None and dtype == "float32":
+            results["half precision"] = {"outputs": in_words(half.differing(backend, job))}
+        return results
 
 
 def _perform_model(
