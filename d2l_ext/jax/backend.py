@@ -159,7 +159,8 @@ class JaxModel(Model):
 
     def _build(self, inputs):
         def create(module, inputs):
-            if inputs:  # which create the lazy weights; all are float32 still
+            if inputs:
+                # Creates the lazy weights; all are float32 still.
                 module(*jax.tree.map(_not_half, inputs))
             prepare(module)
             return module
