@@ -592,14 +592,14 @@ BUGS = [
         (
             "softmax over the queries",
             "masking",
-            "jax.nn.softmax(widened(jnp.where(mask, X, fill)))",
-            "jax.nn.softmax(widened(jnp.where(mask, X, fill)), axis=-2)",
+            "jax.nn.softmax(widened(X))",
+            "jax.nn.softmax(widened(X), axis=-2)",
             *SOFTMAX,
         ),
         (
             "an empty row is not a number",
             "masking",
-            "return jnp.where(mask, weights, 0).astype(X.dtype)",
+            "return jnp.where(mask, softmax(jnp.where(mask, X, fill)), 0)",
             "return jax.nn.softmax(jnp.where(mask, X, -jnp.inf))",
             "masking/masked_softmax/empty rows",
         ),

@@ -125,7 +125,8 @@ class LinearAttention(Module):
     ) -> Float[Array, "batch_size num_heads d d_and_1"]:
         """Return the state before the first step, (batch, num_heads, d, d + 1)."""
         d = self.config["num_hiddens"] // self.num_heads
-        return jnp.zeros((int(batch_size), self.num_heads, d, d + 1), self.W_q.kernel[...].dtype)
+        shape = int(batch_size), self.num_heads, d, d + 1
+        return widened(jnp.zeros(shape, self.W_q.kernel[...].dtype))
 
     def __call__(
         self,
@@ -153,7 +154,7 @@ class LinearAttention(Module):
         query, key, value = (widened(self.split(W(X))) for W in (self.W_q, self.W_k, self.W_v))
         query, key = feature_map(query), feature_map(key)
         value = jnp.concatenate((value, jnp.ones_like(value[..., :1])), axis=-1)
-        start = widened(self.init_state(len(X)).astype(X.dtype) if state is None else state)
+        start = self.init_state(len(X)).astype(query.dtype) if state is None else widened(state)
         output, new = self.run(query, key, value, start)
         total = output[..., -1:]
         output = output[..., :-1] / jnp.where(total > 0, total, 1)

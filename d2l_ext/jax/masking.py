@@ -93,9 +93,13 @@ def unchecked_masked_softmax(
 ) -> Float[Array, "... num_keys"]:
     """`masked_softmax` without checks."""
     if mask is None:
-        return jax.nn.softmax(widened(X)).astype(X.dtype)
+        return softmax(X)
     # A row of -inf alone would be NaN, so an empty row is made finite before and zero after.
     has_key = mask.any(axis=-1, keepdims=True)
     fill = jnp.where(has_key, -jnp.inf, 0).astype(X.dtype)
-    weights = jax.nn.softmax(widened(jnp.where(mask, X, fill)))
-    return jnp.where(mask, weights, 0).astype(X.dtype)
+    return jnp.where(mask, softmax(jnp.where(mask, X, fill)), 0)
+
+
+def softmax(X: Float[Array, "... num_keys"]) -> Float[Array, "... num_keys"]:
+    """Softmax over the last axis; half precision is summed in float32."""
+    return jax.nn.softmax(widened(X)).astype(X.dtype)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from d2l_ext import checks
 from d2l_ext.jax.feedforward import FeedForward
 from d2l_ext.jax.layers import Array, Linear, Module, spec, widened
+from d2l_ext.jax.masking import softmax
 
 
 class MixtureOfExperts(Module):
@@ -56,7 +57,7 @@ class MixtureOfExperts(Module):
             probable first; the probabilities of all experts (..., num_experts).
         """
         scores = self.router(X)
-        probabilities = jax.nn.softmax(widened(scores)).astype(scores.dtype)
+        probabilities = softmax(scores)
         chosen = jnp.argsort(-scores, axis=-1, stable=True)[..., : self.k]
         shares = jnp.take_along_axis(probabilities, chosen, axis=-1)
         return shares / shares.sum(axis=-1, keepdims=True), chosen, probabilities

@@ -113,7 +113,7 @@ class LinearAttention(Layer):
     ) -> Float[Array, "batch_size num_heads d d_and_1"]:
         """Return the state before the first step, (batch, num_heads, d, d + 1)."""
         d = self.config["num_hiddens"] // self.num_heads
-        return tf.zeros((batch_size, self.num_heads, d, d + 1), self.W_q.compute_dtype)
+        return widened(tf.zeros((batch_size, self.num_heads, d, d + 1), self.W_q.compute_dtype))
 
     def call(
         self,
@@ -139,7 +139,7 @@ class LinearAttention(Layer):
         query, key, value = (widened(self.split(W(X))) for W in (self.W_q, self.W_k, self.W_v))
         query, key = feature_map(query), feature_map(key)
         value = tf.concat((value, tf.ones_like(value[..., :1])), axis=-1)
-        start = widened(self.init_state(keras.ops.shape(X)[0]) if state is None else state)
+        start = self.init_state(keras.ops.shape(X)[0]) if state is None else widened(state)
         output, new = self.run(query, key, value, start)
         output = output[..., :-1] / nonzero(output[..., -1:])
         output = tf.reshape(tf.transpose(output, (0, 2, 1, 3)), keras.ops.shape(X))

@@ -102,7 +102,7 @@ class LinearAttention(Configured, nn.Module):
     ) -> Float[Array, "batch_size num_heads d d_and_1"]:
         """Return the state before the first step, (batch, num_heads, d, d + 1)."""
         d = self.config["num_hiddens"] // self.num_heads
-        return self.W_q.weight.new_zeros(int(batch_size), self.num_heads, d, d + 1)
+        return widened(self.W_q.weight.new_zeros(int(batch_size), self.num_heads, d, d + 1))
 
     def forward(
         self,
@@ -128,7 +128,7 @@ class LinearAttention(Configured, nn.Module):
         query, key, value = (widened(self.split(W(X))) for W in (self.W_q, self.W_k, self.W_v))
         query, key = feature_map(query), feature_map(key)
         value = torch.cat((value, torch.ones_like(value[..., :1])), dim=-1)
-        start = widened(self.init_state(len(X)) if state is None else state)
+        start = self.init_state(len(X)) if state is None else widened(state)
         output, new = self.run(query, key, value, start)
         total = output[..., -1:]
         output = output[..., :-1] / torch.where(total > 0, total, 1)

@@ -71,6 +71,17 @@ def test_in_pieces_equals_the_whole_and_the_state_does_not_grow(be, form, seed, 
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_state_of_half_precision_is_float32_from_the_start(be, form):
+    """Or what carries it through a loop would be given one dtype and hand back another."""
+    if "float16" not in be.dtypes:
+        pytest.skip(f"{be.name} has no float16")
+    model, X = build(be, form, dtype="float16"), draw(2, 2, 3, 6)
+    before = model.call("init_state", 2)
+    output, after = model(X, before)
+    assert (output.dtype, before.dtype, after.dtype) == (np.float16, np.float32, np.float32)
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_no_step_sees_a_later_one(be, form):
     model, X = build(be, form, chunk_size=4), draw(3, 2, 9, 6)
     before = model(X)

@@ -84,6 +84,11 @@ class Case:
         return self.name.partition("/")[0]
 
     @property
+    def subject(self) -> Any:
+        """The function or class that it is about: its name, or a reader's own function."""
+        return self.target.get("function") or self.target["class"]
+
+    @property
     def has_steps(self) -> bool:
         """Whether it does optimiser steps."""
         return self.trains or self.translates

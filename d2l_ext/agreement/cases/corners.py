@@ -56,7 +56,7 @@ Change = Callable[[dict[str, Any], dict[str, Input]], bool]
 def inputs(case: Case) -> dict[str, Input]:
     """Return what the inputs of a case are, by the reference's signature."""
     target = case.target
-    called = getattr(reference, target.get("function") or target["class"])
+    called = getattr(reference, case.subject)
     function = called if "function" in target else called.forward
     hints, found = typing.get_type_hints(function), {}
     for name, parameter in inspect.signature(function).parameters.items():

@@ -18,12 +18,11 @@ TABLES = ("padding_mask", "causal_mask", "permutation", "alibi")  # made in any 
 
 def in_half_precision(cases: Iterable[Case]) -> Iterator[Case]:
     """Let the first case of every class and function look at half precision, too."""
-    seen = set(TABLES)
+    seen: set[Any] = set(TABLES)
     for case in cases:
-        what = case.target.get("function") or case.target["class"]
-        half = None if what in seen else LARGE.get(what, case.draw_inputs)
+        half = None if case.subject in seen else LARGE.get(case.subject, case.draw_inputs)
         yield dataclasses.replace(case, half=half)
-        seen.add(what)
+        seen.add(case.subject)
 
 
 def _near_zero(rng: Generator, *shape: int) -> np.ndarray:

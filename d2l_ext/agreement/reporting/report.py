@@ -16,7 +16,7 @@ from d2l_ext.agreement.judging.drift import (
     loss_drift,
     tensor_drift,
 )
-from d2l_ext.agreement.judging.solved import COPIES, HALF, WORDS
+from d2l_ext.agreement.judging.solved import COPIES, EXACT, HALF, WORDS
 from d2l_ext.agreement.judging.verdict import worst
 from d2l_ext.agreement.reporting.failures import grouped
 from d2l_ext.agreement.reporting.matrix import matrix
@@ -147,7 +147,7 @@ class Report:
             "compared": len(verdicts),
             "failed": failed,
         }
-        if quantities in (COPIES, WORDS, HALF):
+        if quantities in EXACT:
             text = "yes" if failed == 0 else f"no: {failed} of {len(verdicts)}"
         else:
             text = beside(last.error, last.budget)
