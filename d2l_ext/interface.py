@@ -677,7 +677,10 @@ class Decoding(ABC):
         self._state = state
 
     def reorder(self, rows: Int[np.ndarray, " rows"]) -> None:
-        """Continue with these rows (indices; repeating and leaving out are allowed)."""
+        """Continue with these rows (indices; repeating and leaving out are allowed).
+
+        The `state` before stays valid.
+        """
         self._state = self._take_rows(self._state, self.model.cast(np.asarray(rows)))
 
     @property

@@ -654,8 +654,8 @@ MODERN = {
         (
             "gathers texts",
             "bert",
-            "tf.gather(X, pred_positions, batch_dims=1)",
-            "tf.gather(X, pred_positions[0], axis=1)",
+            "tf.gather(X, places, batch_dims=1)",
+            "tf.gather(X, places[0], axis=1)",
             *MASK_LM,
         ),
         (

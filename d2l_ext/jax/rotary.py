@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from d2l_ext import checks
 from d2l_ext.jax.layers import Array, spec
-from d2l_ext.tables import alibi_slopes, frequencies, rotations
+from d2l_ext.tables import alibi_slopes, rotations
 
 BITS, DIGITS = 6, 6  # of traced positions: any that int32 holds
 
@@ -46,15 +46,12 @@ def rotations_at(
 ) -> tuple[Float[ArrayLike, "*shape half"], Float[ArrayLike, "*shape half"]]:
     """`d2l_ext.tables.rotations`, also of positions that are traced.
 
-    Angles must be computed in float64. Where that is not turned on in JAX (``jax_enable_x64``), the
-    digits of a position are looked up in tables, and the rotations by them follow one another: as
-    complex numbers, cos + i sin, they multiply.
+    Angles must be computed in float64, which JAX may not have (``jax_enable_x64``). So the digits
+    of a position are looked up in tables, and the rotations by them follow one another: as complex
+    numbers, cos + i sin, they multiply.
     """
     if not isinstance(positions, jax.core.Tracer):
         return rotations(np.asarray(positions), size, base)
-    if jax.config.jax_enable_x64:
-        angles = positions[..., None] * frequencies(size, base)
-        return jnp.cos(angles), jnp.sin(angles)
     places = BITS * np.arange(DIGITS)
     cos, sin = rotations(np.arange(2**BITS) << places[:, None], size, base)
     digits = (jnp.abs(positions)[..., None] >> places) % 2**BITS  # (..., DIGITS)

@@ -122,7 +122,8 @@ class MaskLM(Layer):
     ) -> Float[Array, "batch num_preds vocab_size"]:
         """Predict the tokens at ``pred_positions`` from encoded ones, to logits."""
         self.check(X, pred_positions)
-        X = tf.gather(X, pred_positions, batch_dims=1)  # (batch, num_preds, size)
+        places = tf.cast(pred_positions, "int64")
+        X = tf.gather(X, places, batch_dims=1)  # (batch, num_preds, size)
         X = self.mlp["2"](self._activation(self.mlp["0"](X)))
         return self.mlp["3"](X)
 

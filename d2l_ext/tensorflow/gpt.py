@@ -324,8 +324,9 @@ class GPT(Layer):
         for blk, cache in zip(self.blks.values(), caches, strict=True):
             H, cache = blk(H, cache, position, training=training)
             new.append(cache)
-        logits = self._logits(self.norm(H))
-        return logits if state is None else (logits, [new, position + tf.shape(X, "int64")[1]])
+        logits, position = self._logits(self.norm(H)), tf.convert_to_tensor(position)
+        end = position + tf.shape(X, position.dtype)[1]
+        return logits if state is None else (logits, [new, end])
 
     def _logits(
         self, H: Float[Array, "batch num_steps num_hiddens"]

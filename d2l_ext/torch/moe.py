@@ -91,7 +91,7 @@ def load_balancing_loss(
     checks.chosen(spec(probabilities), spec(chosen))
     num_experts = probabilities.shape[-1]
     wide = widened(probabilities)
-    asked = F.one_hot(chosen, num_experts).flatten(0, -2).to(wide)
+    asked = F.one_hot(chosen.long(), num_experts).flatten(0, -2).to(wide)
     often = asked.mean(dim=0) * chosen.shape[-1]
     mean = wide.flatten(0, -2).mean(dim=0)
     return (num_experts * (often * mean).sum()).to(probabilities.dtype)

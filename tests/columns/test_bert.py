@@ -182,6 +182,14 @@ def test_predictions_are_picked_from_those_of_all_steps(any_backend, seed, posit
     np.testing.assert_allclose(model(X, positions), wanted, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32"])
+def test_positions_may_be_of_any_integers(any_backend, dtype):
+    """PyTorch takes uint8 for a mask where it is an index."""
+    positions = np.array([[0, 1, 5, 0], [2, 2, 1, 0], [3, 4, 4, 1]])
+    X, model = draw(0, BATCH, STEPS, SIZE), made(any_backend, "MaskLM")
+    np.testing.assert_array_equal(model(X, positions.astype(dtype)), model(X, positions))
+
+
 def test_the_whole_is_an_encoder_and_predictions(any_backend):
     """With the same options, none of which is the default."""
     api, options = any_backend.api, ("gelu", True, 0.1)

@@ -48,14 +48,15 @@ class Case:
         pad: of their loss.
         schedule: of the optimiser steps; None is `STEPS` of them with the same batch.
         walk: how it decodes, one after the other: ("feed", n) feeds n tokens at once, ("best", n)
-            too, and asks for the few best next ones only, ("score", n) scores so many, ("rewind",
-            0) goes back to before, ("rows", n) goes on with n rows. Empty is token by token, from
-            the second on with other rows.
+            too, and asks for the few best next ones only, ("score", n) scores so many, ("rows", n)
+            goes on with n rows, ("rewind", 0) goes back to before the last score or rows. Empty is
+            token by token, from the second on with other rows.
         keep_weights: whether the attention weights of decoding are compared, too.
         logits: times as large as others the output layer's numbers are.
         saturates: whether inputs are so large that a softmax or gates saturate. Gradients are then
             small differences of large terms, and judged at the size of these.
-        draws: whether the masks that the framework draws itself are looked at, too.
+        draws: whether the masks that the framework draws itself are looked at, too: those of calls,
+            or, where there are optimiser steps, of these.
         half: draws the inputs with which half precision is looked at, too, if it is.
         first_output: whether only the first of several outputs is compared (the others being a
             state, which is opaque).
@@ -171,11 +172,16 @@ class Case:
             rows[0] = rows[1]  # one is repeated and one left out
             return found | {"tokens": tokens, "rows": rows}
         actions, num_rows = [], len(tokens)
+        before = num_rows
         for what, number in self.walk:
             drawn = None
+            if what in ("score", "rows"):
+                before = num_rows
             if what == "rows":
                 drawn, num_rows = rng.integers(0, num_rows, number), number
-            elif what != "rewind":
+            elif what == "rewind":
+                num_rows = before
+            else:
                 drawn = rng.integers(0, vocab_size, (num_rows, number))
             actions.append((what, drawn))
         return found | {"walk": actions, "keep_weights": self.keep_weights}

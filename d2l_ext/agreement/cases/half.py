@@ -17,12 +17,16 @@ TABLES = ("padding_mask", "causal_mask", "permutation", "alibi")  # made in any 
 
 
 def in_half_precision(cases: Iterable[Case]) -> Iterator[Case]:
-    """Let the first case of every class and function look at half precision, too."""
+    """Let the first case of every class and function look at half precision, too.
+
+    And the first in which dropout acts, with the inputs that it has.
+    """
     seen: set[Any] = set(TABLES)
     for case in cases:
-        half = None if case.subject in seen else LARGE.get(case.subject, case.draw_inputs)
+        what = (case.subject, "training") if case.training else case.subject
+        half = None if what in seen else LARGE.get(what, case.draw_inputs)
         yield dataclasses.replace(case, half=half)
-        seen.add(case.subject)
+        seen.add(what)
 
 
 def _near_zero(rng: Generator, *shape: int) -> np.ndarray:

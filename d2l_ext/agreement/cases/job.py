@@ -89,8 +89,8 @@ def walk(decode: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
     Returns:
         Pairs: "feed" and tokens (rows, num_steps), "best" and tokens (of which the few best next
-        ones are asked for), "score" and tokens, "rewind" (to the state before the last score) and
-        None, "rows" and the rows that it goes on with.
+        ones are asked for), "score" and tokens, "rewind" (to the state before the last score or
+        rows) and None, "rows" and the rows that it goes on with.
     """
     if "walk" in decode:
         return [(what, array) for what, array in decode["walk"]]
@@ -103,6 +103,11 @@ def walk(decode: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def described(layers: Mapping[str, tuple[float, tuple[int, ...]]]) -> Arrays:
     """Return `Model.dropout_layers` as arrays of strings, to be compared as they are."""
     return {path: np.array([str(rate), *map(str, shape)]) for path, (rate, shape) in layers.items()}
+
+
+def first_labels(steps: Mapping[str, Any]) -> np.ndarray:
+    """Return the labels of the first step."""
+    return steps["labels"][0] if "batches" in steps else steps["labels"]
 
 
 def bound(api: ModuleType, target: Mapping[str, Any]) -> Callable[..., Nested]:

@@ -19,7 +19,10 @@ from d2l_ext.config import describe
 # The learning rate changes; moments of 700 steps move what has no gradient in a batch.
 LATE = Schedule((0.01, 0.02, 0.005), num_steps=700)
 ANOTHER_BATCH = Schedule((0.01, 0.01, 0.003))  # the second knows ids that the first does not
-BEAMS = (("feed", 1), ("rows", 7), ("feed", 2), ("feed", 1), ("rows", 2), ("feed", 1))
+BEAMS = (
+    *(("feed", 1), ("rows", 3), ("rewind", 0), ("feed", 1)),
+    *(("rows", 7), ("feed", 2), ("feed", 1), ("rows", 2), ("feed", 1)),
+)
 FEW_BEST = (*BEAMS[:-1], ("best", 1), ("feed", 1))
 LONG = (  # room is for 32
     *(("feed", 1), ("rows", 20), ("feed", 3)),
@@ -31,6 +34,7 @@ PROMPTS = (
 )
 FILLING = (
     ("score", 6),  # without room, which comes when the window has rolled
+    ("rows", 4),
     ("feed", 4),
     ("feed", 1),
     ("rows", 5),
@@ -215,6 +219,14 @@ def options() -> Iterator[Case]:
         module("ViTMLP", 20, 20, RATE),
         lambda rng: (normal(rng, 1, 3),),
         training=True,
+        draws=True,
+    )
+    yield Case(
+        "gpt/GPT/own masks",
+        module("GPT", 6, 4, 3, 1, 1, num_blks=1, dropout=RATE),
+        lambda rng: (ids(rng, 6, 2, 3),),
+        training=True,
+        trains=True,
         draws=True,
     )
     yield Case(  # some of which a batch does not ask, and of which the eleventh follows the second

@@ -16,7 +16,7 @@ from d2l_ext.agreement.judging.drift import (
     loss_drift,
     tensor_drift,
 )
-from d2l_ext.agreement.judging.solved import COPIES, EXACT, HALF, WORDS
+from d2l_ext.agreement.judging.solved import COPIES, EXACT, NARROW, WORDS
 from d2l_ext.agreement.judging.verdict import worst
 from d2l_ext.agreement.reporting.failures import grouped
 from d2l_ext.agreement.reporting.matrix import matrix
@@ -41,7 +41,7 @@ ROWS = {
     "token by token": ("decoding",),
     "handed back unchanged": COPIES,
     "wrong inputs refused": WORDS,
-    "in half precision": HALF,
+    "in narrow types": NARROW,
 }
 
 

@@ -20,6 +20,7 @@ TERMS = {
     " same.",
     "half precision": '"Half precision" is what is not the same in float16 as in float32; MXNet has'
     " no float16 on a CPU.",
+    "narrow integers": '"Narrow integers" is what ids, lengths and positions in int32 change.',
 }
 RATIO = "The largest error over budget; 1 is the limit."
 

@@ -4,13 +4,29 @@ They cannot be compared with another framework's, but seen: in the gradients of 
 single position, of whose two layers each drops a row or a column of the second matrix.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
-from d2l_ext.agreement.cases.job import Job
-from d2l_ext.interface import Arrays, Model
+from d2l_ext.agreement.cases.job import Job, first_labels
+from d2l_ext.interface import Arrays, Model, Trainer
 
 SIGMAS = 6  # that the number of dropped units may be off
 CALLS = 12  # of few units each, which are few parameters
+STEPS = 40  # at most: often the second drops others than the first
+
+
+def repeated(trainer: Trainer, job: Job, steps: Mapping[str, Any]) -> list[str]:
+    """Return in words whether steps that the framework draws masks for all have the same.
+
+    With a learning rate of zero, losses of a batch differ by their masks alone.
+    """
+    trainer.lr = 0.0
+    batch = (*job.inputs, first_labels(steps))
+    first = trainer.step(batch, "own")
+    same = all(trainer.step(batch, "own") == first for _ in range(STEPS))
+    return ["all steps drop the same units"] if same else []
 
 
 def oddities(model: Model, job: Job) -> list[str]:

@@ -1,8 +1,8 @@
 """Half precision: a column in float16 gives what it gives in float32, to the digits that are left.
 
-Both are given the same numbers, which float16 holds, in evaluation. Sums are taken in float32, and
-so nothing overflows that fits: where a softmax, a norm or a loss sums in float16, a long row or a
-large number shows it.
+Both are given the same numbers, which float16 holds, and the same dropout masks. Sums are taken in
+float32, and so nothing overflows that fits: where a softmax, a norm or a loss sums in float16, a
+long row or a large number shows it.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,8 @@ def _outputs(backend: Backend, job: Job, dtype: str) -> Arrays:
         return flat(backend.numpy(bound(backend.api, job.target)(*backend.array(inputs))))
     model = backend.model(build(backend.api, job.target), *inputs, dtype=dtype)
     model.load_parameters({name: rounded(p) for name, p in job.parameters.items()})
-    return flat((job.compared(model(*inputs)), model.attention_weights))
+    outputs = model(*inputs, training=job.training, dropout=job.masks)
+    return flat((job.compared(outputs), model.attention_weights))
 
 
 def _error(half: np.ndarray, exact: np.ndarray) -> float:

@@ -5,17 +5,24 @@ from typing import Any
 
 import numpy as np
 
-from d2l_ext.agreement.cases.job import Job, bound, described, flat, walk
-from d2l_ext.agreement.running import half
+from d2l_ext.agreement.cases.job import Job, bound, described, first_labels, flat, walk
+from d2l_ext.agreement.running import half, narrow
 from d2l_ext.agreement.running.accepted import accepted, too_many
 from d2l_ext.agreement.running.changes import differing, in_words, watched
-from d2l_ext.agreement.running.drawn import oddities
+from d2l_ext.agreement.running.drawn import oddities, repeated
 from d2l_ext.config import build
 from d2l_ext.interface import Arrays, Backend, Model, State, Trainer
 from d2l_ext.nested import Nested, nest
 
 # What can be checked without an exact answer.
-CHECKS = ("start", "changed", "masks", "outputs of vjp", "half precision")
+CHECKS = (
+    "start",
+    "changed",
+    "masks",
+    "outputs of vjp",
+    "half precision",
+    "narrow integers",
+)
 FEW = 2  # next tokens, where not all of them are asked for
 
 
@@ -38,8 +45,9 @@ def perform(
         and are not refused, in words); and the `CHECKS`: "changed" (what each method has changed
         that it should not, as from `watched`), "start" (parameters read back), "masks" (shapes of
         the dropout masks that the model asks for, and what is odd about those that the framework
-        draws, as from `oddities`), "outputs of vjp" (which are the outputs again) and, in
-        float32, "half precision" (as from `half.differing`).
+        draws, as from `oddities` and `repeated`), "outputs of vjp" (which are the outputs again)
+        and, in float32, "half precision" (as from `half.differing`) and "narrow integers" (as from
+        `narrow.differing`).
     """
     with backend.eagerly(dtype != "float64"):
         if job.is_function:
@@ -69,12 +77,15 @@ def _perform_model(
         value, changed[what] = watched(model, lambda: method(*arguments, **options), trains)
         return value
 
-    if job.draws and backend.name != "reference":  # which is given all of its masks
+    draws = job.draws and backend.name != "reference"  # which is given all of its masks
+    if draws and job.steps is None:
         results["masks"]["drawn"] = in_words(oddities(model, job))
     mode: dict[str, Any] = {"training": job.training, "dropout": job.masks}
     results["accepted"] = {"inputs": in_words(accepted(model, job.inputs))}
     called = do("forward", model, *job.inputs, **mode)
     results["weights"] = flat(model.attention_weights)
+    if dtype == "float32":
+        results["narrow integers"] = _narrow(lambda *x: model(*x, **mode), job.inputs, called)
     if job.decode is not None:  # in evaluation, so that neither call has its mode from the other
         results["decoding"] = do("decoding", _decoding, model, job.decode)
         results["accepted"]["steps"] = in_words(too_many(model, job.decode))
@@ -93,7 +104,14 @@ def _perform_model(
         else:
             made["trainer"] = _trainer(model, job.steps)
         results |= _training_steps(made["trainer"], job, job.steps, do, changed)
+        if draws:
+            results["masks"]["drawn"] = in_words(repeated(made["trainer"], job, job.steps))
+        results["accepted"]["labels"] = in_words(_wrong_labels(made["trainer"], job, job.steps))
     return results
+
+
+def _narrow(call: Callable[..., Nested], inputs: Nested, outputs: Nested) -> Arrays:
+    return {"outputs": in_words(narrow.differing(call, inputs, flat(outputs)))}
 
 
 def _perform_function(backend: Backend, job: Job, dtype: str) -> dict[str, Arrays]:
@@ -111,6 +129,9 @@ def _perform_function(backend: Backend, job: Job, dtype: str) -> dict[str, Array
         "changed": {"call": in_words([f"argument {path}" for path in found])},
         "accepted": {"inputs": in_words(accepted(lambda *x: run(*backend.array(x)), inputs))},
     }
+    if dtype == "float32":
+        again = lambda *x: backend.numpy(run(*backend.array(x)))  # noqa: E731
+        results["narrow integers"] = _narrow(again, inputs, called)
     if not any(x.dtype.kind == "f" for x in flat(inputs).values()):
         # A table, whatever precision it has.
         return results | {"outputs": flat(nest(cast, called))}
@@ -150,6 +171,23 @@ def _training_steps(
     return found
 
 
+def _wrong_labels(trainer: Trainer, job: Job, steps: dict[str, Any]) -> list[str]:
+    """Return in words which labels that do not exist a step takes, and which the loss takes."""
+    labels = first_labels(steps)
+
+    def step(labels: np.ndarray) -> float:
+        return trainer.step((*job.inputs, labels), steps["masks"][0])
+
+    def loss(labels: np.ndarray) -> float:
+        return trainer.loss((*job.inputs, labels))
+
+    return [
+        f"{what}, {taken}"
+        for what, call in (("step", step), ("loss", loss))
+        for taken in accepted(call, (labels,))
+    ]
+
+
 def _fresh(model: Model) -> State:
     zeros = {name: np.zeros_like(p) for name, p in model.parameters().items()}
     return {"num_steps": 0, "m": zeros, "v": zeros}
@@ -178,6 +216,7 @@ def _decoding(model: Model, decode: dict[str, Any]) -> Arrays:
         elif what == "rewind":
             decoding.state = before
         else:
+            before = decoding.state
             decoding.reorder(array)
     return found
 
