@@ -201,6 +201,7 @@ def prompts() -> Iterator[Case]:
         ("prompts", (2, 1), {"base": 100.0}, PROMPTS),
         ("prompts, window", (4, 2), {"window": 4, "num_sinks": 1, "eps": 1e-1}, FILLING),
         ("prompts, wide window", (4, 2), {"window": 34, "num_sinks": 1, "eps": 1e-1}, FILLING),
+        ("prompts, window of one", (1, 1), {"window": 1}, FILLING),
     ):
         yield Case(
             f"gpt/GPT/{how}",
@@ -343,6 +344,12 @@ def far_out() -> Iterator[Case]:
         "linear/LinearAttention/far below zero",
         module("LinearAttention", 5, 5, "recurrent"),
         lambda rng: (np.float32(12) * normal(rng, 2, 4, 5),),
+    )
+    yield Case(  # of most of which no precision holds a feature
+        "linear/LinearAttention/no weight left",
+        module("LinearAttention", 1, 1, "recurrent"),
+        lambda rng: (np.float32(1e8) * normal(rng, 2, 4, 1),),
+        saturates=True,
     )
     yield Case(
         "seq2seq/masked_loss/unlikely labels",
