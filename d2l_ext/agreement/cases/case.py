@@ -162,7 +162,7 @@ class Case:
     def _decode(self, rng: Generator, job: Job, vocab_size: int) -> dict[str, Any]:
         if "encoder" in job.target["config"]:
             source, tokens, lens = job.inputs[:3]
-            start = source, lens
+            start = (source,) if lens is None else (source, lens)
         else:
             tokens = job.inputs[0]
             start = (np.array(len(tokens)),)
