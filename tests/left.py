@@ -59,8 +59,6 @@ LEFT = {
         " test_gpt",
         "backend: if not jnp.issubdtype(outputs.dtype, jnp.inexact): -> return 0.0": "an output of"
         " integers has no cotangent in a case: test_interface",
-        "rotary: if jax.config.jax_enable_x64: -> places = BITS * np.arange(DIGITS)": "cases, of"
-        " both precisions, have float64 turned on: test_nnx",
     },
     "tensorflow": {
         "backend: elif outputs.dtype.is_floating: -> the end": "an output of integers has no"
