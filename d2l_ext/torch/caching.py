@@ -129,7 +129,8 @@ def reserved(
         positions = steps[visible(position, steps, window, num_sinks)]
     else:
         positions = held(position, have, window, num_sinks, cache.device)
-    new = cache[0].new_empty(2, batch, heads, grown, d)
+    # What is not filled may be read, with a weight of zero: NaN would stay NaN.
+    new = cache[0].new_zeros(2, batch, heads, grown, d)
     for filled, old in zip(new, cache, strict=True):
         filled[:, :, slots(positions, window, num_sinks)] = old[:, :, : len(positions)]
     return new

@@ -35,6 +35,8 @@ PROMPTS = (
 FILLING = (
     ("score", 6),  # without room, which comes when the window has rolled
     ("rows", 4),
+    ("score", 1),
+    ("score", 2),
     ("feed", 4),
     ("feed", 1),
     ("rows", 5),
