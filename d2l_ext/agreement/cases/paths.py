@@ -179,16 +179,16 @@ def own_states() -> Iterator[Case]:
         ),
         first_output=True,
     )
-    for how, options, held in (
-        ("state", {}, 5),
-        ("state, window", {"window": 3, "num_sinks": 1}, 3),
+    for how, options, held, position in (
+        ("state", {}, 5, 5),
+        ("state, window", {"window": 3, "num_sinks": 1}, 3, 4097),
     ):
         yield Case(
             f"gpt/GPT/{how}",
             module("GPT", 9, 8, 7, 4, 2, num_blks=2, **options),
-            lambda rng, held=held: (
+            lambda rng, held=held, position=position: (
                 ids(rng, 9, 3, 4),
-                [[_past(rng, 3, 2, held, 2) for _ in range(2)], np.array(5)],
+                [[_past(rng, 3, 2, held, 2) for _ in range(2)], np.array(position)],
             ),
         )
 

@@ -204,8 +204,8 @@ def _decoding(model: Model, decode: dict[str, Any]) -> Arrays:
         number += what in ("feed", "best", "score")
         if what == "feed":
             log_probs, ids = decoding.step(array, k=decode["vocab_size"])
-            order = np.argsort(ids, axis=-1)
-            found[f"step {number}"] = np.take_along_axis(log_probs, order, axis=-1)
+            found[f"step {number}"] = by_id = np.empty_like(log_probs)
+            np.put_along_axis(by_id, ids, log_probs, axis=-1)  # ids that are integers
             weights = flat(_over_source(decoding.attention_weights))
             found |= {f"weights {number}, {path}": w for path, w in weights.items()}
         elif what == "best":
