@@ -24,7 +24,8 @@ def in_half_precision(cases: Iterable[Case]) -> Iterator[Case]:
     seen: set[Any] = set(TABLES)
     for case in cases:
         what = (case.subject, "training") if case.training else case.subject
-        half = None if what in seen else LARGE.get(what, case.draw_inputs)
+        large = None if case.training else LARGE.get(case.subject)
+        half = None if what in seen else large or case.draw_inputs
         yield dataclasses.replace(case, half=half)
         seen.add(what)
 
