@@ -17,7 +17,7 @@ from mxnet.gluon import nn
 
 from d2l_ext import checks
 from d2l_ext.config import Configured
-from d2l_ext.mxnet.layers import Array, matmul, pieces, spec
+from d2l_ext.mxnet.layers import Array, matmul, pieces, spec, without_gradient
 
 
 def feature_map(X: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -135,7 +135,10 @@ class LinearAttention(Configured, nn.Block):
         start = self.init_state(len(X)) if state is None else state
         output, new = self.run(query, key, value, start)
         total = output[..., -1:]
-        output = output[..., :-1] / mnp.where(total > 0, total, mnp.ones_like(total))
+        total = mnp.where(total > 0, total, mnp.ones_like(total))
+        # A quotient's gradient divides by the square of what is small: that is taken out before.
+        scale = without_gradient(total)
+        output = output[..., :-1] / scale / (total / scale)
         output = self.W_o(output.swapaxes(1, 2).reshape(X.shape))
         return output if state is None else (output, new)
 

@@ -230,6 +230,7 @@ def options() -> Iterator[Case]:
         lambda rng: (ids(rng, 6, 2, 3),),
         training=True,
         trains=True,
+        schedule=LATE,
         draws=True,
     )
     yield Case(  # some of which a batch does not ask, and of which the eleventh follows the second
@@ -349,8 +350,8 @@ def far_out() -> Iterator[Case]:
     )
     yield Case(  # of most of which no precision holds a feature
         "linear/LinearAttention/no weight left",
-        module("LinearAttention", 1, 1, "recurrent"),
-        lambda rng: (np.float32(1e8) * normal(rng, 2, 4, 1),),
+        module("LinearAttention", 2, 1, "recurrent"),
+        lambda rng: (np.float32(1e8) * normal(rng, 3, 4, 2),),
         saturates=True,
     )
     yield Case(
