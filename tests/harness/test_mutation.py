@@ -59,7 +59,6 @@ EXPLAINED = {
     "jax/linear: feature_map: X > 0 -> X >= 0": ELU,
     "jax/linear: recurrent: -2 -> 2": AXES,
     "mxnet/caching: append: window is None -> window is not None": GROWING,
-    "mxnet/linear: chunked: -2 -> 2": AXES,
     "tensorflow/caching: reserved: 0 -> 1 #10": "room that is reserved twice: test_gpt",
     "tensorflow/normalization: LayerNorm.build: -1 -> 1": "Keras reads the last axis alone",
     "torch/linear: feature_map: X > 0 -> X >= 0": ELU,
