@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from d2l_ext.agreement.cases.job import walk
-from d2l_ext.interface import Model, decoder_of
+from d2l_ext.agreement.cases.job import Job, first_labels, walk
+from d2l_ext.interface import Model, Trainer, decoder_of
 
 WRONG = (-1, 100_000)  # a token, a length or a label; the last of an array
 
@@ -38,6 +38,23 @@ def too_many(model: Model, decode: Mapping[str, Any]) -> list[str]:
     decoding.step(first)  # so that the others do not start at the first position
     taken = _takes(decoding.step, np.repeat(first, longest, axis=1))
     return [f"{longest} steps after the first"] if taken else []
+
+
+def wrong_labels(trainer: Trainer, job: Job, steps: Mapping[str, Any]) -> list[str]:
+    """Return in words which labels that do not exist a step takes, and which the loss takes."""
+    labels = first_labels(steps)
+
+    def step(labels: np.ndarray) -> float:
+        return trainer.step((*job.inputs, labels), steps["masks"][0])
+
+    def loss(labels: np.ndarray) -> float:
+        return trainer.loss((*job.inputs, labels))
+
+    return [
+        f"{what}, {taken}"
+        for what, call in (("step", step), ("loss", loss))
+        for taken in accepted(call, (labels,))
+    ]
 
 
 def _with(inputs: Sequence[Any], place: int, number: int) -> list[Any]:

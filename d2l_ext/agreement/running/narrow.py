@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from d2l_ext.agreement.cases.job import flat
+from d2l_ext.agreement.running import changes
 from d2l_ext.interface import Arrays
 from d2l_ext.nested import Nested, nest
 
@@ -30,8 +31,4 @@ def differing(call: Callable[..., Nested], inputs: Nested, outputs: Arrays) -> l
         found = flat(call(*nest(narrowed, inputs)))
     except (ValueError, TypeError, IndexError) as error:
         return [f"refused: {error}"]
-    return [
-        path
-        for path, wanted in outputs.items()
-        if not np.array_equal(found[path], wanted, equal_nan=wanted.dtype.kind == "f")
-    ]
+    return changes.differing(outputs, found)

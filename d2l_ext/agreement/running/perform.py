@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from d2l_ext.agreement.cases.job import Job, bound, described, first_labels, flat, walk
+from d2l_ext.agreement.cases.job import Job, bound, described, flat, walk
 from d2l_ext.agreement.running import half, narrow
-from d2l_ext.agreement.running.accepted import accepted, too_many
+from d2l_ext.agreement.running.accepted import accepted, too_many, wrong_labels
 from d2l_ext.agreement.running.changes import differing, in_words, watched
 from d2l_ext.agreement.running.drawn import oddities, repeated
 from d2l_ext.config import build
@@ -106,7 +106,7 @@ def _perform_model(
         results |= _training_steps(made["trainer"], job, job.steps, do, changed)
         if draws:
             results["masks"]["drawn"] = in_words(repeated(made["trainer"], job, job.steps))
-        results["accepted"]["labels"] = in_words(_wrong_labels(made["trainer"], job, job.steps))
+        results["accepted"]["labels"] = in_words(wrong_labels(made["trainer"], job, job.steps))
     return results
 
 
@@ -169,23 +169,6 @@ def _training_steps(
         state = trainer.state()
         found["moments"] = {f"{m} of {n}": x for m in ("m", "v") for n, x in state[m].items()}
     return found
-
-
-def _wrong_labels(trainer: Trainer, job: Job, steps: dict[str, Any]) -> list[str]:
-    """Return in words which labels that do not exist a step takes, and which the loss takes."""
-    labels = first_labels(steps)
-
-    def step(labels: np.ndarray) -> float:
-        return trainer.step((*job.inputs, labels), steps["masks"][0])
-
-    def loss(labels: np.ndarray) -> float:
-        return trainer.loss((*job.inputs, labels))
-
-    return [
-        f"{what}, {taken}"
-        for what, call in (("step", step), ("loss", loss))
-        for taken in accepted(call, (labels,))
-    ]
 
 
 def _fresh(model: Model) -> State:
